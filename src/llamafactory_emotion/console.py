@@ -1,0 +1,58 @@
+"""What every command shares at the terminal: errors as one sentence, text that cannot act.
+
+Stands between the commands and the user; knows nothing of what a command does.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from llamafactory_emotion.errors import EmotionError
+
+INTERRUPTED = 130
+
+
+def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
+    """Run a command's work and turn what a user can cause into a sentence and an exit code.
+
+    Args:
+        work: Does the work and returns the exit code.
+        debug: Show the traceback of an expected error too.
+
+    Returns:
+        What `work` returned; 1 or 2 for an `EmotionError`; 130 after Ctrl-C; 0 when the reader
+        of a pipe went away.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+    except EmotionError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (say, `head`) has what it wanted. Point stdout at nothing, or Python would
+        # complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def printable(text: str) -> str:
+    """Give `text` without characters that would act on a terminal (escapes, bells, overrides).
+
+    Line breaks and tabs stay; every other control or format character becomes its escape.
+    """
+    return "".join(
+        character if character in "\n\t" or character.isprintable() else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

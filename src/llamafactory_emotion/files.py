@@ -1,0 +1,127 @@
+"""Open text for reading and write files whole or not at all.
+
+Every module that touches a file goes through here, so that encodings, gzip, standard input,
+overwriting and half-written outputs are handled in one way.
+"""
+
+import contextlib
+import gzip
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from llamafactory_emotion.errors import CallError, DataError, EmotionError
+
+STANDARD_STREAM = "-"
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def open_binary(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file, a gzip file (known by its first bytes) or standard input (`-`) for reading.
+
+    Raises:
+        CallError: The path is not there, is a directory, or may not be read.
+    """
+    if str(path) == STANDARD_STREAM:
+        yield sys.stdin.buffer
+        return
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(_open_file(Path(path)))
+
+
+def _open_file(path: Path) -> BinaryIO:
+    if path.is_dir():
+        raise CallError(f"{path} is a directory; name a file in it.")
+    try:
+        raw = path.open("rb")
+    except FileNotFoundError:
+        raise CallError(f"{path} is not there; check the path.") from None
+    except OSError as error:
+        raise CallError(f"{path} cannot be read ({error.strerror}).") from error
+    if raw.peek(2)[:2] == _GZIP_MAGIC:
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    return raw
+
+
+@contextlib.contextmanager
+def open_text(path: str | Path) -> Iterator[TextIO]:
+    r"""Open UTF-8 text (with or without a byte-order mark) like `open_binary`.
+
+    Line ends are left as they are: what counts as a line (`\n` alone in JSON Lines) is the
+    reader's business.
+
+    Raises:
+        CallError: The path is not there, is a directory, or may not be read.
+        DataError: The bytes read are not UTF-8, or a gzip file is broken.
+    """
+    with open_binary(path) as binary:
+        text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+        try:
+            yield text
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}); "
+                "save it as UTF-8."
+            ) from error
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise DataError(f"{path} is a broken gzip file ({error}).") from error
+        finally:
+            if str(path) == STANDARD_STREAM:
+                text.detach()
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists (unless `overwrite`) or whose place cannot hold a file.
+
+    Raises:
+        CallError: Says which of the two, and what to do.
+    """
+    if path.is_dir():
+        raise CallError(f"{path} is a directory; name a file to write.")
+    if path.exists() and not overwrite:
+        raise CallError(f"{path} exists; name another file or allow overwriting.")
+
+
+@contextlib.contextmanager
+def write_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[TextIO]:
+    r"""Write a UTF-8 text file that appears only when it is complete.
+
+    The text goes to a temporary file beside `path` and is moved into place at the end; when
+    the body raises, the temporary file is removed and what stood at `path` is untouched.
+    Lines end in `\n` on every system.
+
+    Raises:
+        CallError: The file exists and `overwrite` is false, or `path` is a directory.
+        EmotionError: The disk is full or the folder may not be written.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as text:
+            yield text
+        temporary.chmod(_usual_mode(path))
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(path: Path) -> int:
+    """Give the mode a plain `open` would leave: `mkstemp` makes files private."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
