@@ -14,6 +14,11 @@ from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
 
+# The template: a prompt that ends in a colon and an answer that begins with a space make each label
+# of the emotion task one token of the Llama-3 vocabulary.
+ANSWER_CUE = "\nAnswer:"
+ANSWER_PREFIX = " "
+
 MATCH_RULES = ("strict", "flexible", "contains")
 _TASK_KEYS = ("name", "instruction", "labels", "aliases", "match")
 

@@ -1,0 +1,74 @@
+"""The start-up hook: tell LLaMA-Factory about the plug-in at the moment it is imported.
+
+`llamafactory_emotion.pth` calls `install` at every interpreter start, so this module imports
+nothing but `os` and `sys` and does next to nothing until LLaMA-Factory's data package loads.
+LLaMA-Factory has no plug-in discovery, and its multi-GPU and Ray workers are fresh processes that
+no wrapper command reaches; a start-up file does.
+"""
+
+import os
+import sys
+
+SWITCH = "LLAMAFACTORY_EMOTION_AUTOLOAD"
+_REGISTRATION_POINT = "llamafactory.data"
+_UNREACHED_POINT = "llamafactory.v1"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class LlamaFactoryWatcher:
+    """An import hook that registers the plug-in once LLaMA-Factory's data package is loaded."""
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        """Let every import pass; wrap the loader of the one package the plug-in extends."""
+        if name == _UNREACHED_POINT:
+            _warn("the plug-in does not reach LLaMA-Factory's v1 engine; unset USE_V1 to use it")
+            return None
+        if name != _REGISTRATION_POINT or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        from importlib.util import find_spec
+
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            _register_after_execution(spec)
+        return spec
+
+
+def install() -> None:
+    """Install the hook, unless it is there already or switched off (`{SWITCH}=0`)."""
+    if os.environ.get(SWITCH) == "0" or is_installed():
+        return
+    sys.meta_path.insert(0, LlamaFactoryWatcher())
+
+
+def is_installed() -> bool:
+    """Say whether the hook waits for LLaMA-Factory in this process."""
+    return any(type(finder).__name__ == "LlamaFactoryWatcher" for finder in sys.meta_path)
+
+
+def _register_after_execution(spec: "ModuleSpec") -> None:
+    loader = spec.loader
+    execute = loader.exec_module  # type: ignore[union-attr]
+
+    def execute_and_register(module: "ModuleType") -> None:
+        execute(module)
+        # Whatever goes wrong here, LLaMA-Factory itself must go on working.
+        try:
+            from llamafactory_emotion import registration
+
+            registration.register()
+        except Exception as error:  # noqa: BLE001
+            _warn(f"not registered with LLaMA-Factory ({type(error).__name__}: {error})")
+
+    loader.exec_module = execute_and_register  # type: ignore[union-attr]
+
+
+def _warn(message: str) -> None:
+    print(f"llamafactory_emotion: {message}", file=sys.stderr)

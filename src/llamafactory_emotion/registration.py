@@ -1,0 +1,116 @@
+"""Tell LLaMA-Factory about the template and the dataset formatting `emotion`.
+
+The only module that imports llamafactory. It is imported by the start-up hook once LLaMA-Factory's
+data package is loaded, or by `llamafactory_emotion.register()`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llamafactory.data.converter import (
+    DATASET_CONVERTERS,
+    DatasetConverter,
+    register_dataset_converter,
+)
+from llamafactory.data.formatter import EmptyFormatter, StringFormatter
+from llamafactory.data.template import TEMPLATES, Template, register_template
+
+from llamafactory_emotion import __version__
+from llamafactory_emotion.errors import DataError, EmotionError
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
+
+NAME = "emotion"
+_WORDS_SHOWN = 8
+
+
+@dataclass
+class EmotionTemplate(Template):  # type: ignore[misc]
+    """The template `emotion`; a class of its own, so that it is known from a stranger's."""
+
+
+@dataclass
+class EmotionConverter(DatasetConverter):  # type: ignore[misc]
+    """Turn a row with a text and a label (id or name) into LLaMA-Factory's standard row.
+
+    LLaMA-Factory passes its own column keys only, so a `dataset_info.json` entry names the columns
+    `{"prompt": "text", "response": "label"}`.
+
+    Attributes:
+        fingerprint: `datasets` caches rows by the fields of the object that made them and not by
+            its code; without this one, rows cached under an older instruction would be used again.
+    """
+
+    fingerprint: str = field(init=False, default=f"{__version__}-{EMOTION.fingerprint}")
+
+    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
+        """Convert one row.
+
+        Raises:
+            DataError: The text is missing or empty, or the label is none of the task's.
+        """
+        text = example.get(self.dataset_attr.prompt)
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"{self.dataset_attr}: a row has no text in the column {self.dataset_attr.prompt!r} "
+                f"(label {example.get(self.dataset_attr.response)!r}); remove it, or name the "
+                "column in dataset_info.json."
+            )
+        answer = [{"role": "assistant", "content": self._label(example, text)}]
+        return {
+            "_prompt": [{"role": "user", "content": EMOTION.user_content(text)}],
+            "_response": answer if self.dataset_attr.response else [],
+            "_system": "",
+            "_tools": "",
+            "_images": None,
+            "_videos": None,
+            "_audios": None,
+        }
+
+    def _label(self, example: dict[str, Any], text: str) -> str:
+        column = self.dataset_attr.response
+        if not column:
+            return ""
+        label = EMOTION.label_of(example.get(column))
+        if label is None:
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(EMOTION.labels))
+            raise DataError(
+                f"{self.dataset_attr}: unknown label {example.get(column)!r} in the column "
+                f"{column!r} at the text {_first_words(text)!r}; the labels are {known}."
+            )
+        return label
+
+
+def register() -> None:
+    """Register the template and the formatting; what is there already is left as it is.
+
+    Raises:
+        EmotionError: Another package has registered a template or a formatting of this name.
+    """
+    if NAME not in TEMPLATES:
+        _register_template()
+    if NAME not in DATASET_CONVERTERS:
+        register_dataset_converter(NAME, EmotionConverter)
+    if not isinstance(TEMPLATES[NAME], EmotionTemplate):
+        raise EmotionError(f"another package has registered a template named {NAME!r}; remove one.")
+    if DATASET_CONVERTERS[NAME] is not EmotionConverter:
+        raise EmotionError(
+            f"another package has registered a dataset formatting named {NAME!r}; remove one."
+        )
+
+
+def _register_template() -> None:
+    """Register the template with the base model's own end token: a base model has learned it."""
+    register_template(
+        name=NAME,
+        format_user=StringFormatter(slots=["{{content}}" + ANSWER_CUE]),
+        format_assistant=StringFormatter(slots=[ANSWER_PREFIX + "{{content}}", {"eos_token"}]),
+        format_system=StringFormatter(slots=["{{content}}\n"]),
+        format_prefix=EmptyFormatter(slots=[{"bos_token"}]),
+        replace_jinja_template=True,
+        template_class=EmotionTemplate,
+    )
+
+
+def _first_words(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:_WORDS_SHOWN]) + (" ..." if len(words) > _WORDS_SHOWN else "")
