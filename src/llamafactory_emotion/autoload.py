@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
 
 class LlamaFactoryWatcher:
     """An import hook that registers the plug-in once LLaMA-Factory's data package is loaded."""
 
     def find_spec(
-        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+        self, name: str, _path: "Sequence[str] | None" = None, _target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         """Let every import pass; wrap the loader of the one package the plug-in extends."""
         if name == _UNREACHED_POINT:
@@ -42,7 +43,7 @@ class LlamaFactoryWatcher:
 
 
 def install() -> None:
-    """Install the hook, unless it is there already or switched off (`{SWITCH}=0`)."""
+    """Install the hook, unless it is there or `LLAMAFACTORY_EMOTION_AUTOLOAD=0` says no."""
     if os.environ.get(SWITCH) == "0" or is_installed():
         return
     sys.meta_path.insert(0, LlamaFactoryWatcher())
@@ -54,20 +55,20 @@ def is_installed() -> bool:
 
 
 def _register_after_execution(spec: "ModuleSpec") -> None:
-    loader = spec.loader
-    execute = loader.exec_module  # type: ignore[union-attr]
+    loader: Any = spec.loader
+    execute = loader.exec_module
 
     def execute_and_register(module: "ModuleType") -> None:
         execute(module)
         # Whatever goes wrong here, LLaMA-Factory itself must go on working.
         try:
-            from llamafactory_emotion import registration
+            from llamafactory_emotion.registration import register
 
-            registration.register()
-        except Exception as error:  # noqa: BLE001
+            register()
+        except Exception as error:
             _warn(f"not registered with LLaMA-Factory ({type(error).__name__}: {error})")
 
-    loader.exec_module = execute_and_register  # type: ignore[union-attr]
+    loader.exec_module = execute_and_register
 
 
 def _warn(message: str) -> None:

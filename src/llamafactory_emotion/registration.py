@@ -48,12 +48,13 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
         Raises:
             DataError: The text is missing or empty, or the label is none of the task's.
         """
-        text = example.get(self.dataset_attr.prompt)
+        columns = self.dataset_attr
+        text = example.get(columns.prompt)
         if not isinstance(text, str) or not text.strip():
             raise DataError(
-                f"{self.dataset_attr}: a row has no text in the column {self.dataset_attr.prompt!r} "
-                f"(label {example.get(self.dataset_attr.response)!r}); remove it, or name the "
-                "column in dataset_info.json."
+                f"{columns}: a row has no text in the column {columns.prompt!r} (label "
+                f"{example.get(columns.response)!r}); remove the row, or name the text's column in "
+                "dataset_info.json."
             )
         answer = [{"role": "assistant", "content": self._label(example, text)}]
         return {
