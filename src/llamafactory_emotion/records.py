@@ -1,0 +1,284 @@
+"""Read the records of a data file one after another, whatever its format.
+
+Stands below `data`, which knows what the columns mean; here a record is column to value. A record
+that cannot be read is given as a `BrokenRecord`, so that the reader above can list them all.
+"""
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+
+TEXT, LABEL = "text", "label"
+_BATCH_ROWS = 4096
+# The largest that fits a C long on every system; the csv module's own limit is 128 KiB a field.
+_LARGEST_FIELD = 2**31 - 1
+_JSON_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; `line` is the line it starts on, or the row's number in a Parquet file."""
+
+    line: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRecord:
+    """A place where no record could be read, and why."""
+
+    line: int
+    reason: str
+
+
+Records = Iterator[Record | BrokenRecord]
+Lines = Iterator[tuple[int, str]]
+
+
+def read_records(path: str | Path, *, split_labels: bool = True) -> Records:
+    """Yield the records of a file or of standard input (`-`: JSON Lines or plain text).
+
+    The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`, each
+    also with `.gz`). JSON Lines, tables, text and Parquet are streamed; a JSON list is held as
+    text while its objects are read one by one.
+
+    Args:
+        path: The file.
+        split_labels: Read a line of plain text as `text;label`, split at the last semicolon;
+            otherwise the whole line is the text.
+
+    Raises:
+        CallError: The file is not there or its suffix is not known.
+        DataError: The file is not UTF-8, or a Parquet or gzip file is broken.
+    """
+    if str(path) == STANDARD_STREAM:
+        return _stream_records(_lines(path), split_labels=split_labels)
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        return _parquet_records(path)
+    if suffix == ".txt":
+        return _text_records(_lines(path), split_labels=split_labels)
+    if suffix in _READERS:
+        return _READERS[suffix](_lines(path))
+    with open_binary(path):  # says so when the file is not there or is a directory
+        known = ", ".join([*_READERS, ".parquet", ".txt"])
+        raise CallError(f"{path} has no known suffix; name it {known} (or one of these and .gz).")
+
+
+def place(path: str | Path, line: int) -> str:
+    """Give where a record stands, as `file:line`."""
+    return f"{path}: row {line}" if _suffix(path) == ".parquet" else f"{path}:{line}"
+
+
+def _suffix(path: str | Path) -> str:
+    return Path(str(path).lower().removesuffix(".gz")).suffix
+
+
+def _lines(path: str | Path) -> Lines:
+    r"""Yield number and text of every line; only `\n` ends one, as JSON Lines has it."""
+    with open_binary(path) as binary:
+        for number, raw in enumerate(binary, start=1):
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                byte = raw[error.start]
+                raise DataError(
+                    f"{place(path, number)}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
+                ) from error
+
+
+def _stream_records(lines: Lines, *, split_labels: bool) -> Records:
+    """Read a stream without a name: JSON Lines when the first text in it opens an object."""
+    head = list(_until_text(lines))
+    whole = itertools.chain(head, lines)
+    if head and head[-1][1].lstrip().startswith("{"):
+        return _json_lines(whole)
+    return _text_records(whole, split_labels=split_labels)
+
+
+def _until_text(lines: Lines) -> Lines:
+    for number, line in lines:
+        yield number, line
+        if line.strip():
+            return
+
+
+def _json_records(lines: Lines) -> Records:
+    """Read a JSON list of objects, or JSON Lines: both are found under either suffix."""
+    head = list(_until_text(lines))
+    whole = itertools.chain(head, lines)
+    if head and head[-1][1].lstrip().startswith("["):
+        return _json_list("".join(line for _, line in whole))
+    return _json_lines(whole)
+
+
+def _json_lines(lines: Lines) -> Records:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield BrokenRecord(number, _json_reason(error))
+        else:
+            yield _object_record(number, value)
+
+
+def _json_list(text: str) -> Records:
+    """Yield the objects of a list with the line each one starts on; a fault ends the list."""
+    decode = json.JSONDecoder().raw_decode
+    position = text.index("[")
+    line = 1 + text.count("\n", 0, position)
+    mark = "["
+    while text.startswith(mark, position):
+        start = _skip_space(text, position + 1)
+        if mark == "[" and text.startswith("]", start):
+            position = start
+            break
+        line += text.count("\n", position, start)
+        try:
+            value, end = decode(text, start)
+        except (ValueError, RecursionError) as error:
+            yield BrokenRecord(getattr(error, "lineno", line), _json_reason(error))
+            return
+        yield _object_record(line, value)
+        position, mark = _skip_space(text, end), ","
+        line += text.count("\n", start, position)
+    if text[position:].rstrip() != "]":
+        yield BrokenRecord(line, "broken JSON: a comma or the closing ] is missing")
+
+
+def _skip_space(text: str, position: int) -> int:
+    match = _JSON_SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _json_reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"broken JSON at column {error.colno}: {error.msg}"
+    return f"broken JSON: {error}"
+
+
+def _object_record(line: int, value: object) -> Record | BrokenRecord:
+    if isinstance(value, dict):
+        return Record(line, value)
+    return BrokenRecord(line, f"a JSON object is needed, not {type(value).__name__}")
+
+
+def _comma_table(lines: Lines) -> Records:
+    """Read a CSV file; semicolons or tabs, as some spreadsheets write them, are seen."""
+    head = list(_until_text(lines))
+    header = head[-1][1] if head else ""
+    # `max` gives the first of equals, so a header of one column is read with a comma.
+    delimiter = max(",;\t", key=header.count)
+    return _table(itertools.chain(head, lines), delimiter=delimiter)
+
+
+def _tab_table(lines: Lines) -> Records:
+    return _table(lines, delimiter="\t")
+
+
+def _table(lines: Lines, *, delimiter: str) -> Records:
+    csv.field_size_limit(_LARGEST_FIELD)
+    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            yield BrokenRecord(line, f"broken table row ({error}); check its quotes")
+            continue
+        if values is None:
+            return
+        if not values:
+            continue
+        if header:
+            yield _table_record(line, header, values)
+            continue
+        header = [name.strip() for name in values]
+        if len(set(header)) < len(header):
+            yield BrokenRecord(line, "a column stands twice in the header")
+            return
+
+
+def _table_record(line: int, header: list[str], values: list[str]) -> Record | BrokenRecord:
+    if len(values) == len(header):
+        return Record(line, dict(zip(header, values, strict=True)))
+    return BrokenRecord(
+        line, f"{len(values)} fields where the header has {len(header)}; quote what holds commas"
+    )
+
+
+def _text_records(lines: Lines, *, split_labels: bool) -> Records:
+    """Read one text a line; blank lines at the end are nothing, others are empty texts."""
+    blank: list[int] = []
+    for number, raw in lines:
+        line = raw.removesuffix("\n").removesuffix("\r")
+        if not line.strip():
+            blank.append(number)
+            continue
+        yield from (BrokenRecord(place_of_blank, "the line is empty") for place_of_blank in blank)
+        blank.clear()
+        if not split_labels:
+            yield Record(number, {TEXT: line})
+        elif ";" in line:
+            yield Record(number, dict(zip((TEXT, LABEL), line.rsplit(";", 1), strict=True)))
+        else:
+            yield BrokenRecord(number, "no semicolon between a text and its label")
+
+
+def _parquet_records(path: str | Path) -> Records:
+    import pyarrow
+    from pyarrow import parquet
+
+    numbers = itertools.count(1)
+    with open_binary(path) as binary:
+        try:
+            file = parquet.ParquetFile(binary)
+            names = _class_names(file.schema_arrow.metadata or {})
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                for fields in batch.to_pylist():
+                    yield Record(next(numbers), _with_class_names(fields, names))
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{path} is not a readable Parquet file ({reason}); write it again."
+            ) from error
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Give the label names that the `datasets` library leaves beside a column of label ids.
+
+    Ids mean what the file says, not what the task's order happens to be.
+    """
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {name: entry["names"] for name, entry in features.items() if "names" in entry}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _with_class_names(fields: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
+    for column, known in names.items():
+        value = fields.get(column)
+        if isinstance(value, int) and 0 <= value < len(known):
+            fields[column] = known[value]
+    return fields
+
+
+_READERS: Mapping[str, Callable[[Lines], Records]] = {
+    ".jsonl": _json_records,
+    ".ndjson": _json_records,
+    ".json": _json_records,
+    ".csv": _comma_table,
+    ".tsv": _tab_table,
+}
