@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -26,26 +27,31 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
 
     Raises:
         CallError: The path is not there, is a directory, or may not be read.
+        DataError: A gzip file is broken or cut off.
     """
     if str(path) == STANDARD_STREAM:
         yield sys.stdin.buffer
         return
-    with contextlib.ExitStack() as stack:
-        yield stack.enter_context(_open_file(Path(path)))
+    with _open_file(Path(path)) as raw:
+        try:
+            if raw.peek(2)[:2] == _GZIP_MAGIC:
+                with gzip.GzipFile(fileobj=raw) as unpacked:
+                    yield cast("BinaryIO", unpacked)
+            else:
+                yield raw
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{path} is a broken gzip file ({error}).") from error
 
 
-def _open_file(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> io.BufferedReader:
     if path.is_dir():
         raise CallError(f"{path} is a directory; name a file in it.")
     try:
-        raw = path.open("rb")
+        return path.open("rb")
     except FileNotFoundError:
         raise CallError(f"{path} is not there; check the path.") from None
     except OSError as error:
         raise CallError(f"{path} cannot be read ({error.strerror}).") from error
-    if raw.peek(2)[:2] == _GZIP_MAGIC:
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
-    return raw
 
 
 @contextlib.contextmanager
@@ -68,8 +74,6 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
                 f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}); "
                 "save it as UTF-8."
             ) from error
-        except (gzip.BadGzipFile, EOFError) as error:
-            raise DataError(f"{path} is a broken gzip file ({error}).") from error
         finally:
             if str(path) == STANDARD_STREAM:
                 text.detach()
