@@ -1,0 +1,49 @@
+# `make` or `make help` lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# LLaMA-Factory starts torchrun by its name, so the environment's programs must be on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check format clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Make the environment and install the package with what its tests need
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## Train, predict and evaluate a tiny Llama on the demo data (CPU, minutes)
+	rm -rf saves/tiny_base saves/emotion_tiny
+	python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base
+	llamafactory-cli train examples/emotion_tiny.yaml
+	llamafactory-cli train examples/emotion_predict.yaml \
+		model_name_or_path=saves/emotion_tiny eval_dataset=emotion_demo_test \
+		output_dir=saves/emotion_tiny/predict
+	python -m llamafactory_emotion.evaluate saves/emotion_tiny/predict/generated_predictions.jsonl
+
+test: check ## Run the checks and the test suite
+	pytest
+
+test-slow: $(VENV)/.installed ## Run the whole runs that take minutes each
+	pytest -m slow
+
+check: $(VENV)/.installed ## Run the formatter, the linter, the type checker and the layer check
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+format: $(VENV)/.installed ## Format the code and mend what the linter can
+	ruff format .
+	ruff check --fix .
+
+clean: ## Remove the environment, what was built and what was trained
+	rm -rf $(VENV) build dist saves .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

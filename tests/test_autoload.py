@@ -1,0 +1,246 @@
+"""The start-up hook in fresh interpreters: what it costs, when it acts, how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from llamafactory_emotion.autoload import LlamaFactoryWatcher, install, is_installed
+
+ROOT = Path(__file__).parents[1]
+START_UP_FILE = ROOT / "src" / "llamafactory_emotion.pth"
+TEMPLATE_KNOWN = """
+from llamafactory.data.template import TEMPLATES
+from llamafactory.data.converter import DATASET_CONVERTERS
+print("emotion" in TEMPLATES and "emotion" in DATASET_CONVERTERS)
+"""
+
+
+def run_python(
+    code: str, *flags: str, python: Path | str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), *flags, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_llamafactory_knows_the_plug_in_without_being_told():
+    result = run_python(TEMPLATE_KNOWN)
+
+    assert result.stdout.splitlines()[-1] == "True", result.stderr
+    assert "llamafactory_emotion:" not in result.stderr
+
+
+def test_the_switch_turns_the_hook_off():
+    result = run_python(TEMPLATE_KNOWN, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
+
+    assert result.stdout.splitlines()[-1] == "False", result.stderr
+
+
+def test_registering_by_hand_works_where_the_hook_is_off_and_twice():
+    code = "import llamafactory_emotion as e; e.register(); e.register()" + TEMPLATE_KNOWN
+
+    result = run_python(code, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
+
+    assert result.stdout.splitlines()[-1] == "True", result.stderr
+
+
+def test_without_site_there_is_no_hook_and_nothing_breaks():
+    code = "import sys; print([type(f).__name__ for f in sys.meta_path])"
+
+    result = run_python(code, "-S")
+
+    assert "LlamaFactoryWatcher" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_start_up_imports_nothing_but_the_hook_itself():
+    code = "import sys, json; print(json.dumps(sorted(sys.modules)))"
+
+    with_hook = set(json.loads(run_python(code).stdout))
+    without = set(json.loads(run_python(code, "-S").stdout))
+
+    ours = {name for name in with_hook if name.startswith("llamafactory")}
+    assert ours == {"llamafactory_emotion", "llamafactory_emotion.autoload"}
+    # What the other start-up files of this environment bring is not ours to judge, but nothing
+    # heavy may come in with this one.
+    assert not {"numpy", "torch", "yaml", "importlib.metadata"} & (with_hook - without)
+
+
+def test_the_hook_alone_imports_only_os_and_sys():
+    code = f"""
+    import os, sys
+    sys.path.insert(0, {str(ROOT / "src")!r})
+    before = set(sys.modules)
+    exec(open({str(START_UP_FILE)!r}).read())
+    print(sorted(set(sys.modules) - before))
+    """
+
+    result = run_python(code, "-S", "-I")
+
+    assert result.stdout.strip() == "['llamafactory_emotion', 'llamafactory_emotion.autoload']"
+
+
+def test_installing_twice_leaves_one_hook():
+    code = """
+    import sys
+    from llamafactory_emotion.autoload import install
+    install(); install()
+    print([type(finder).__name__ for finder in sys.meta_path].count("LlamaFactoryWatcher"))
+    """
+
+    assert run_python(code).stdout.strip() == "1"
+
+
+def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
+    code = """
+    import sys, types
+
+    def register():
+        raise RuntimeError("the cause")
+
+    broken = types.ModuleType("llamafactory_emotion.registration")
+    broken.register = register
+    sys.modules["llamafactory_emotion.registration"] = broken
+    from llamafactory.data.template import TEMPLATES
+    print("emotion" in TEMPLATES, "llama3" in TEMPLATES)
+    """
+
+    result = run_python(code)
+
+    assert result.stdout.splitlines()[-1] == "False True"
+    warnings = [line for line in result.stderr.splitlines() if "llamafactory_emotion:" in line]
+    assert warnings == [
+        "llamafactory_emotion: not registered with LLaMA-Factory (RuntimeError: the cause)"
+    ]
+
+
+def test_a_template_of_the_same_name_from_elsewhere_is_named_as_the_cause():
+    code = """
+    from llamafactory.data.template import register_template, TEMPLATES
+    register_template(name="emotion")
+    import llamafactory_emotion
+    try:
+        llamafactory_emotion.register()
+    except llamafactory_emotion.errors.EmotionError as error:
+        print(error)
+    """
+
+    result = run_python(code, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
+
+    assert "another package has registered a template named 'emotion'" in result.stdout
+
+
+def test_the_v1_engine_gets_a_warning():
+    code = """
+    import sys, types
+    sys.modules["llamafactory"] = package = types.ModuleType("llamafactory")
+    package.__path__ = []
+    try:
+        import llamafactory.v1
+    except ModuleNotFoundError:
+        pass
+    """
+
+    result = run_python(code)
+
+    assert "does not reach LLaMA-Factory's v1 engine" in result.stderr
+
+
+def test_the_start_up_file_is_one_line():
+    assert START_UP_FILE.read_text(encoding="utf-8").splitlines() == [
+        "import llamafactory_emotion.autoload; llamafactory_emotion.autoload.install()"
+    ]
+
+
+def test_imports_of_others_pass_untouched():
+    assert LlamaFactoryWatcher().find_spec("json") is None
+
+
+def test_install_respects_the_switch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setenv("LLAMAFACTORY_EMOTION_AUTOLOAD", "0")
+    install()
+    assert not is_installed()
+
+    monkeypatch.delenv("LLAMAFACTORY_EMOTION_AUTOLOAD")
+    install()
+    install()
+    assert [type(finder) for finder in sys.meta_path] == [LlamaFactoryWatcher]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment_with_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the Python of an environment that has the wheel, and this one's other packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    site_packages = Path(
+        run_python(
+            "import sysconfig; print(sysconfig.get_path('purelib'))", python=python
+        ).stdout.strip()
+    )
+    # A bare path in a .pth file adds this environment's packages but not its start-up files.
+    (site_packages / "zz_host.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", wheel],
+        check=True,
+        timeout=300,
+    )
+    return python
+
+
+def test_the_wheel_brings_the_hook(environment_with_wheel: Path):
+    code = TEMPLATE_KNOWN + "import llamafactory_emotion; print(llamafactory_emotion.__file__)"
+
+    result = run_python(code, python=environment_with_wheel)
+
+    known, file = result.stdout.splitlines()[-2:]
+    assert known == "True", result.stderr
+    assert Path(file).is_relative_to(environment_with_wheel.parents[1])
+
+
+def test_installed_twice_wheel_and_editable_register_once(environment_with_wheel: Path):
+    code = f"""
+    import site
+    site.addsitedir({str(START_UP_FILE.parent)!r})
+    """
+
+    result = run_python(textwrap.dedent(code) + TEMPLATE_KNOWN, python=environment_with_wheel)
+
+    assert result.stdout.splitlines()[-1] == "True", result.stderr
+    assert "llamafactory_emotion:" not in result.stderr
+
+
+def test_uninstalling_the_wheel_removes_the_hook(wheel: Path, tmp_path: Path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    python = tmp_path / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    subprocess.run([*pip, "install", "--no-deps", "--quiet", wheel], check=True, timeout=300)
+    assert list(tmp_path.rglob("llamafactory_emotion.pth"))
+
+    subprocess.run([*pip, "uninstall", "--yes", "--quiet", "llamafactory-emotion"], check=True)
+
+    assert not list(tmp_path.rglob("*llamafactory_emotion*"))
