@@ -1,0 +1,234 @@
+"""The one arithmetic of label answers: a confusion matrix in, figures out.
+
+`evaluation` counts the matrix of a file, `comparison` resamples it, and training hands in arrays;
+all of them take their accuracy and F1 from here.
+
+A confusion matrix has one row for each gold label and one column for each label that can be
+answered, and a last column for *invalid* answers: those that name no label. An invalid answer is
+wrong: it lowers accuracy and the recall of its gold label, and it is no label's false positive.
+Every figure equals scikit-learn's, with invalid as an extra predicted class that is not among the
+`labels` averaged and `zero_division=0`.
+
+A label of the task without gold rows counts in macro-F1 with an F1 of 0, as in scikit-learn's
+`f1_score(labels=..., average="macro", zero_division=0)`: leaving it out would raise the figure of
+a file that was never asked about it. It is left out of balanced accuracy, as scikit-learn does.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+Interval = tuple[float, float]
+
+# The 97.5 % quantile of the normal distribution: every interval here is a 95 % one.
+_Z = 1.959963984540054
+_BOUNDS = (0.025, 0.975)
+_RESAMPLES = 2000
+# Resamples are drawn in blocks of at most this many counts, so that a task of many labels
+# does not take memory in proportion to resamples times labels squared.
+_BLOCK = 2_000_000
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Figures of one label; all but support lie between 0 and 1, and higher is better."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one confusion matrix.
+
+    Attributes:
+        labels: The task's labels, in the order of rows and columns.
+        confusion: Rows gold, columns predicted, the last column invalid.
+        n: The rows counted.
+        accuracy: The share answered with the gold label; invalid answers are wrong.
+        accuracy_ci: Its Wilson 95 % interval.
+        balanced_accuracy: Mean recall over the labels that have gold rows.
+        f1_macro: Mean F1 over all labels of the task.
+        f1_macro_ci: Its 95 % bootstrap interval (percentiles; rows resampled).
+        f1_weighted: Mean F1 weighted by support.
+        invalid: Answers that name no label.
+        invalid_rate: Their share of `n`.
+        majority_baseline: The accuracy of always answering `majority_label`.
+        majority_label: The label with the most gold rows.
+        per_class: Label to its figures.
+        without_gold: Labels of the task that no row has as gold.
+    """
+
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    n: int
+    accuracy: float
+    accuracy_ci: Interval
+    balanced_accuracy: float
+    f1_macro: float
+    f1_macro_ci: Interval
+    f1_weighted: float
+    invalid: int
+    invalid_rate: float
+    majority_baseline: float
+    majority_label: str
+    per_class: Mapping[str, ClassMetrics]
+    without_gold: tuple[str, ...]
+
+
+def metrics_of(labels: Sequence[str], confusion: Counts, *, seed: int = 0) -> Metrics:
+    """Compute all figures of a confusion matrix.
+
+    Args:
+        labels: The task's labels.
+        confusion: Counts of shape (labels, labels + 1), the last column invalid; at least one.
+        seed: Draws the resamples of the macro-F1 interval.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    n = int(counts.sum())
+    figures = averages(counts)
+    precision, recall, f1 = per_class_scores(counts)
+    support = counts.sum(axis=1)
+    correct = int(np.trace(counts))
+    invalid = int(counts[:, -1].sum())
+    return Metrics(
+        labels=tuple(labels),
+        confusion=tuple(tuple(int(count) for count in row) for row in counts),
+        n=n,
+        accuracy=correct / n,
+        accuracy_ci=wilson_interval(correct, n),
+        balanced_accuracy=float(figures["balanced_accuracy"]),
+        f1_macro=float(figures["f1_macro"]),
+        f1_macro_ci=bootstrap_interval(counts, "f1_macro", seed=seed),
+        f1_weighted=float(figures["f1_weighted"]),
+        invalid=invalid,
+        invalid_rate=invalid / n,
+        majority_baseline=int(support.max()) / n,
+        majority_label=labels[int(support.argmax())],
+        per_class={
+            label: ClassMetrics(
+                float(precision[k]), float(recall[k]), float(f1[k]), int(support[k])
+            )
+            for k, label in enumerate(labels)
+        },
+        without_gold=tuple(label for k, label in enumerate(labels) if not support[k]),
+    )
+
+
+def label_metrics(
+    gold: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], *, labels: int
+) -> dict[str, float]:
+    """Compute accuracy and macro-F1 from label indices, for use while a model trains.
+
+    Args:
+        gold: Label indices from 0 to `labels` - 1.
+        predicted: Of the same length; anything outside 0 to `labels` - 1 is invalid, thus wrong.
+        labels: The number of labels of the task.
+
+    Returns:
+        `accuracy` and `f1_macro`, between 0 and 1, higher is better.
+    """
+    figures = averages(confusion_of(gold, predicted, labels=labels))
+    return {key: float(figures[key]) for key in ("accuracy", "f1_macro")}
+
+
+def confusion_of(
+    gold: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], *, labels: int
+) -> Counts:
+    """Count label indices into a matrix of shape (labels, labels + 1), the last column invalid."""
+    gold = np.asarray(gold, dtype=np.int64)
+    predicted = np.asarray(predicted, dtype=np.int64)
+    column = np.where((predicted >= 0) & (predicted < labels), predicted, labels)
+    cells = np.bincount(gold * (labels + 1) + column, minlength=labels * (labels + 1))
+    return cells.reshape(labels, labels + 1).astype(np.int64)
+
+
+def per_class_scores(
+    confusion: Counts,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Compute precision, recall and F1 of each label.
+
+    Args:
+        confusion: Shape (..., labels, labels + 1).
+
+    Returns:
+        Three arrays of shape (..., labels); 0 where a denominator is 0.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    answered = confusion[..., :-1].sum(axis=-2)
+    support = confusion.sum(axis=-1)
+    return (
+        _ratio(hits, answered),
+        _ratio(hits, support),
+        _ratio(2 * hits, answered + support),
+    )
+
+
+def averages(confusion: Counts) -> dict[str, NDArray[np.float64]]:
+    """Compute the figures that sum up a matrix, or many at once.
+
+    Args:
+        confusion: Shape (..., labels, labels + 1).
+
+    Returns:
+        `accuracy`, `balanced_accuracy`, `f1_macro` and `f1_weighted`, each of shape (...).
+    """
+    _, recall, f1 = per_class_scores(confusion)
+    support = confusion.sum(axis=-1)
+    n = support.sum(axis=-1)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
+    return {
+        "accuracy": _ratio(hits, n),
+        "balanced_accuracy": _ratio(recall.sum(axis=-1), (support > 0).sum(axis=-1)),
+        "f1_macro": f1.mean(axis=-1),
+        "f1_weighted": _ratio((f1 * support).sum(axis=-1), n),
+    }
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+    result = np.zeros(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)))
+    np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)
+    return result
+
+
+def wilson_interval(correct: int, n: int) -> Interval:
+    """Give the 95 % score interval of a proportion (Wilson, JASA 22, 1927; no correction)."""
+    share = correct / n
+    widening = _Z**2 / n
+    center = (share + widening / 2) / (1 + widening)
+    half = _Z / (1 + widening) * math.sqrt(share * (1 - share) / n + widening / (4 * n))
+    # At 0 and n the interval ends there exactly; rounding would leave 1e-17 beside it.
+    return (
+        0.0 if correct == 0 else max(0.0, center - half),
+        1.0 if correct == n else min(1.0, center + half),
+    )
+
+
+def bootstrap_interval(confusion: Counts, figure: str, *, seed: int) -> Interval:
+    """Give the 95 % percentile interval of one of `averages`, resampling the rows.
+
+    Drawing n rows with replacement is drawing the cells of the matrix from a multinomial
+    distribution, so the cost does not depend on n.
+    """
+    generator = np.random.default_rng(seed)
+    cells = confusion.ravel()
+    filled = np.flatnonzero(cells)
+    n = int(cells.sum())
+    shares = cells[filled] / n
+    figures: list[NDArray[np.float64]] = []
+    drawn = 0
+    while drawn < _RESAMPLES:
+        size = min(_RESAMPLES - drawn, max(1, _BLOCK // cells.size))
+        resamples = np.zeros((size, cells.size), dtype=np.int64)
+        resamples[:, filled] = generator.multinomial(n, shares, size=size)
+        figures.append(averages(resamples.reshape(size, *confusion.shape))[figure])
+        drawn += size
+    low, high = np.quantile(np.concatenate(figures), _BOUNDS)
+    return float(low), float(high)

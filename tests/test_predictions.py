@@ -1,0 +1,292 @@
+"""The reader of predictions files: what it takes, what it refuses and how it says so."""
+
+import gzip
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.predictions import (
+    BrokenRows,
+    name_of,
+    read_predictions,
+    read_sidecar,
+)
+
+ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
+
+
+def read(path):
+    broken = BrokenRows(name_of(path))
+    return list(read_predictions(path, broken)), broken
+
+
+def write(tmp_path, *lines, end="\n"):
+    path = tmp_path / "predictions.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_bytes((end.join(texts) + end).encode("utf-8", "surrogatepass"))
+    return path
+
+
+def test_a_row_of_llamafactory(tmp_path):
+    rows, broken = read(write(tmp_path, ROW))
+
+    assert broken.total == 0
+    assert rows[0].line == 1
+    assert (rows[0].predict, rows[0].label) == (" joy", " joy")
+    assert rows[0].prompt == ROW["prompt"]
+    assert (rows[0].id, rows[0].probabilities) == (None, None)
+
+
+def test_a_row_of_ours(tmp_path):
+    rows, broken = read(write(tmp_path, ROW | {"id": 7, "probabilities": {"joy": 1.0}}))
+
+    assert broken.total == 0
+    assert rows[0].id == "7"
+    assert rows[0].probabilities == {"joy": 1.0}
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_a_line_feed_ends_a_line(tmp_path, separator):
+    row = ROW | {"predict": f"joy{separator}and more"}
+    path = tmp_path / "p.jsonl"
+    escaped = ord(separator) < 0x20
+    path.write_text(json.dumps(row, ensure_ascii=escaped) + "\n", encoding="utf-8")
+
+    rows, _ = read(path)
+
+    assert [one.predict for one in rows] == [row["predict"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\n",
+        json.dumps(ROW).encode() + b"\r\n",
+        json.dumps(ROW).encode(),
+        b"\n  \r\n" + json.dumps(ROW).encode() + b"\n\n",
+        b"  " + json.dumps(ROW).encode() + b" \t\n",
+        gzip.compress(json.dumps(ROW).encode() + b"\n"),
+    ],
+    ids=["byte-order mark", "crlf", "no last line end", "empty lines", "spaces", "gzip"],
+)
+def test_forms_of_the_same_file(tmp_path, content):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(content)
+
+    rows, broken = read(path)
+
+    assert broken.total == 0
+    assert [row.predict for row in rows] == [" joy"]
+
+
+def test_standard_input(monkeypatch):
+    stdin = SimpleNamespace(buffer=io.BytesIO(json.dumps(ROW).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+    rows, _ = read("-")
+
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("not json", "are not JSON"),
+        ('{"predict": "joy", "label": "joy"', "are not JSON"),
+        ("{'predict': 'joy', 'label': 'joy'}", "are not JSON"),
+        ("42", "are not one JSON object"),
+        ("[1]", "are not one JSON object"),
+        ('{"predict": "joy"} {"predict": "joy"}', "are not one JSON object"),
+        ("[" * 100_000, "are not JSON"),
+        ('{"a": ' + "1" * 5000 + "}", "are not JSON"),
+        ({"label": "joy"}, 'have no "predict"'),
+        ({"predict": None, "label": "joy"}, 'have a "predict" that is not text'),
+        ({"predict": 3, "label": "joy"}, 'have a "predict" that is not text'),
+        ('{"predict": NaN, "label": "joy"}', 'have a "predict" that is not text'),
+        ({"predict": ["joy"], "label": "joy"}, 'have a "predict" that is not text'),
+        ({"predict": "joy", "label": ["joy"]}, 'have a "label" that is neither'),
+        ({"predict": "joy", "label": True}, 'have a "label" that is neither'),
+        ({"predict": "joy", "label": "joy", "id": {}}, 'have an "id" that is neither'),
+        ({"predict": "joy", "label": "joy", "id": 1.5}, 'have an "id" that is neither'),
+    ],
+)
+def test_a_bad_row_is_counted_and_its_place_named(tmp_path, line, problem):
+    path = write(tmp_path, ROW, line, ROW)
+
+    rows, broken = read(path)
+
+    assert [row.line for row in rows] == [1, 3]
+    assert broken.total == 1
+    assert problem in broken.describe()
+    assert f"{path}:2" in broken.describe()
+    with pytest.raises(DataError, match="--skip-broken"):
+        broken.check()
+
+
+def test_bytes_that_are_not_utf8(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"predict": "\xff", "label": "joy"}\n' + json.dumps(ROW).encode())
+
+    rows, broken = read(path)
+
+    assert len(rows) == 1
+    assert "are not UTF-8 text" in broken.describe()
+
+
+def test_a_cut_off_last_line_is_told_from_broken_json(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + json.dumps(ROW)[:-9], encoding="utf-8")
+
+    rows, broken = read(path)
+
+    assert len(rows) == 1
+    assert "are cut off" in broken.describe()
+    assert f"{path}:2" in broken.describe()
+
+
+def test_an_id_that_stands_twice(tmp_path):
+    rows, broken = read(write(tmp_path, *({**ROW, "id": k} for k in ("a", "b", "a", 1, "1"))))
+
+    assert [row.id for row in rows] == ["a", "b", "1"]
+    assert """2 repeat an "id": 'a' (1), '1' (1)""" in broken.describe()
+
+
+def test_the_first_places_are_named_and_all_are_counted(tmp_path):
+    path = write(tmp_path, *["x"] * 1000, {"label": "joy"}, ROW)
+
+    _, broken = read(path)
+
+    assert broken.total == 1001
+    assert broken.describe().startswith(
+        f"1,000 are not JSON (at {path}:1, {path}:2, {path}:3, ...); "
+        f'1 have no "predict" (at {path}:1001)'
+    )
+
+
+def test_broken_rows_may_be_skipped(tmp_path):
+    broken = BrokenRows("p", skip=True)
+    broken.add("are not JSON", 1)
+
+    broken.check()
+
+    assert broken.total == 1
+
+
+def test_values_named_are_few_and_short():
+    broken = BrokenRows("p")
+    for number in range(10_000):
+        broken.add("have a label outside", number, f"{number}" + "x" * 1000)
+
+    assert len(broken.describe()) < 2000
+    assert broken.total == 10_000
+
+
+def test_a_json_list_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(DataError, match=r"JSON list.*one object a line"):
+        read(write(tmp_path, "[", '{"predict": "joy"}', "]"))
+
+
+def test_a_directory_and_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(CallError, match="directory"):
+        read(tmp_path)
+    with pytest.raises(CallError, match="not there"):
+        read(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "checksum"])
+def test_a_broken_gzip_file(tmp_path, damage):
+    packed = bytearray(gzip.compress((json.dumps(ROW) + "\n").encode() * 5000))
+    if damage == "cut":
+        packed = packed[: len(packed) // 2]
+    elif damage == "flipped":
+        packed[20:60] = b"\xff" * 40
+    else:
+        packed[-6] ^= 0xFF
+    path = tmp_path / "p.jsonl.gz"
+    path.write_bytes(packed)
+
+    with pytest.raises(DataError, match="is a broken gzip file"):
+        read(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+rows_of_any_shape = st.dictionaries(
+    st.sampled_from(["predict", "label", "prompt", "id", "probabilities", "text"]), json_values
+)
+
+
+@given(st.lists(rows_of_any_shape | json_values, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_every_row_is_read_or_counted(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("any") / "p.jsonl"
+    path.write_text("\n".join(["{}", *map(json.dumps, values)]), encoding="utf-8")
+
+    rows, broken = read(path)
+
+    assert len(rows) + broken.total == len(values) + 1
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_what_was_written_is_what_is_read(tmp_path_factory, pairs, ascii_only):
+    path = tmp_path_factory.mktemp("round") / "p.jsonl"
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        for predict, prompt in pairs:
+            row = {"prompt": prompt, "predict": predict, "label": "joy"}
+            out.write(json.dumps(row, ensure_ascii=ascii_only) + "\n")
+
+    rows, broken = read(path)
+
+    assert broken.total == 0
+    assert [(row.predict, row.prompt) for row in rows] == pairs
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_end_in_rows_counts_or_one_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("bytes") / "p.jsonl"
+    path.write_bytes(content)
+
+    try:
+        read(path)
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017 - most inputs raise nothing
+
+
+@pytest.mark.parametrize("name", ["p.jsonl.meta.json", "p.meta.json"])
+def test_a_sidecar_is_found_by_either_name(tmp_path, name):
+    (tmp_path / name).write_text(
+        json.dumps({"model": "m", "seconds": 2, "rows_per_second": 1.5, "extra": [1]})
+    )
+
+    sidecar = read_sidecar(tmp_path / "p.jsonl")
+
+    assert (sidecar.model, sidecar.seconds, sidecar.rows_per_second) == ("m", 2, 1.5)
+    assert sidecar.trained_parameters is None
+    assert sidecar.everything["extra"] == [1]
+
+
+def test_no_sidecar(tmp_path):
+    assert read_sidecar(tmp_path / "p.jsonl") is None
+    assert read_sidecar("-") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[1]", '{"model": 3}', '{"seed": true}', '{"seconds": "2"}', "\xff"],
+)
+def test_a_broken_sidecar_is_an_error_that_names_it(tmp_path, content):
+    (tmp_path / "p.meta.json").write_bytes(content.encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"p\.meta\.json"):
+        read_sidecar(tmp_path / "p.jsonl")
