@@ -13,3 +13,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data is not at {SHARED_DATA} (it may not be shipped)")
     return SHARED_DATA
+
+
+OWN_TEXTS = (
+    "the train was late again and nobody told us why",
+    "my sister sent me flowers and a long letter",
+    "someone has been through the drawers of my desk",
+    "we won the match in the very last minute",
+    "i keep thinking of the old house by the river",
+    "there is a noise behind the cellar door every night",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama with random weights that knows the words of six sentences of our own."""
+    from llamafactory_emotion.tiny_model import write_tiny_model
+
+    folder = tmp_path_factory.mktemp("base") / "tiny_base"
+    write_tiny_model(OWN_TEXTS, folder)
+    return folder

@@ -5,7 +5,7 @@ data package is loaded, or by `llamafactory_emotion.register()`.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamafactory.data.converter import (
     DATASET_CONVERTERS,
@@ -19,13 +19,42 @@ from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
 
+if TYPE_CHECKING:
+    from llamafactory.data.formatter import SLOTS
+    from transformers import PreTrainedTokenizerBase
+
 NAME = "emotion"
 _WORDS_SHOWN = 8
 
 
 @dataclass
 class EmotionTemplate(Template):  # type: ignore[misc]
-    """The template `emotion`; a class of its own, so that it is known from a stranger's."""
+    """The template `emotion`: instruction, text, a cue; a space, the label, the end token.
+
+    Texts are data. LLaMA-Factory turns the name of a special token inside a text (`<|eot_id|>`)
+    into that control token unless the recipe sets `split_special_tokens`, and that setting is saved
+    with the tokenizer and then splits the begin token of the chat template as well. So this
+    template reads every text as text by itself and keeps the setting out of the saved tokenizer.
+    """
+
+    def _convert_elements_to_ids(
+        self, tokenizer: "PreTrainedTokenizerBase", elements: "SLOTS"
+    ) -> list[int]:
+        ids: list[int] = []
+        for element in elements:
+            if isinstance(element, str):
+                ids += tokenizer.encode(
+                    element, add_special_tokens=False, split_special_tokens=True
+                )
+            else:
+                ids += super()._convert_elements_to_ids(tokenizer, [element])
+        return ids
+
+    def fix_special_tokens(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Prepare the tokenizer as LLaMA-Factory does, then keep it usable by everyone else."""
+        super().fix_special_tokens(tokenizer)
+        tokenizer.split_special_tokens = False
+        tokenizer.init_kwargs.pop("split_special_tokens", None)
 
 
 @dataclass
