@@ -12,8 +12,9 @@ from pathlib import Path
 
 from llamafactory_emotion.console import run_command
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.evaluation import ALL_RULES, Evaluation, evaluate_rows
+from llamafactory_emotion.evaluation import Evaluation, evaluate_rows
 from llamafactory_emotion.files import check_output, write_whole
+from llamafactory_emotion.judging import ALL_RULES
 from llamafactory_emotion.predictions import BrokenRows, name_of, read_predictions, read_sidecar
 from llamafactory_emotion.report import evaluation_blocks, evaluation_json, print_blocks
 from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task

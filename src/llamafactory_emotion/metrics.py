@@ -198,7 +198,7 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.flo
     return result
 
 
-def wilson_interval(correct: int, n: int) -> Interval:
+def wilson_interval(correct: float, n: int) -> Interval:
     """Give the 95 % score interval of a proportion (Wilson, JASA 22, 1927; no correction)."""
     share = correct / n
     widening = _Z**2 / n

@@ -1,0 +1,210 @@
+"""Two files compared: against statsmodels and scipy, against a plain bootstrap, and by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+from statsmodels.stats.contingency_tables import mcnemar as judge_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
+
+from llamafactory_emotion.comparison import (
+    PUBLISHED_ROWS,
+    compare_answers,
+    compare_files,
+    compare_published,
+    holm,
+    mcnemar,
+)
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.matching import Answers, match_rows
+from llamafactory_emotion.metrics import metrics_of
+from llamafactory_emotion.task import EMOTION, Task
+
+
+def answers(gold, predicted, *, ids=None, prompts=None, source="a", lines=None, broken=0):
+    n = len(gold)
+    return Answers(
+        source,
+        np.array(lines if lines is not None else range(1, n + 1)),
+        np.array(gold),
+        np.array(predicted),
+        ids,
+        prompts,
+        broken,
+    )
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_equals_statsmodels(b, c):
+    expected = 1.0 if b + c == 0 else judge_mcnemar([[5, b], [c, 7]], exact=True).pvalue
+
+    assert mcnemar(b, c) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_statsmodels(p_values):
+    expected = multipletests(p_values, method="holm")[1]
+
+    assert holm(p_values) == pytest.approx(list(expected), abs=1e-12)
+
+
+def test_a_pair_worked_out_by_hand():
+    gold = np.array([0, 0, 0, 1, 1, 1])
+    first = np.array([0, 0, 0, 1, 2, 0])
+    second = np.array([0, 1, 0, 1, 1, 2])
+
+    pair = compare_answers(gold, first, second, labels=2, names=("a", "b"), seed=0)
+
+    assert (pair.n, pair.first_right, pair.second_right) == (6, 1, 1)
+    assert pair.accuracy_difference == 0
+    assert pair.p_value == 1
+    # First: F1 6/7 and 2/4; second: 4/5 and 4/6... from 2TP / (answered + support).
+    first_f1 = (6 / 7 + 2 / 4) / 2
+    second_f1 = (4 / 5 + 4 / 6) / 2
+    assert pair.f1_macro_difference == pytest.approx(first_f1 - second_f1)
+
+
+def test_the_paired_bootstrap_agrees_with_resampling_rows():
+    generator = np.random.default_rng(0)
+    gold = generator.integers(0, 3, 400)
+    first = np.where(generator.random(400) < 0.8, gold, generator.integers(0, 4, 400))
+    second = np.where(generator.random(400) < 0.7, gold, generator.integers(0, 4, 400))
+    accuracies, f1s = [], []
+    for _ in range(300):
+        k = generator.integers(0, 400, 400)
+        accuracies.append((first[k] == gold[k]).mean() - (second[k] == gold[k]).mean())
+        options = {"labels": [0, 1, 2], "average": "macro", "zero_division": 0}
+        f1s.append(f1_score(gold[k], first[k], **options) - f1_score(gold[k], second[k], **options))
+
+    pair = compare_answers(gold, first, second, labels=3, names=("a", "b"), seed=5)
+
+    for ours, theirs in (
+        (pair.accuracy_difference_ci, accuracies),
+        (pair.f1_macro_difference_ci, f1s),
+    ):
+        assert ours == pytest.approx(tuple(np.quantile(theirs, [0.025, 0.975])), abs=0.018)
+    again = compare_answers(gold, first, second, labels=3, names=("a", "b"), seed=5)
+    assert again == pair
+
+
+def test_many_labels_are_compared_too():
+    generator = np.random.default_rng(0)
+    gold = generator.integers(0, 150, 3000)
+    first = np.where(generator.random(3000) < 0.8, gold, generator.integers(0, 151, 3000))
+    second = np.where(generator.random(3000) < 0.7, gold, generator.integers(0, 151, 3000))
+
+    pair = compare_answers(gold, first, second, labels=150, names=("a", "b"), seed=5)
+
+    assert pair.accuracy_difference == pytest.approx(
+        (first == gold).mean() - (second == gold).mean()
+    )
+    low, high = pair.f1_macro_difference_ci
+    assert low < pair.f1_macro_difference < high
+    assert pair.p_value < 1e-6
+
+
+def test_files_are_matched_by_id_whatever_their_order():
+    first = answers([0, 1, 2], [0, 1, 2], ids=["x", "y", "z"])
+    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], source="b")
+
+    (pair,) = compare_files([first, second], EMOTION, seed=0)
+
+    assert pair.matched_by == "id"
+    assert (pair.n, pair.only_in_first, pair.only_in_second) == (3, 0, 1)
+    assert (pair.first_right, pair.second_right) == (1, 0)
+
+
+def test_files_are_matched_by_prompt_when_ids_are_missing():
+    first = answers([0, 1], [0, 1], prompts=[b"p", b"q"])
+    second = answers([1, 0], [1, 1], prompts=[b"q", b"p"], ids=["1", "2"], source="b")
+
+    match = match_rows(first, second, EMOTION)
+
+    assert match.matched_by == "prompt"
+    assert match.second.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "other_prompts"),
+    [
+        ([b"p", b"p", b"q"], [b"p", b"p", b"q"]),
+        ([b"p", b"q", b"r"], [b"P", b"Q", b"r"]),
+        (None, [b"p", b"q", b"r"]),
+    ],
+    ids=["repeated prompts", "other prompts", "no prompts"],
+)
+def test_files_are_matched_by_position_at_last(prompts, other_prompts):
+    first = answers([0, 1, 2], [0, 1, 2], prompts=prompts)
+    second = answers([0, 1, 2], [0, 1, 1], prompts=other_prompts, source="b")
+
+    assert match_rows(first, second, EMOTION).matched_by == "position"
+
+
+def test_a_row_left_out_does_not_shift_the_rows_after_it():
+    first = answers([0, 2], [0, 2], lines=[1, 3], broken=1)
+    second = answers([0, 1], [0, 1], lines=[1, 2], broken=1, source="b")
+
+    match = match_rows(first, second, EMOTION)
+
+    assert (match.first.tolist(), match.second.tolist()) == ([0], [0])
+
+
+def test_gold_labels_that_disagree_stop_with_the_first_row():
+    first = answers([0, 1, 2], [0, 1, 2])
+    second = answers([0, 2, 1], [0, 1, 1], source="b", lines=[4, 5, 6])
+
+    with pytest.raises(
+        DataError, match="gold label of 2 rows, first 'joy' at a:2 against 'love' at b:5"
+    ):
+        match_rows(first, second, EMOTION)
+
+
+def test_files_that_cannot_be_matched():
+    with pytest.raises(DataError, match=r"3 rows.*2 rows.*not equally long"):
+        match_rows(answers([0, 1, 2], [0, 1, 2]), answers([0, 1], [0, 1]), EMOTION)
+
+
+def test_beyond_two_files_every_pair_is_corrected():
+    gold = [0] * 40
+    files = [answers(gold, [0] * k + [1] * (40 - k), source=str(k)) for k in (40, 30, 20)]
+
+    pairs = compare_files(files, EMOTION, seed=0)
+
+    assert [(pair.first, pair.second) for pair in pairs] == [
+        ("40", "30"),
+        ("40", "20"),
+        ("30", "20"),
+    ]
+    raw = [pair.p_value for pair in pairs]
+    assert raw == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**10])
+    expected = multipletests(raw, method="holm")[1]
+    assert [pair.p_value_holm for pair in pairs] == pytest.approx(list(expected))
+
+
+def test_published_rows_are_compared_as_statsmodels_does():
+    table = np.zeros((6, 7), dtype=int)
+    table[1, 1], table[1, 2] = 1884, 116
+    metrics = metrics_of(EMOTION.labels, table)
+
+    found = compare_published("a", metrics, EMOTION)
+
+    assert [one.published for one in found][-1] == "Llama-3-8B"
+    one = found[-1]
+    counts, rows = [1884, 0.9262 * PUBLISHED_ROWS], [2000, PUBLISHED_ROWS]
+    assert one.p_value == pytest.approx(proportions_ztest(counts, rows)[1], abs=1e-12)
+    expected = confint_proportions_2indep(
+        counts[0], rows[0], counts[1], rows[1], method="newcomb", compare="diff"
+    )
+    assert one.accuracy_difference_ci == pytest.approx(expected, abs=1e-9)
+    # What it takes to beat 0.9262 unpaired on 2,000 rows.
+    assert one.p_value < 0.05
+    assert one.p_value_holm >= one.p_value
+
+
+def test_published_rows_belong_to_one_task():
+    task = Task(name="two", labels=("a", "b"), instruction="Which?")
+
+    with pytest.raises(DataError, match="emotion"):
+        compare_published("a", metrics_of(("a", "b"), np.eye(2, 3, dtype=int)), task)
