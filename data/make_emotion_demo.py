@@ -23,10 +23,20 @@ LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 ROWS_PER_LABEL = 1400
 SEED = 20240601
 
-# Frame and how often it is dealt. Groups of the label: event, reaction, sentence, feeling, quality,
-# noun; groups that all labels share: opening, context, neutral, topic, thing, degree, person; and
-# `other`, a feeling of another label, always denied. A full stop ends a sentence.
+# Frame and how often it is dealt. Groups of the label: event, moment, reaction, sentence, feeling,
+# quality, noun, subject; groups that all labels share: opening, context, neutral, topic, thing,
+# degree, person; and `other`, a feeling of another label, always denied. A full stop ends a
+# sentence.
 FRAMES = (
+    ("{moment}.", 22),
+    ("{moment}. {moment}.", 8),
+    ("{moment}. {neutral}.", 4),
+    ("{neutral}. {moment}.", 4),
+    ("{opening}, {moment}.", 3),
+    ("{moment}. {sentence}.", 5),
+    ("{sentence}. {moment}.", 3),
+    ("{moment}. {event}.", 4),
+    ("I am so {feeling}. {moment}.", 2),
     ("{event}.", 12),
     ("{opening}, {event}.", 5),
     ("{neutral}. {event}.", 3),
@@ -62,6 +72,13 @@ FRAMES = (
     ("I expected to be {other}, but I was only {feeling}.", 2),
     ("I was not {other}, just {feeling}. {event}.", 2),
     ("why am I so {feeling} about {topic}?", 1),
+    ("I keep thinking about {subject}.", 2),
+    ("{person} and I talked about {subject}. {neutral}.", 2),
+    ("{opening}, {subject} was all that {person} talked about.", 2),
+    ("{subject} and {subject}: that was my {quality} week.", 2),
+    ("it was {subject} that made me feel so {feeling}.", 2),
+    ("{subject}, {subject}, {subject}.", 2),
+    ("{context}, but my mind was on {subject}.", 2),
     ("{thing} was {degree} {quality}.", 3),
     ("{thing} was {quality} and {quality}. {reaction}.", 2),
     ("how {quality} it was! {event}.", 1),
