@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as judge_mcnemar
@@ -44,6 +44,7 @@ def test_mcnemar_equals_statsmodels(b, c):
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(max_examples=25, deadline=None)
 def test_holm_equals_statsmodels(p_values):
     expected = multipletests(p_values, method="holm")[1]
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamafactory_emotion.calibration import Calibration, Calibrator
+from llamafactory_emotion.comparison import PublishedComparison
 from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.floor import Floor
 from llamafactory_emotion.judging import AnswerJudge, Judged, Observer
 from llamafactory_emotion.metrics import Counts, Metrics, metrics_of
 from llamafactory_emotion.predictions import BrokenRows, Prediction, Sidecar
+from llamafactory_emotion.rows import RowCheck, TrainExplanation
 from llamafactory_emotion.task import Task
 
 EXAMPLES_KEPT = 200
@@ -67,6 +70,10 @@ class Evaluation:
         broken_kinds: What was wrong with them: phrase to count.
         broken_note: The same as a sentence that names the first places.
         sidecar: What stands beside the file, or None.
+        row_check: The file against its source, where one was named.
+        train_explanation: The errors against the training data, where it was named.
+        floor: The file against an SVM, where training data was named for one.
+        published: The file against published figures, where asked for.
     """
 
     source: str
@@ -82,6 +89,10 @@ class Evaluation:
     broken_kinds: Mapping[str, int]
     broken_note: str
     sidecar: Sidecar | None
+    row_check: RowCheck | None = None
+    train_explanation: TrainExplanation | None = None
+    floor: Floor | None = None
+    published: tuple[PublishedComparison, ...] = ()
 
 
 class _Tally:

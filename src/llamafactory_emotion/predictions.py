@@ -269,7 +269,9 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     if sidecar is None:
         return None
     try:
-        content = json.loads(sidecar.read_bytes().decode("utf-8-sig"))
+        text = sidecar.read_bytes().decode("utf-8-sig")
+        # NaN is no JSON, and no figure either.
+        content = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError, OSError) as error:
         raise DataError(f"{sidecar} is not readable JSON ({error}); mend or remove it.") from error
     if not isinstance(content, dict):

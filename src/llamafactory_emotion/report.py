@@ -1,47 +1,23 @@
-"""Show an `Evaluation`: as tables on a terminal, as the JSON that `--json` writes.
+"""Lay out an `Evaluation`, or several compared, as tables for the terminal.
 
-The last step of the flow; it formats figures and computes none. Whatever comes from a file (its
-name, labels, answers) passes through `console.printable`, so that nothing in it acts.
+The last step of the flow but printing (`tables`); it formats figures and computes none. Whatever
+comes from a file (its name, labels, texts) passes through `console.printable`, so that nothing in
+it acts.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TextIO
 
 from llamafactory_emotion.calibration import Calibration
+from llamafactory_emotion.comparison import PUBLISHED_ROWS, PublishedComparison
 from llamafactory_emotion.console import printable
 from llamafactory_emotion.evaluation import Evaluation
+from llamafactory_emotion.floor import Floor, floor_sentence
 from llamafactory_emotion.metrics import Interval, Metrics
+from llamafactory_emotion.rows import Listed, RowCheck, TrainExplanation, confused_pairs
+from llamafactory_emotion.tables import Block, Facts, Table
 
 INVALID = "invalid"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; the first column is text, the others are figures aligned to the right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A titled list of names with what is to be said of each."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
-
-
-Block = Table | Facts
-
-
-def print_blocks(blocks: Sequence[Block], out: TextIO) -> None:
-    """Print blocks with rich where `out` is a terminal, and as plain text where it is not."""
-    if out.isatty():
-        _print_rich(blocks, out)
-    else:
-        out.write("\n\n".join(_plain(block) for block in blocks) + "\n")
+LINES_SHOWN = 3
 
 
 def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
@@ -53,6 +29,14 @@ def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
     blocks += [_labels_table(metrics), _confusion_table(metrics)]
     if evaluation.calibration is not None:
         blocks.append(_calibration_facts(evaluation.calibration, metrics.n))
+    if evaluation.row_check is not None:
+        blocks.append(row_check_facts(evaluation.row_check))
+    if evaluation.train_explanation is not None:
+        blocks.append(explanation_facts(evaluation.train_explanation, metrics))
+    if evaluation.floor is not None:
+        blocks.append(floor_facts(evaluation.floor))
+    if evaluation.published:
+        blocks.append(published_table(evaluation.published))
     return blocks
 
 
@@ -82,9 +66,10 @@ def _summary_lines(evaluation: Evaluation, metrics: Metrics) -> Iterator[tuple[s
         yield "left out", f"{evaluation.broken:,} broken rows: {printable(evaluation.broken_note)}"
 
 
-def interval_text(interval: Interval) -> str:
-    """Write an interval as every table shows it."""
-    return f"(95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+def interval_text(interval: Interval, *, signed: bool = False) -> str:
+    """Write an interval as every table shows it; that of a difference is `signed`."""
+    low, high = (f"{bound:+.4f}" if signed else f"{bound:.4f}" for bound in interval)
+    return f"(95 % interval {low} to {high})"
 
 
 def percent(share: float) -> str:
@@ -163,99 +148,109 @@ def _calibration_facts(calibration: Calibration, rows: int) -> Facts:
     return Facts("probabilities", tuple(lines))
 
 
-def _plain(block: Block) -> str:
-    if isinstance(block, Facts):
-        width = max((len(name) for name, _ in block.lines), default=0)
-        lines = [f"  {name:<{width}}  {said}" for name, said in block.lines]
-        return "\n".join([block.title, *lines])
-    grid = [block.columns, *block.rows]
-    widths = [max(_cells(row[k]) for row in grid) for k in range(len(block.columns))]
+def row_check_facts(check: RowCheck, *, of: str = "") -> Facts:
+    """Lay out the check of a file (`of`, where there are several) against its source."""
+    kinds = (
+        ("missing", check.missing, "source rows without a prediction"),
+        ("extra", check.extra, "predictions that are not in the source, left out"),
+        ("repeated", check.repeated, "predictions that stand more often than in it, left out"),
+        ("other gold label", check.other_gold, "judged by the source's"),
+    )
+    lines = [("rows in both", f"{check.matched:,} of {check.source_rows:,}")]
+    for name, listed, meaning in kinds:
+        lines.append((name, f"{listed.count:,}  ({meaning})"))
+        lines += _listed_lines(listed)
+    return Facts(_title(f"row check against {check.source}", of), tuple(lines))
+
+
+def _title(title: str, of: str) -> str:
+    return printable(f"{of}: {title}" if of else title)
+
+
+def _listed_lines(listed: Listed) -> Iterator[tuple[str, str]]:
+    for line, said in listed.first[:LINES_SHOWN]:
+        yield "", f"line {line}: {_one_line(said)}"
+    if listed.count > LINES_SHOWN:
+        yield "", f"and {listed.count - LINES_SHOWN:,} more"
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def explanation_facts(explanation: TrainExplanation, metrics: Metrics, *, of: str = "") -> Facts:
+    """Lay out what the training data explains."""
+    count = explanation.errors_other_label
     lines = [
-        "  "
-        + "  ".join(
-            _pad(cell, width, right=k > 0)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in grid
+        (
+            "texts in train",
+            f"{explanation.rows_in_train:,} rows, "
+            f"{explanation.rows_other_label:,} of them with another label there",
+        ),
+        ("errors", f"{explanation.errors:,}"),
+        (
+            "explained by train",
+            f"{count:,} stand in train with another label, "
+            f"{explanation.errors_as_trained:,} gave that label",
+        ),
+        *_listed_lines(explanation.examples),
     ]
-    return "\n".join([block.title, *lines])
+    lines += [
+        (
+            "confused",
+            f"{printable(f'{pair.gold} as {pair.predicted}')}: {pair.count:,} "
+            f"({percent(pair.share)} of the errors)",
+        )
+        for pair in confused_pairs(metrics)[:LINES_SHOWN]
+    ]
+    clean = explanation.clean
+    if clean is not None:
+        lines.append(
+            (
+                "clean rows",
+                f"{clean.n:,} not in train: accuracy {clean.accuracy:.4f}  "
+                f"{interval_text(clean.accuracy_ci)}, macro-F1 {clean.f1_macro:.4f}",
+            )
+        )
+    if explanation.rows_without_text:
+        lines.append(("no text", f"{explanation.rows_without_text:,} rows; counted as clean"))
+    return Facts(_title(f"errors against {explanation.train}", of), tuple(lines))
 
 
-def _pad(text: str, width: int, *, right: bool) -> str:
-    gap = " " * (width - _cells(text))
-    return gap + text if right else text + gap
-
-
-def _cells(text: str) -> int:
-    """Give the terminal cells a text takes: a Chinese character takes two."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(
-        0 if combining(character) else 1 + (east_asian_width(character) in "WF")
-        for character in text
+def floor_facts(floor: Floor, *, of: str = "") -> Facts:
+    """Lay out what the language model is worth."""
+    return Facts(
+        _title(f"floor: a tf-idf SVM fitted on {floor.train} ({floor.train_rows:,} rows)", of),
+        (
+            (
+                "SVM accuracy",
+                f"{floor.metrics.accuracy:.4f}  {interval_text(floor.metrics.accuracy_ci)}",
+            ),
+            ("SVM macro-F1", f"{floor.metrics.f1_macro:.4f}"),
+            ("worth", floor_sentence(floor)),
+        ),
     )
 
 
-def _print_rich(blocks: Sequence[Block], out: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(file=out, highlight=False)
-    for block in blocks:
-        console.print(Text(block.title, style="bold"))
-        facts = isinstance(block, Facts)
-        table = RichTable(show_header=not facts, box=None, pad_edge=True, header_style="dim")
-        columns = ("", "") if isinstance(block, Facts) else block.columns
-        for k, column in enumerate(columns):
-            table.add_column(Text(column), justify="left" if facts or k == 0 else "right")
-        for row in block.lines if isinstance(block, Facts) else block.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        console.print()
-
-
-def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Give one file's figures as JSON values; the keys follow scikit-learn's scorer names."""
-    calibration = evaluation.calibration
-    return {
-        "file": printable(evaluation.source),
-        "task": evaluation.task.name,
-        "match": evaluation.match,
-        **metrics_json(evaluation.metrics),
-        "reasons": dict(evaluation.reasons),
-        "by_rule": {rule: metrics_json(one) for rule, one in evaluation.by_rule.items()},
-        "broken": evaluation.broken,
-        "broken_kinds": dict(evaluation.broken_kinds),
-        **(
-            asdict(calibration) | {"n": evaluation.metrics.n, "n_probabilities": calibration.n}
-            if calibration is not None
-            else {}
+def published_table(published: Sequence[PublishedComparison], *, of: str = "") -> Table:
+    """Lay out a file against the published figures."""
+    return Table(
+        _title(
+            "against published figures (unpaired; their number of rows is not published and "
+            f"taken as {PUBLISHED_ROWS:,})",
+            of,
         ),
-        "sidecar": dict(evaluation.sidecar.everything) if evaluation.sidecar else None,
-    }
-
-
-def metrics_json(metrics: Metrics) -> dict[str, Any]:
-    """Give the figures of one confusion matrix as JSON values."""
-    return {
-        "n": metrics.n,
-        "accuracy": metrics.accuracy,
-        "accuracy_ci": list(metrics.accuracy_ci),
-        "balanced_accuracy": metrics.balanced_accuracy,
-        "f1_macro": metrics.f1_macro,
-        "f1_macro_ci": list(metrics.f1_macro_ci),
-        "f1_weighted": metrics.f1_weighted,
-        "invalid": metrics.invalid,
-        "invalid_rate": metrics.invalid_rate,
-        "majority_baseline": metrics.majority_baseline,
-        "majority_label": metrics.majority_label,
-        "per_class": {label: asdict(one) for label, one in metrics.per_class.items()},
-        "without_gold": list(metrics.without_gold),
-        "confusion": {
-            "labels": list(metrics.labels),
-            "matrix": [list(row) for row in metrics.confusion],
-        },
-    }
+        ("published", "accuracy", "low", "high", "difference", "low", "high", "p", "p (Holm)"),
+        tuple(
+            (
+                one.published,
+                f"{one.published_accuracy:.4f}",
+                *(f"{bound:.4f}" for bound in one.published_accuracy_ci),
+                f"{one.accuracy_difference:+.4f}",
+                *(f"{bound:+.4f}" for bound in one.accuracy_difference_ci),
+                f"{one.p_value:.2g}",
+                f"{one.p_value_holm:.2g}",
+            )
+            for one in published
+        ),
+    )
