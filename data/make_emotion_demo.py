@@ -20,13 +20,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PHRASES = HERE / "emotion_demo_phrases"
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
-ROWS_PER_LABEL = 1400
+ROWS_PER_LABEL = 1490
 SEED = 20240601
 
 # Frame and how often it is dealt. Groups of the label: event, moment, reaction, sentence, feeling,
-# quality, noun, subject; groups that all labels share: opening, context, neutral, topic, thing,
-# degree, person; and `other`, a feeling of another label, always denied. A full stop ends a
-# sentence.
+# mood (a feeling of one word), quality, noun, subject; groups that all labels share: opening,
+# context, neutral, topic, thing, degree, person; and `other`, a feeling of another label, always
+# denied. A full stop ends a sentence.
 FRAMES = (
     ("{moment}.", 22),
     ("{moment}. {moment}.", 8),
@@ -36,7 +36,7 @@ FRAMES = (
     ("{moment}. {sentence}.", 5),
     ("{sentence}. {moment}.", 3),
     ("{moment}. {event}.", 4),
-    ("I am so {feeling}. {moment}.", 2),
+    ("I am so {mood}. {moment}.", 2),
     ("{event}.", 12),
     ("{opening}, {event}.", 5),
     ("{neutral}. {event}.", 3),
@@ -64,19 +64,19 @@ FRAMES = (
     ("I was {feeling} because {event}.", 3),
     ("{event} and I felt {feeling}.", 2),
     ("I am {feeling}. {event}.", 2),
-    ("I feel {degree} {feeling} when I think about {topic}.", 2),
-    ("{context} and I felt {degree} {feeling}.", 2),
+    ("I feel {degree} {mood} when I think about {topic}.", 2),
+    ("{context} and I felt {degree} {mood}.", 2),
     ("{person} was {feeling} because {event}.", 2),
-    ("{person} looked {feeling} and full of {noun} after {topic}.", 1),
+    ("{person} looked {feeling} and full of {noun} because of {topic}.", 1),
     ("{topic} made me feel {feeling} and {feeling}.", 2),
     ("I expected to be {other}, but I was only {feeling}.", 2),
     ("I was not {other}, just {feeling}. {event}.", 2),
-    ("why am I so {feeling} about {topic}?", 1),
+    ("why am I so {mood} about {topic}?", 1),
     ("I keep thinking about {subject}.", 2),
     ("{person} and I talked about {subject}. {neutral}.", 2),
     ("{opening}, {subject} was all that {person} talked about.", 2),
     ("{subject} and {subject}: that was my {quality} week.", 2),
-    ("it was {subject} that made me feel so {feeling}.", 2),
+    ("it was {subject} that made me feel so {mood}.", 2),
     ("{subject}, {subject}, {subject}.", 2),
     ("{context}, but my mind was on {subject}.", 2),
     ("{thing} was {degree} {quality}.", 3),
@@ -110,11 +110,12 @@ SHORT_FORMS = (
     (r"\bI would\b", "I'd"),
     (r"\b(it|he|she|that|what|there) is (?=\w)", r"\1's "),
     (r"\b(you|we|they) are (?=\w)", r"\1're "),
-    (r"\b(I|you|we|they) have (?=(?:been|never|had|lost|got|to)\b)", r"\1've "),
+    (r"\b(I|you|we|they) have (?=(?:been|never|had|lost|got)\b)", r"\1've "),
 )
 QUESTION = re.compile(
-    r"^(?:(?:so|well|okay|anyway), )?(?:who|why|what (?!a )|how (?:dare|could|many|do|did|on|is|"
-    r"will|can)|where|when will|will|is|are|am|do|does|did|have|has|can|could|since when|guess who)"
+    r"(?:(?:so|well|okay|anyway|then|and then|honestly), )?"
+    r"(?:who|why|what(?! an? )|where|when (?:will|does)|since when|will|is|are|am|do(?! not)|does"
+    r"|did|have|has|can|could|how (?:dare|could|many|do|did|on|is|will|can|come|weird))\b"
 )
 
 
@@ -150,6 +151,7 @@ def make_rows(label: str, source: random.Random) -> Iterator[str]:
     groups["others"] = [
         feeling for other in LABELS if other != label for feeling in read_phrases(other)["feelings"]
     ]
+    groups["moods"] = [feeling for feeling in groups["feelings"] if " " not in feeling]
     decks = {_singular(group): Deck(phrases, source) for group, phrases in groups.items()}
     frames = Deck([frame for frame, times in FRAMES for _ in range(times)], source)
     while True:
