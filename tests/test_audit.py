@@ -9,7 +9,7 @@ import pytest
 from llamafactory_emotion.audit import Audit, audit_splits, conflict_pairs, normalised
 from llamafactory_emotion.audit_report import audit_blocks, audit_json
 from llamafactory_emotion.data import Row, read_rows
-from llamafactory_emotion.report import Facts, Table
+from llamafactory_emotion.tables import Facts, Table
 from llamafactory_emotion.task import EMOTION
 
 
@@ -53,6 +53,20 @@ def test_a_text_with_three_labels_counts_for_three_pairs() -> None:
         (("joy", "love"), 1),
         (("joy", "surprise"), 1),
     ]
+
+
+def test_a_pair_is_of_two_labels_however_often_each_stands() -> None:
+    train = audited(train=rows(("a", "love"), ("a", "joy"), ("a", "joy"))).splits[0]
+    assert conflict_pairs(train.conflicts) == {("joy", "love"): 1}
+
+
+def test_labels_cannot_act_on_a_terminal() -> None:
+    rows_of_it = rows(("a", "x\x1b[2J"), ("a", "y"), ("b", "y"))
+    audit = audit_splits({"train": rows_of_it}, ("x\x1b[2J", "y", "z\x07"))
+    blocks = audit_blocks(audit)
+    lines = [line for b in blocks for line in (b.lines if isinstance(b, Facts) else b.rows)]
+    assert all(cell.isprintable() for line in lines for cell in line)
+    assert any("x\\x1b" in cell for line in lines for cell in line)
 
 
 def test_a_repeat_that_only_normalising_shows() -> None:

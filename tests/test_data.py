@@ -117,6 +117,12 @@ def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
     assert [row.line for row in read_rows(write(tmp_path, "a.json", listed), EMOTION)] == [3, 6]
 
 
+def test_a_long_text_in_a_table_is_whole(tmp_path: Path) -> None:
+    text = "word " * 100_000
+    path = write(tmp_path, "a.csv", f"text,label\n{text},joy\n")
+    assert read_rows(path, EMOTION) == [Row(text, "joy", 2)]
+
+
 def test_parquet_ids_mean_the_names_that_the_file_gives_them(tmp_path: Path) -> None:
     features = {"label": {"names": ["joy", "fear"], "_type": "ClassLabel"}, "text": {}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}

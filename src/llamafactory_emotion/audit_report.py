@@ -1,7 +1,7 @@
 """Show an `Audit`: as blocks for a terminal, as the JSON that `prepare --json` writes.
 
-Stands beside `report`, whose tables it uses; it formats figures and computes none but sums over
-splits.
+Stands beside `report` and uses the same `tables`; it formats figures and
+computes none but sums over splits.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from llamafactory_emotion.audit import Audit, Repeat, SplitAudit, conflict_pairs
-from llamafactory_emotion.report import Block, Facts, Table
+from llamafactory_emotion.console import printable
+from llamafactory_emotion.tables import Block, Facts, Table
 
 
 def audit_blocks(audit: Audit) -> list[Block]:
@@ -36,7 +37,9 @@ def _findings(audit: Audit) -> Iterator[tuple[str, str]]:
 def _repeats_sentence(split: SplitAudit) -> str:
     if not split.repeats:
         return "0 repeats"
-    pairs = ", ".join(f"{count:,} {a}/{b}" for (a, b), count in _pairs(split).items())
+    pairs = ", ".join(
+        f"{count:,} {printable(f'{a}/{b}')}" for (a, b), count in _pairs(split).items()
+    )
     return (
         f"{_counted(len(split.repeats), 'repeat')}, {len(split.conflicts):,} of them conflicting"
         f"{f' ({pairs})' if pairs else ''}"
@@ -46,7 +49,7 @@ def _repeats_sentence(split: SplitAudit) -> str:
 def _warnings(split: SplitAudit) -> Iterator[str]:
     lengths = split.lengths
     if split.missing_labels:
-        yield f"no row has the label {', '.join(split.missing_labels)}"
+        yield f"no row has the label {printable(', '.join(split.missing_labels))}"
     if split.special_tokens:
         yield (
             f"{_counted(split.special_tokens, 'row')} with a special token's name; train with "
@@ -103,7 +106,7 @@ def _classes_table(audit: Audit) -> Table:
         ("label", *(column for split in audit.splits for column in (split.name, "share"))),
         tuple(
             (
-                label,
+                printable(label),
                 *(
                     cell
                     for split in audit.splits

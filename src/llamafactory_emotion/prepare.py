@@ -25,7 +25,6 @@ from llamafactory_emotion.dataset_folder import (
 )
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import check_output, write_whole
-from llamafactory_emotion.report import Block, Facts, print_blocks
 from llamafactory_emotion.splits import (
     DROPS,
     ValidationSize,
@@ -34,6 +33,7 @@ from llamafactory_emotion.splits import (
     parse_drops,
     parse_validation_size,
 )
+from llamafactory_emotion.tables import Block, Facts, print_blocks
 from llamafactory_emotion.task import EMOTION, Task, load_task
 
 Splits = Mapping[str, Sequence[Row]]
