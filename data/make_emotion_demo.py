@@ -24,7 +24,7 @@ ROWS_PER_LABEL = 1490
 SEED = 20240601
 
 # Frame and how often it is dealt. Groups of the label: event, moment, reaction, sentence, feeling,
-# mood (a feeling of one word), quality, noun, subject; groups that all labels share: opening,
+# mood (a feeling of one word), quality, noun, subject, word; groups that all labels share: opening,
 # context, neutral, topic, thing, degree, person; and `other`, a feeling of another label, always
 # denied. A full stop ends a sentence.
 FRAMES = (
@@ -79,6 +79,11 @@ FRAMES = (
     ("it was {subject} that made me feel so {mood}.", 2),
     ("{subject}, {subject}, {subject}.", 2),
     ("{context}, but my mind was on {subject}.", 2),
+    ("{word}, {word}, {word}.", 10),
+    ("{word} {word} {word} {word} {word}", 6),
+    ("{word}. {neutral}. {word}.", 4),
+    ("{word}, {word}. {moment}.", 4),
+    ("notes on {topic}: {word}, {word}, {word} and {word}.", 3),
     ("{thing} was {degree} {quality}.", 3),
     ("{thing} was {quality} and {quality}. {reaction}.", 2),
     ("how {quality} it was! {event}.", 1),
