@@ -7,6 +7,9 @@ import sys
 import pytest
 
 from llamafactory_emotion.evaluate import main
+from llamafactory_emotion.evaluation import evaluate_rows
+from llamafactory_emotion.predictions import BrokenRows, Prediction
+from llamafactory_emotion.task import EMOTION
 
 ROWS = [(" joy", " joy"), (" joy", " love"), (" sadness", "sadness"), (" fear", "no idea")]
 
@@ -195,6 +198,12 @@ def test_wrong_calls(predictions, capsys, tmp_path):
     fails(capsys, [str(tmp_path)], code=2, saying="is a directory")
     fails(capsys, [path, "--task", "mood"], code=2, saying="neither built in")
     fails(capsys, [path, "--json", path], code=2, saying="exists")
+    fails(capsys, [path, "--errors", path], code=2, saying="exists")
+    fails(capsys, [path, path], code=2, saying="named twice")
+    fails(capsys, ["-", "--source", "-"], code=2, saying="only once")
+    fails(capsys, [path, "--seed", "-1"], code=2, saying="--seed")
+    fails(capsys, [path, "--threshold", "nan"], code=2, saying="--threshold is a probability")
+    fails(capsys, [path, "--threshold", "0.5"], code=1, saying="no row of")
     with pytest.raises(SystemExit) as stop:
         main([path, "--match", "guess"])
     assert stop.value.code == 2
@@ -235,6 +244,53 @@ def test_a_task_in_chinese(predictions, figures, tmp_path):
     found = figures(path, "--task", str(task))
     assert (found["accuracy"], found["invalid"]) == (0.5, 1)
     assert found["per_class"]["盗窃"]["recall"] == 1
+
+
+def test_a_label_without_end_is_a_label_outside_the_task(predictions, capsys):
+    for gold in ("9" * 5000, " " * 200_000 + "x", "<|" * 100_000):
+        fails(capsys, [predictions(row(gold, "joy"))], code=1, saying="label outside the task")
+
+
+def test_the_bounded_cache_of_verdicts_changes_no_figure(predictions, figures, monkeypatch):
+    monkeypatch.setattr("llamafactory_emotion.judging._VERDICTS_KEPT", 3)
+    rows = [row("joy", f"{answer} {k}") for k in range(5) for answer in ("joy", "love", "")]
+
+    found = figures(predictions(*rows, *rows))
+
+    assert found["confusion"]["matrix"][1] == [0, 10, 10, 0, 0, 0, 10]
+
+
+def test_many_labels_show_the_most_confused_pairs(predictions, capsys, tmp_path):
+    task = tmp_path / "many.yaml"
+    labels = [f"label{k:02}" for k in range(40)]
+    task.write_text(f"name: many\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
+
+    main([predictions(row("label01", "label02"), row("label03", "label03")), "--task", str(task)])
+
+    out = capsys.readouterr().out
+    assert "most confused labels (40 labels" in out
+    assert "label01    label02     1   100.00 %" in out
+    assert "invalid\n" not in out
+
+
+def test_examples_to_read_are_bounded_and_the_most_confident_come_first(tmp_path):
+    def rows():
+        for k in range(1000):
+            confidence = 0.5 + k * 0.0004
+            even = dict.fromkeys(EMOTION.labels, (1 - confidence) / 5)
+            probabilities = even | {"love": confidence}
+            yield Prediction(k, "love", "joy", "x" * 9999, None, None, probabilities)
+            yield Prediction(k, "?", "joy", "x" * 9999, None, None, None)
+
+    evaluation = evaluate_rows(rows(), BrokenRows("p"), EMOTION)
+
+    assert [one.line for one in evaluation.confident_errors] == list(range(999, 799, -1))
+    assert [one.line for one in evaluation.invalid_answers] == list(range(200))
+    first = evaluation.confident_errors[0]
+    assert (first.gold, first.predicted, len(first.prompt)) == ("joy", "love", 2000)
+    assert first.confidence == pytest.approx(0.8996)
+    assert evaluation.calibration.n == 1000
+    assert evaluation.metrics.n == 2000
 
 
 def test_standard_input_and_ascii_terminals(predictions):

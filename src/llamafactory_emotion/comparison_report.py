@@ -17,6 +17,7 @@ from llamafactory_emotion.report import (
     interval_text,
     published_table,
     row_check_facts,
+    rules_table,
 )
 from llamafactory_emotion.tables import Block, Facts, Table
 
@@ -38,6 +39,8 @@ def _own_blocks(one: Evaluation, name: str) -> Iterator[Block]:
     if one.broken:
         said = f"{one.broken:,} broken rows: {printable(one.broken_note)}"
         yield Facts(name, (("left out", said),))
+    if one.by_rule:
+        yield rules_table(one, of=name)
     if one.row_check is not None:
         yield row_check_facts(one.row_check, of=name)
     if one.train_explanation is not None:

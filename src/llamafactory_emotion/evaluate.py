@@ -17,7 +17,7 @@ from llamafactory_emotion.comparison import compare_files, compare_published
 from llamafactory_emotion.comparison_report import comparison_blocks
 from llamafactory_emotion.console import run_command
 from llamafactory_emotion.error_list import ErrorList
-from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluation import Evaluation, evaluate_rows
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
 from llamafactory_emotion.floor import FloorRecorder
@@ -169,6 +169,8 @@ def _evaluate(
         sidecar=read_sidecar(path),
         observers=[*observers, *(one for one in (lookup, floor) if one is not None)],
     )
+    if options.threshold is not None and evaluation.calibration is None:
+        raise DataError(f"--threshold needs probabilities, and no row of {name} has any.")
     published = options.published
     return replace(
         evaluation,

@@ -17,6 +17,7 @@ ALL_RULES = "all"
 _VERDICTS_KEPT = 1 << 14
 _LONGEST_KEPT = 200
 # LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`.
+_LONGEST_LABEL = 200
 _END_TOKENS = re.compile(r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)+\Z")
 
 
@@ -82,10 +83,10 @@ class AnswerJudge:
 
     def _gold(self, row: Prediction, broken: BrokenRows) -> int | None:
         if row.label is None:
-            broken.add('have no "label"', row.line)
+            broken.add('have no "label" (and no --source gives one)', row.line)
             return None
         label = self._task.label_of(row.label)
-        if label is None and isinstance(row.label, str):
+        if label is None and isinstance(row.label, str) and len(row.label) <= _LONGEST_LABEL:
             label = self._task.label_of(_END_TOKENS.sub("", row.label))
         if label is None:
             kind = f"have a label outside the task {self._task.name!r}"

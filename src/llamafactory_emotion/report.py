@@ -18,6 +18,7 @@ from llamafactory_emotion.tables import Block, Facts, Table
 
 INVALID = "invalid"
 LINES_SHOWN = 3
+WIDEST_CONFUSION = 20
 
 
 def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
@@ -25,8 +26,10 @@ def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
     metrics = evaluation.metrics
     blocks: list[Block] = [_summary(evaluation)]
     if evaluation.by_rule:
-        blocks.append(_rules_table(evaluation))
-    blocks += [_labels_table(metrics), _confusion_table(metrics)]
+        blocks.append(rules_table(evaluation))
+    blocks.append(_labels_table(metrics))
+    few = len(metrics.labels) <= WIDEST_CONFUSION
+    blocks.append(_confusion_table(metrics) if few else _confused_table(metrics))
     if evaluation.calibration is not None:
         blocks.append(_calibration_facts(evaluation.calibration, metrics.n))
     if evaluation.row_check is not None:
@@ -77,9 +80,10 @@ def percent(share: float) -> str:
     return f"{share:.2%}".replace("%", " %")
 
 
-def _rules_table(evaluation: Evaluation) -> Table:
+def rules_table(evaluation: Evaluation, *, of: str = "") -> Table:
+    """Lay out the three match rules side by side."""
     return Table(
-        "match rules",
+        _title("match rules", of),
         ("rule", "accuracy", "low", "high", "macro-F1", INVALID),
         tuple(
             (
@@ -119,6 +123,23 @@ def _confusion_table(metrics: Metrics) -> Table:
         tuple(
             (name, *(f"{count:,}" for count in row))
             for name, row in zip(names, metrics.confusion, strict=True)
+        ),
+    )
+
+
+def _confused_table(metrics: Metrics) -> Table:
+    """Give the cells to look at of a confusion matrix too wide for a terminal."""
+    return Table(
+        f"most confused labels ({len(metrics.labels)} labels; --json has the whole matrix)",
+        ("gold", "predicted", "rows", "of errors"),
+        tuple(
+            (
+                printable(pair.gold),
+                printable(pair.predicted),
+                f"{pair.count:,}",
+                percent(pair.share),
+            )
+            for pair in confused_pairs(metrics)[:WIDEST_CONFUSION]
         ),
     )
 

@@ -77,7 +77,9 @@ class Task:
             for label in self.labels:
                 if _label_key(label) == name:
                     return label
-            return self._label_with_id(int(name)) if name.isascii() and name.isdigit() else None
+            # Python refuses to read numbers of thousands of digits.
+            is_number = len(name) < 10 and name.isascii() and name.isdigit()
+            return self._label_with_id(int(name)) if is_number else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         return self._label_with_id(int(value)) if value == value // 1 else None

@@ -25,6 +25,8 @@ _TAIL = re.compile(
     r"|\s*<(?:end|start)_of_turn>(?:model)?"
     r"|\s*</?(?:s|think)>"
     r"|\s*\[/INST\]"
+    # vLLM's rows leave special tokens out, but not the roles between them.
+    r"|\s*(?:assistant|model)\n{1,2}(?=\Z)"
     r"|\s*(?:\n|\s)(?:#{1,3}\s*)?(?:Assistant|ASSISTANT|Response|Answer):"
     r")+\s*\Z"
 )
