@@ -28,6 +28,8 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]+"
 )
+# NFKC leaves the true hyphen and the minus sign alone.
+_HYPHENS = re.compile("[\u2010\u2212]")
 _SINGLE_QUOTES = re.compile("[‘’‚‛ʼ´]")
 _DOUBLE_QUOTES = re.compile("[“”„‟«»「」『』〝〞〟]")
 
@@ -50,8 +52,8 @@ def fold(text: str) -> str:
     """Give `text` in the one form that comparison needs.
 
     Unicode NFKC and case folding (full-width letters, ligatures, decomposed accents, capitals),
-    no zero-width or other invisible characters, straight quotes. Labels and answers both go
-    through here. A run of more than 32 marks and signs outside ASCII is cut to 32.
+    no zero-width or other invisible characters, straight quotes, plain hyphens. Labels and
+    answers both go through here. A run of over 32 marks and signs outside ASCII is cut to 32.
     """
     if text.isascii():
         return text.lower()
@@ -60,7 +62,7 @@ def fold(text: str) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     # The Turkish capital I with a dot folds to an i with a combining dot.
     text = text.replace("i\u0307", "i")
-    return _DOUBLE_QUOTES.sub('"', _SINGLE_QUOTES.sub("'", text))
+    return _HYPHENS.sub("-", _DOUBLE_QUOTES.sub('"', _SINGLE_QUOTES.sub("'", text)))
 
 
 def clean(answer: str) -> str | None:

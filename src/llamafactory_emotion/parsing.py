@@ -31,6 +31,8 @@ _CACHED_LENGTH = 128
 _JSON_KEYS = "label|emotion|answer|sentiment|class|category"
 # The key in quotes, or bare right after a brace as in a JavaScript object.
 _JSON_KEY = re.compile(rf"""(?:(["'])(?:{_JSON_KEYS})\1|\{{\s*(?:{_JSON_KEYS}))\s*:\s*""")
+# A second quote belongs to a value that is quoted twice: ""joy"", "**'joy'**".
+_OPENING_QUOTE = re.compile(r"""(["'])(?:[^\w,:}\]]{0,8}["'][^\w,:}\]]{0,8}(?=[^\W_]))?""")
 _BARE_VALUE = re.compile(r"[^,}\]\r\n]*")
 
 _MARKER_WORDS = (
@@ -46,7 +48,7 @@ _MARKER_WORDS_WITHOUT_SPACES = (
 _MARKER = re.compile(
     rf"(?:(?P<word>{'|'.join(_MARKER_WORDS)})(?:e?s)?|{'|'.join(_MARKER_WORDS_WITHOUT_SPACES)})"
     r"""[\s"'`*_)\]]{0,6}[:=]"""
-    r"""|(?P<verb>(?:answer\s+is|respuesta\s+es)\b|答案[是为為])[\s"'`*_]{0,6}"""
+    r"""|(?P<verb>(?:answer\s+is|respuesta\s+es)\b|答案[是为為])[\s"'`*_:]{0,6}"""
 )
 
 
@@ -216,9 +218,10 @@ def _json_value(text: str, start: int) -> tuple[list[str], int]:
     if opening == "[":
         end = _find(text, "]", start)
         return text[start + 1 : end].split(","), end
-    if opening in ("'", '"') and opening:
-        end = _find(text, opening, start + 1)
-        return [text[start + 1 : end]], end
+    quoted = _OPENING_QUOTE.match(text, start)
+    if quoted:
+        end = _find(text, quoted[1], quoted.end())
+        return [text[quoted.end() : end]], end
     end = _BARE_VALUE.match(text, start).end()  # type: ignore[union-attr]  # it matches always
     return [text[start:end]], end
 

@@ -29,15 +29,17 @@ _WITHOUT_SPACES = (
 _SPACED = rf"[^\W_{_WITHOUT_SPACES}]"
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_BULLET = re.compile(r"\s*(?:\d{1,3}|[a-z])[.)]\s")
+_BULLET = re.compile(r"[\W_]*(?:\d{1,3}|[a-z])[.)]\s")
 
 # What happens in a text besides names: something denies the names after it, or ends the denial.
 _NEGATOR, _DIRECT_NEGATOR, _TURN = "\0negator", "\0direct negator", "\0turn"
 NEGATION_WINDOW = 3
 _NEGATORS = (
-    *("not", "no", "never", "neither", "nor", "without", "ni", "sin", "cannot"),
+    *("not", "no", "never", "neither", "nor", "without", "ni", "sin", "cannot", "non"),
+    *("nunca", "jamás", "tampoco", "ningún", "ninguna"),
     # Contractions whose apostrophe was dropped.
     *("isnt", "arent", "wasnt", "werent", "dont", "doesnt", "didnt", "cant", "wont", "aint"),
+    *("couldnt", "wouldnt", "shouldnt", "hasnt", "havent", "hadnt"),
 )
 # The single characters are negators of their own before a noun: 不爱, 没恐惧, 无悲伤.
 _DIRECT_NEGATORS = (
@@ -50,7 +52,7 @@ _TURNS = (
     *("although", "though", "except", "unless"),
     *("pero", "sino", "solo", "sólo", "solamente", "aunque", "excepto"),
     *("而是", "只有", "只是", "但", "却"),
-    *",.;:!?¡¿()[]{}|\r\n…—–、。〈〉《》【】〔〕〖〗→⇒",
+    *",.;:!?¡¿()[]{}|\n\r\v\f\x85\u2028\u2029…—–、。〈〉《》【】〔〕〖〗→⇒",
 )
 
 
@@ -67,8 +69,13 @@ class Vocabulary:
     def __init__(self, task: Task) -> None:
         names = _folded_names(task)
         self._longest = max(map(len, names), default=0)
+        self._names = names
         self._name = WordSearch(names)
-        self._event = WordSearch(names, with_negation=True)
+
+    @functools.cached_property
+    def _event(self) -> "WordSearch":
+        # Made when the first answer needs it: a file of plain labels never does.
+        return WordSearch(self._names, with_negation=True)
 
     def only_name(self, text: str) -> str | None:
         """Give the label whose name is all there is in `text` besides signs, emoji and a bullet."""
