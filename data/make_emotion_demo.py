@@ -74,7 +74,7 @@ FRAMES = (
     ("why am I so {mood} about {topic}?", 1),
     ("I keep thinking about {subject}.", 2),
     ("{person} and I talked about {subject}. {neutral}.", 2),
-    ("{opening}, {subject} was all that {person} talked about.", 2),
+    ("{opening}, all that {person} talked about was {subject}.", 2),
     ("{subject} and {subject}: that was my {quality} week.", 2),
     ("it was {subject} that made me feel so {mood}.", 2),
     ("{subject}, {subject}, {subject}.", 2),
@@ -103,14 +103,14 @@ PAST = re.compile(
     r"(?:\w+ed|was|had|did|could|would|might|got|went|felt|saw|found|lost|heard|held|told|knew|"
     r"thought|took|gave|came|ran|sat|stood|woke|slept|spent|kept|made|met|paid|sold|bought|"
     r"brought|caught|read|wrote|spoke|broke|fell|left|let|put|hung|hid|lay|began|bit|blew|"
-    r"shook|froze|swore|tore|threw|wept|sang|won|beat|sent|stopped|never|nearly|almost|simply|"
-    r"still|only|just|finally)$"
+    r"shook|froze|swore|tore|threw|wept|sang|won|beat|sent|stopped)$"
 )
+ADVERBS = "(?:always|almost|finally|just|nearly|never|only|really|simply|still)"
 SHORT_FORMS = (
     (r"\b(was|were|is|are|did|does|do|has|have|had|could|would|should) not\b", r"\1n't"),
     (r"\bcannot\b", "can't"),
     (r"\bwill not\b", "won't"),
-    (r"\bI am\b", "I'm"),
+    (r"\bI am (?!to\b)", "I'm "),
     (r"\bI will\b", "I'll"),
     (r"\bI would\b", "I'd"),
     (r"\b(it|he|she|that|what|there) is (?=\w)", r"\1's "),
@@ -189,7 +189,7 @@ def _finish(text: str, source: random.Random) -> str:
 
 
 def _can_turn(text: str) -> bool:
-    verbs = re.findall(r"\bI (\w+)", text)
+    verbs = re.findall(rf"\bI (?:{ADVERBS} )?(\w+)", text)
     return bool(verbs) and all(PAST.match(verb) for verb in verbs) and " you" not in text
 
 
@@ -219,7 +219,10 @@ def _careless(text: str, source: random.Random) -> str:
 
 
 def _excited(text: str, source: random.Random) -> str:
-    return _careful(text, source).rstrip(".!") + source.choice(("!", "!!", "!", "..."))
+    careful = _careful(text, source)
+    if careful.endswith("?"):
+        return careful + source.choice(("?", "!"))
+    return careful.rstrip(".!") + source.choice(("!", "!!", "!", "..."))
 
 
 def make_dataset(*, rows_per_label: int = ROWS_PER_LABEL, seed: int = SEED) -> list[dict[str, str]]:
