@@ -12,11 +12,8 @@ from llamafactory_emotion.evaluation import Evaluation
 from llamafactory_emotion.predictions import Sidecar
 from llamafactory_emotion.report import (
     INVALID,
-    explanation_facts,
-    floor_facts,
     interval_text,
-    published_table,
-    row_check_facts,
+    joined_blocks,
     rules_table,
 )
 from llamafactory_emotion.tables import Block, Facts, Table
@@ -27,8 +24,8 @@ def comparison_blocks(
 ) -> list[Block]:
     """Lay out several files side by side, and each pair's differences."""
     names = short_names([one.source for one in evaluations])
-    blocks: list[Block] = [_files_table(evaluations, names)]
-    blocks += [_pair_facts(pair, names, pairs=len(pairs)) for pair in pairs]
+    blocks: list[Block] = [files_table(evaluations, names)]
+    blocks += [pair_facts(pair, names, pairs=len(pairs)) for pair in pairs]
     for one in evaluations:
         blocks += _own_blocks(one, names[one.source])
     return blocks
@@ -41,17 +38,11 @@ def _own_blocks(one: Evaluation, name: str) -> Iterator[Block]:
         yield Facts(name, (("left out", said),))
     if one.by_rule:
         yield rules_table(one, of=name)
-    if one.row_check is not None:
-        yield row_check_facts(one.row_check, of=name)
-    if one.train_explanation is not None:
-        yield explanation_facts(one.train_explanation, one.metrics, of=name)
-    if one.floor is not None:
-        yield floor_facts(one.floor, of=name)
-    if one.published:
-        yield published_table(one.published, of=name)
+    yield from joined_blocks(one, of=name)
 
 
-def _files_table(evaluations: Sequence[Evaluation], names: dict[str, str]) -> Table:
+def files_table(evaluations: Sequence[Evaluation], names: dict[str, str]) -> Table:
+    """Lay out one line for each file, called by its short name."""
     first = evaluations[0]
     title = f"{len(evaluations)} files (task {first.task.name}, match {first.match})"
     return Table(
@@ -89,7 +80,8 @@ def _published_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _pair_facts(pair: PairedComparison, names: dict[str, str], *, pairs: int) -> Facts:
+def pair_facts(pair: PairedComparison, names: dict[str, str], *, pairs: int) -> Facts:
+    """Lay out one of so many pairs: the differences and the test."""
     left, right = pair.only_in_first, pair.only_in_second
     unmatched = (
         f"; {left:,} only in the first, {right:,} only in the second" if left + right else ""

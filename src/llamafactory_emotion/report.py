@@ -24,26 +24,31 @@ WIDEST_CONFUSION = 20
 def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
     """Lay out one file's figures: the summary, the labels, the confusion matrix, and more."""
     metrics = evaluation.metrics
-    blocks: list[Block] = [_summary(evaluation)]
+    blocks: list[Block] = [summary_facts(evaluation)]
     if evaluation.by_rule:
         blocks.append(rules_table(evaluation))
-    blocks.append(_labels_table(metrics))
+    blocks.append(labels_table(metrics))
     few = len(metrics.labels) <= WIDEST_CONFUSION
-    blocks.append(_confusion_table(metrics) if few else _confused_table(metrics))
+    blocks.append(confusion_table(metrics) if few else confused_table(metrics))
     if evaluation.calibration is not None:
-        blocks.append(_calibration_facts(evaluation.calibration, metrics.n))
+        blocks.append(calibration_facts(evaluation.calibration, metrics.n))
+    return [*blocks, *joined_blocks(evaluation)]
+
+
+def joined_blocks(evaluation: Evaluation, *, of: str = "") -> Iterator[Block]:
+    """Lay out what other data says about a file (`of`, where there are several)."""
     if evaluation.row_check is not None:
-        blocks.append(row_check_facts(evaluation.row_check))
+        yield row_check_facts(evaluation.row_check, of=of)
     if evaluation.train_explanation is not None:
-        blocks.append(explanation_facts(evaluation.train_explanation, metrics))
+        yield explanation_facts(evaluation.train_explanation, evaluation.metrics, of=of)
     if evaluation.floor is not None:
-        blocks.append(floor_facts(evaluation.floor))
+        yield floor_facts(evaluation.floor, of=of)
     if evaluation.published:
-        blocks.append(published_table(evaluation.published))
-    return blocks
+        yield published_table(evaluation.published, of=of)
 
 
-def _summary(evaluation: Evaluation) -> Facts:
+def summary_facts(evaluation: Evaluation) -> Facts:
+    """Lay out the figures that sum up a file."""
     metrics = evaluation.metrics
     title = f"{evaluation.source} (task {evaluation.task.name}, match {evaluation.match})"
     return Facts(printable(title), tuple(_summary_lines(evaluation, metrics)))
@@ -98,7 +103,8 @@ def rules_table(evaluation: Evaluation, *, of: str = "") -> Table:
     )
 
 
-def _labels_table(metrics: Metrics) -> Table:
+def labels_table(metrics: Metrics) -> Table:
+    """Lay out the figures of each label."""
     return Table(
         "labels",
         ("label", "precision", "recall", "F1", "support"),
@@ -115,7 +121,8 @@ def _labels_table(metrics: Metrics) -> Table:
     )
 
 
-def _confusion_table(metrics: Metrics) -> Table:
+def confusion_table(metrics: Metrics) -> Table:
+    """Lay out the confusion matrix; its last column is invalid."""
     names = tuple(printable(label) for label in metrics.labels)
     return Table(
         "confusion (rows gold, columns predicted)",
@@ -127,7 +134,7 @@ def _confusion_table(metrics: Metrics) -> Table:
     )
 
 
-def _confused_table(metrics: Metrics) -> Table:
+def confused_table(metrics: Metrics) -> Table:
     """Give the cells to look at of a confusion matrix too wide for a terminal."""
     return Table(
         f"most confused labels ({len(metrics.labels)} labels; --json has the whole matrix)",
@@ -144,7 +151,8 @@ def _confused_table(metrics: Metrics) -> Table:
     )
 
 
-def _calibration_facts(calibration: Calibration, rows: int) -> Facts:
+def calibration_facts(calibration: Calibration, rows: int) -> Facts:
+    """Lay out the figures of the probabilities; `rows` is the file's number of rows."""
     lines = [
         ("log loss", f"{calibration.log_loss:.4f}"),
         ("Brier score", f"{calibration.brier_score:.4f}  (summed over labels, 0 to 2)"),
