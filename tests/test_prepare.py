@@ -6,18 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_emotion import dataset_folder
 from llamafactory_emotion.data import Row, read_rows
 from llamafactory_emotion.dataset_folder import DatasetInfo, extended_text, write_datasets
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.prepare import main
 from llamafactory_emotion.task import EMOTION
 
@@ -110,7 +110,7 @@ json.dump([[row["_prompt"], row["_response"]] for row in rows], open(sys.argv[3]
 """
     out = tmp_path / "rows.json"
     arguments = [sys.executable, "-c", program, str(folder), str(tmp_path / "cache"), str(out)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(out.read_text(encoding="utf-8"))
     asked = [prompt[0]["content"] for prompt, _ in rows]
@@ -118,7 +118,6 @@ json.dump([[row["_prompt"], row["_response"]] for row in rows], open(sys.argv[3]
     assert all(response == [{"role": "assistant", "content": "joy"}] for _, response in rows)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(texts=st.lists(any_text, min_size=1, max_size=20))
 def test_any_text_survives_prepare(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
@@ -142,11 +141,13 @@ def test_windows_files_become_the_same_rows(train: Path, folder: Path, tmp_path:
 
 
 def test_a_given_validation_file_is_used(train: Path, folder: Path, tmp_path: Path) -> None:
+    write_rows(train, [("a", "joy"), ("b", "joy"), ("b", "joy"), ("c", "joy"), ("c", "fear")])
     validation = write_rows(tmp_path / "v.jsonl", [("v", "joy"), ("v", "love")])
     assert prepare(train, folder, "--validation", validation, "--drop", "conflicts,repeats") == 0
     written = read_rows(folder / "mine_validation.jsonl", EMOTION)
     assert [row.label for row in written] == ["joy", "love"], "held-out rows are never dropped"
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 60
+    kept = read_rows(folder / "mine_train.jsonl", EMOTION)
+    assert [row.text for row in kept] == ["a", "b"]
 
 
 def test_drop_says_what_it_took_and_leaves_test_alone(
@@ -195,6 +196,11 @@ def test_other_entries_stay_to_the_letter(train: Path, folder: Path) -> None:
     assert list(json.loads(text)) == ["b", "a", "mine_train"]
     assert prepare(train, folder, "--validation-size", "0", "--overwrite") == 0
     assert info.read_text(encoding="utf-8") == text, "registering again changes nothing"
+    info.write_text(text.replace("mine_train.jsonl", "old"), encoding="utf-8")
+    assert prepare(train, folder, "--validation-size", "0", "--overwrite") == 0
+    replaced = info.read_text(encoding="utf-8")
+    assert json.loads(replaced) == json.loads(text)
+    assert "x/é" in replaced
 
 
 json_values = st.recursive(
@@ -266,6 +272,23 @@ def test_nothing_is_overwritten_unless_allowed(
     assert prepare(train, folder, "--validation-size", "0", "--overwrite") == 0
     assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 1
     assert "left as an earlier run wrote it" in capsys.readouterr().out
+
+
+def test_what_would_be_overwritten_is_seen_before_the_files_are_read(
+    train: Path, folder: Path
+) -> None:
+    assert prepare(train, folder) == 0
+    write_rows(train, [("bad", "glee")])
+    assert prepare(train, folder) == 2
+
+
+def test_an_entry_without_a_file_is_not_overwritten_either(folder: Path) -> None:
+    folder.mkdir()
+    text = '{"x": {"hf_hub_url": "a/b"}}'
+    (folder / "dataset_info.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CallError, match="the entry 'x' of"):
+        _register(folder, "x")
+    assert snapshot(folder) == {"dataset_info.json": text.encode()}
 
 
 def test_an_audit_file_is_not_overwritten_either(train: Path, folder: Path, tmp_path: Path) -> None:
@@ -378,12 +401,13 @@ def test_a_failure_in_the_middle_leaves_nothing(
 SLOW_RUN = """
 import sys, time
 from llamafactory_emotion import dataset_folder
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.prepare import main
 lines = dataset_folder.alpaca_lines
 def slow(rows, task):
     yield from lines(rows, task)
     print("written", file=sys.stderr, flush=True)
-    time.sleep(60)
+    time.sleep(300)
 dataset_folder.alpaca_lines = slow
 sys.exit(main(sys.argv[1:]))
 """
@@ -403,7 +427,7 @@ def test_a_run_killed_in_the_middle_changes_nothing(
         assert running.stderr is not None
         assert b"written" in running.stderr.readline()
         running.send_signal(number)
-        running.wait(30)
+        running.wait(120)
     visible = {name: content for name, content in snapshot(folder).items() if name[0] != "."}
     assert visible == before
     if number == signal.SIGINT:
@@ -425,7 +449,7 @@ def test_runs_at_the_same_time_do_not_lose_each_others_entries(folder: Path) -> 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert sorted(json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))) == names
 
 
@@ -454,9 +478,11 @@ def test_the_real_data_in_time(shared_data: Path, folder: Path) -> None:
     arguments = ["--train", source / "train.jsonl", "--test", source / "test.jsonl"]
     more = ["--name", "dair", "--dataset-dir", folder, "--json", folder / "audit.json"]
     command = [sys.executable, "-m", "llamafactory_emotion.prepare", *arguments, *more]
-    started = time.perf_counter()
+    before = os.times()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert time.perf_counter() - started < 5
+    after = os.times()
+    # Processor time: a busy machine must not fail this.
+    assert after.children_user - before.children_user < 5
     assert (done.returncode, done.stderr) == (0, "")
     assert "31 repeats, 30 of them conflicting (15 joy/love, 6 fear/surprise," in done.stdout
     assert "11 test texts that stand in train, all 11 with another label" in done.stdout

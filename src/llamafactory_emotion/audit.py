@@ -188,7 +188,8 @@ def audit_splits(
 
 def normalised(text: str) -> str:
     """Give the text as it is compared when width, case and white space do not count."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return text if folded == text else folded  # most are: one string in memory, not two
 
 
 def conflict_pairs(repeats: Iterable[Repeat]) -> dict[tuple[str, str], int]:

@@ -182,9 +182,11 @@ def registration(file: Path) -> dict[str, Any]:
 
 def alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
     """Yield each row as a line of JSON; a text is data and every character of it survives."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
         record = {"instruction": task.instruction, "input": row.text, "output": row.label}
-        yield json.dumps(record, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+        line = encode(record)
+        yield (line if line.isascii() else line.translate(_LINE_ENDS)) + "\n"
 
 
 def _write_lines(out: TextIO, lines: Iterable[str]) -> None:

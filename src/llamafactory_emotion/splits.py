@@ -125,10 +125,11 @@ def draw_validation(rows: Sequence[Row], size: int, *, seed: int) -> tuple[list[
             f"a validation split of {size:,} rows leaves none of the {len(rows):,} for training; "
             "give a smaller --validation-size."
         )
-    counts = Counter(normalised(row.text) for row in rows)
+    keys = [normalised(row.text) for row in rows]
+    counts = Counter(keys)
     candidates: dict[str, list[tuple[bytes, int]]] = {row.label: [] for row in rows}
-    for position, row in enumerate(rows):
-        if counts[normalised(row.text)] == 1:
+    for position, (key, row) in enumerate(zip(keys, rows, strict=True)):
+        if counts[key] == 1:
             candidates[row.label].append((_lot(row.text, seed), position))
     quotas = largest_remainder(Counter(row.label for row in rows), size)
     drawn: set[int] = set()
