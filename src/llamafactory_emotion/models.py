@@ -108,7 +108,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     peft_model = None
     if adapter is not None:
         peft_model = _attach(model, base, adapter, source)
-        if merge and source.quantization_bit is None:
+        if merge and source.quantization_bit is None and not _adapts_shared_weights(model):
             with _as_model_error(f"the adapter {adapter} cannot be merged into {base}"):
                 model, peft_model = peft_model.merge_and_unload(), None
         else:
@@ -116,13 +116,26 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer, peft_model, base, adapter)
 
 
+def _adapts_shared_weights(model: Any) -> bool:
+    """Say whether an adapter sits on an input or output layer that share their weights.
+
+    Merging it into one of them would change the other as well.
+    """
+    if not model.config.get_text_config().tie_word_embeddings:
+        return False
+    layers = model.get_input_embeddings(), model.get_output_embeddings()
+    return any(type(layer).__module__.startswith("peft") for layer in layers)
+
+
 def exchange_adapter(loaded: LoadedModel, adapter: str, source: ModelSource) -> LoadedModel:
     """Put another adapter on a model that was loaded with `merge=False` (or without an adapter)."""
     if loaded.peft_model is None:
         peft_model = _attach(loaded.model, loaded.base, adapter, source)
     else:
-        peft_model = loaded.peft_model
-        base = peft_model.unload()
+        base = loaded.peft_model.unload()
+        # peft leaves its mark on an unloaded base and warns of several adapters when it finds it.
+        if hasattr(base, "peft_config"):
+            del base.peft_config
         peft_model = _attach(base, loaded.base, adapter, source)
     model = peft_model.get_base_model().eval()
     return LoadedModel(model, loaded.tokenizer, peft_model, loaded.base, adapter)
@@ -267,10 +280,13 @@ def _attach(model: Any, base: str, adapter: str, source: ModelSource) -> Any:
             "before the prompt; only adapters of the weights (LoRA and its relatives) are scored."
         )
     misfit = f"the adapter {adapter} does not fit the base model {base}"
-    with _as_model_error(misfit), warnings.catch_warnings():
-        # peft only warns when weights are missing; a half-loaded adapter is a wrong model.
-        warnings.filterwarnings("error", message=".*missing adapter keys.*")
+    with _as_model_error(misfit), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         peft_model = PeftModel.from_pretrained(model, adapter, config=config, **options)
+    # peft only warns when weights are missing; a half-loaded adapter is a wrong model. What else
+    # it warns of is advice for training.
+    if any("missing adapter keys" in str(warning.message) for warning in warned):
+        raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
     _check_all_used(peft_model, base, adapter, options)
     return peft_model
 
@@ -295,7 +311,7 @@ def _check_all_used(peft_model: Any, base: str, adapter: str, options: dict[str,
 def _as_model_error(what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, UserWarning) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:2])[:300].rstrip(".") if lines else type(error).__name__
         raise ModelError(f"{what}: {reason}.") from error

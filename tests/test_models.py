@@ -1,0 +1,205 @@
+"""Loading: adapters that fit and that do not, folders that are no model, types and devices."""
+
+import warnings
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from random_models import TEXTS, random_model, tokenizer_of
+
+from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.models import LoadedModel, ModelSource, exchange_adapter, load_model
+from llamafactory_emotion.scoring import LabelScorer
+
+EXACT = {"atol": 1e-5, "rtol": 1e-6}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    random_model("llama", tie_word_embeddings=False).save_pretrained(folder)
+    tokenizer_of().save_pretrained(folder)
+    return folder
+
+
+def save_adapter(base, folder, *, seed=0, **options):
+    """Save a LoRA adapter with random weights and give the model that it makes."""
+    model = load_model(ModelSource(str(base))).model
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft_model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
+    torch.manual_seed(seed)
+    for name, parameter in peft_model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data + torch.randn_like(parameter) * 0.2
+            assert "lora" in name or "modules_to_save" in name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft has advice for those who adapt the output layer
+        peft_model.save_pretrained(folder)
+    return peft_model.eval()
+
+
+def plain_logits(model, scorer):
+    """Give the label logits of each text by the model's own forward, one by one."""
+    first = [ids[0] for ids in scorer.encoder.label_ids]
+    with torch.inference_mode():
+        rows = [
+            model(input_ids=torch.tensor([prompt.ids])).logits[0, -1, first]
+            for prompt in scorer.encoder.encode(TEXTS)
+        ]
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("layers", {}),
+        ("output layer", {"target_modules": ["q_proj", "lm_head"]}),
+        ("whole output layer", {"modules_to_save": ["lm_head", "embed_tokens"]}),
+        ("dora", {"use_dora": True}),
+    ],
+)
+def test_an_adapter_is_scored_exactly(base, tmp_path, merge, name, options):
+    model = save_adapter(base, tmp_path / "adapter", **options)
+    loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
+    scorer = LabelScorer(loaded)
+    found = scorer.score(TEXTS).log_scores
+    bare = LabelScorer(load_model(ModelSource(str(base)))).score(TEXTS).log_scores
+
+    assert scorer.forward.caches
+    assert scorer.forward.readout == (
+        "whole head" if "output" in name and not merge else "label rows"
+    )
+    assert abs(found - bare).max() > 0.1
+    assert abs(found - plain_logits(model, scorer)).max() < 2e-5
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_an_adapter_on_an_output_layer_that_is_the_input_layer_too(tmp_path, merge):
+    base = tmp_path / "base"
+    random_model("llama", tie_word_embeddings=True).save_pretrained(base)
+    tokenizer_of().save_pretrained(base)
+    model = save_adapter(base, tmp_path / "adapter", target_modules=["q_proj", "lm_head"])
+    loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
+    scorer = LabelScorer(loaded)
+    assert abs(scorer.score(TEXTS).log_scores - plain_logits(model, scorer)).max() < 2e-5
+
+
+def test_an_adapter_alone_names_its_base(base, tmp_path):
+    save_adapter(base, tmp_path / "adapter")
+    alone = load_model(ModelSource(str(tmp_path / "adapter")))
+    both = load_model(ModelSource(str(base), str(tmp_path / "adapter")))
+    assert alone.base == str(base)
+    assert alone.adapter == str(tmp_path / "adapter")
+    assert (
+        LabelScorer(alone).score(TEXTS).log_scores == LabelScorer(both).score(TEXTS).log_scores
+    ).all()
+
+
+def test_adapters_are_exchanged_on_one_base(base, tmp_path):
+    source = ModelSource(str(base))
+    current = load_model(source, merge=False)
+    for seed in (1, 2, 3):
+        model = save_adapter(base, tmp_path / f"checkpoint-{seed}", seed=seed)
+        current = exchange_adapter(current, str(tmp_path / f"checkpoint-{seed}"), source)
+        scorer = LabelScorer(current)
+        assert abs(scorer.score(TEXTS).log_scores - plain_logits(model, scorer)).max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden_size": 32}, "size mismatch"),
+        ({"num_hidden_layers": 1}, "weights find no place"),
+        ({"num_hidden_layers": 3}, "no weights for some"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(base, tmp_path, changes, reason):
+    save_adapter(base, tmp_path / "adapter")
+    other = tmp_path / "other"
+    random_model("llama", tie_word_embeddings=False, **changes).save_pretrained(other)
+    tokenizer_of().save_pretrained(other)
+    with pytest.raises(ModelError, match=f"does not fit the base model .*{reason}"):
+        load_model(ModelSource(str(other), str(tmp_path / "adapter")))
+
+
+def test_an_adapter_for_other_layers_is_refused(base, tmp_path):
+    save_adapter(base, tmp_path / "adapter")
+    other = tmp_path / "other"
+    random_model("gpt2").save_pretrained(other)
+    tokenizer_of().save_pretrained(other)
+    with pytest.raises(ModelError, match="does not fit the base model"):
+        load_model(ModelSource(str(other), str(tmp_path / "adapter")))
+
+
+def test_learned_prompts_are_refused(base, tmp_path):
+    from peft import PromptTuningConfig
+
+    model = load_model(ModelSource(str(base))).model
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ModelError, match="puts learned tokens before the prompt"):
+        load_model(ModelSource(str(base), str(tmp_path / "adapter")))
+
+
+def test_a_folder_that_is_no_model_is_refused(base, tmp_path):
+    with pytest.raises(ModelError, match="is not there"):
+        load_model(ModelSource(str(tmp_path / "nothing")))
+    with pytest.raises(ModelError, match=r"neither config\.json nor adapter_config\.json"):
+        load_model(ModelSource(str(tmp_path)))
+    with pytest.raises(ModelError, match=r"adapter folder .* is not there"):
+        load_model(ModelSource(str(base), str(tmp_path / "nothing")))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"')
+    with pytest.raises(ModelError, match="cannot be"):
+        load_model(ModelSource(str(tmp_path)))
+
+
+def test_a_model_without_weights_is_refused(base, tmp_path):
+    random_model("llama").config.save_pretrained(tmp_path)
+    tokenizer_of().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*no file named"):
+        load_model(ModelSource(str(tmp_path)))
+
+
+def test_types(base):
+    assert load_model(ModelSource(str(base), device="cpu")).model.dtype == torch.float32
+    assert load_model(ModelSource(str(base), dtype="bfloat16")).model.dtype == torch.bfloat16
+    assert load_model(ModelSource(str(base))).max_positions == 512
+
+
+def test_options_out_of_range_are_listed():
+    with pytest.raises(CallError, match=r"dtype 'int3' .*; quantization_bit 3 .*; flash_attn 'x'"):
+        ModelSource("model", dtype="int3", quantization_bit=3, attention="x")
+
+
+def test_a_token_does_not_show():
+    assert "secret" not in repr(ModelSource("model", token="secret"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there(base):
+    with pytest.raises(CallError, match="torch sees no GPU"):
+        load_model(ModelSource(str(base), device="cuda"))
+
+
+def test_quantisation_without_its_package(base, monkeypatch):
+    import importlib.util
+
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else plain(name)
+    )
+    with pytest.raises(CallError, match=r"needs bitsandbytes; install it with pip install"):
+        load_model(ModelSource(str(base), quantization_bit=4))
+
+
+def test_the_adapters_chat_template_is_used_where_the_base_has_none(base, tmp_path):
+    save_adapter(base, tmp_path / "adapter")
+    tokenizer = tokenizer_of.__wrapped__()
+    tokenizer.chat_template = "{{ messages[0]['content'] }}!"
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")))
+    assert isinstance(loaded, LoadedModel)
+    assert loaded.tokenizer.chat_template == "{{ messages[0]['content'] }}!"
