@@ -1,0 +1,158 @@
+"""The classifier as a pipeline, as a scikit-learn estimator and as a batch callable."""
+
+import pickle
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from random_models import TEXTS, random_model, tokenizer_of
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import log_loss
+
+from llamafactory_emotion.classifier import EmotionClassifier
+from llamafactory_emotion.errors import CallError, DataError, ModelError
+from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.task import EMOTION, Task
+
+SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
+GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    random_model("llama").save_pretrained(folder)
+    tokenizer_of().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def classifier(folder):
+    return EmotionClassifier.from_pretrained(folder)
+
+
+def test_it_answers_as_the_pipeline_does(classifier):
+    best = classifier(TEXTS[0])
+    every = classifier(TEXTS[0], top_k=None)
+    scores = [entry["score"] for entry in every]
+
+    assert best == every[:1]
+    assert set(best[0]) == {"label", "score"}
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1)
+    assert sorted(entry["label"] for entry in every) == SORTED
+    for several, text in zip(classifier(list(TEXTS)), TEXTS, strict=True):
+        alone = classifier(text)[0]
+        assert several["label"] == alone["label"]
+        assert several["score"] == pytest.approx(alone["score"], abs=1e-5)
+    assert [len(row) for row in classifier(TEXTS[:2], top_k=3)] == [3, 3]
+    assert classifier([TEXTS[0]], top_k=1) == [best]
+    assert classifier([]) == []
+    with pytest.raises(CallError, match="top_k is 0"):
+        classifier(TEXTS, top_k=0)
+
+
+def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):
+    from transformers import AutoModelForSequenceClassification, LlamaConfig, pipeline
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer_of()),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=1,
+        num_labels=6,
+    )
+    theirs = pipeline(
+        "text-classification",
+        model=AutoModelForSequenceClassification.from_config(config),
+        tokenizer=tokenizer_of(),
+        device="cpu",
+    )
+
+    def shape(value):
+        if isinstance(value, dict):
+            return {key: type(entry) for key, entry in value.items()}
+        return [shape(entry) for entry in value]
+
+    for inputs in (TEXTS[0], list(TEXTS[:2])):
+        assert shape(classifier(inputs)) == shape(theirs(inputs))
+        for top_k in (None, 1, 2):
+            ours = classifier(inputs, top_k=top_k)
+            assert shape(ours) == shape(theirs(inputs, top_k=top_k))
+
+
+def test_scikit_learns_log_loss_takes_probabilities_and_classes(classifier):
+    probabilities = classifier.predict_proba(TEXTS)
+    logarithms = classifier.predict_log_proba(TEXTS)
+    wanted = -np.mean([logarithms[row, SORTED.index(gold)] for row, gold in enumerate(GOLD)])
+
+    assert classifier.classes_.tolist() == SORTED
+    assert probabilities.shape == (len(TEXTS), 6)
+    np.testing.assert_allclose(np.log(probabilities), logarithms, atol=1e-9)
+    assert log_loss(GOLD, probabilities, labels=classifier.classes_) == pytest.approx(wanted)
+    assert classifier.predict(TEXTS).tolist() == [
+        SORTED[best] for best in probabilities.argmax(axis=1)
+    ]
+    assert classifier.score(TEXTS, GOLD) == np.mean(classifier.predict(TEXTS) == GOLD)
+
+
+def test_columns_carry_the_scores_of_their_label(classifier, folder):
+    scores = LabelScorer.from_pretrained(folder).score(TEXTS)
+    for column, label in enumerate(SORTED):
+        wanted = scores.probabilities[:, EMOTION.labels.index(label)]
+        np.testing.assert_allclose(classifier.predict_proba(TEXTS)[:, column], wanted, atol=1e-6)
+
+
+def test_scikit_learns_calibration_display_takes_it(classifier, folder):
+    from sklearn.calibration import CalibrationDisplay
+
+    mpl.use("Agg")
+    joy = classifier.predict_proba(TEXTS)[:, classifier.classes_ == "joy"].ravel()
+    shown = CalibrationDisplay.from_predictions(GOLD == "joy", joy, n_bins=3)
+    assert 0 < len(shown.prob_true) <= 3
+
+    task = Task("two", ("joy", "fear"), EMOTION.instruction)
+    two = EmotionClassifier(folder, task=task)
+    gold = np.array(["joy", "fear"] * (len(TEXTS) // 2))
+    shown = CalibrationDisplay.from_estimator(two, list(TEXTS), gold, n_bins=2)
+    np.testing.assert_allclose(shown.y_prob, two.predict_proba(TEXTS)[:, 1])
+
+
+def test_scikit_learn_knows_it_as_a_classifier(classifier, folder):
+    assert is_classifier(classifier)
+    copy = clone(EmotionClassifier(folder, cutoff_len=99))
+    assert copy.get_params()["cutoff_len"] == 99
+    assert copy.fit(TEXTS, GOLD).predict(TEXTS[:1]).shape == (1,)
+
+
+def test_it_is_pickled_by_path(classifier):
+    carried = pickle.dumps(classifier)
+    again = pickle.loads(carried)  # noqa: S301 - our own bytes
+    assert len(carried) < 2000
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_a_batch_of_columns_gets_two_more(classifier, folder):
+    batch = {"id": np.arange(len(TEXTS)), "sentence": np.array(TEXTS, dtype=object)}
+    found = EmotionClassifier(folder, text_column="sentence")(batch)
+    assert list(found) == ["id", "sentence", "predict", "probabilities"]
+    assert found["predict"].tolist() == classifier.predict(TEXTS).tolist()
+    np.testing.assert_allclose(found["probabilities"], classifier.predict_proba(TEXTS), atol=1e-6)
+    with pytest.raises(CallError, match="no column 'text', only id, sentence"):
+        classifier(batch)
+
+
+def test_what_is_no_text_is_refused(classifier):
+    with pytest.raises(DataError, match="text 1 is None, not text"):
+        classifier.predict(["fine", None])
+    with pytest.raises(CallError, match="put it in a list"):
+        classifier.predict("fine")
+
+
+def test_a_wrong_model_or_task_is_told_at_loading(folder, tmp_path):
+    with pytest.raises(ModelError, match="is not there"):
+        EmotionClassifier.from_pretrained(str(tmp_path / "nothing"))
+    with pytest.raises(CallError, match="neither built in"):
+        EmotionClassifier.from_pretrained(folder, task="moods")
