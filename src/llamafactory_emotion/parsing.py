@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from llamafactory_emotion.cleaning import clean, fold
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.vocabulary import Vocabulary, WordSearch, has_word
+from llamafactory_emotion.vocabulary import Vocabulary, has_word
+from llamafactory_emotion.whole_words import WordSearch, name_search
 
 PARSER_RULES = ("strict", "flexible")
 EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED = "empty", "no_label", "ambiguous", "unfinished"
@@ -233,4 +234,4 @@ def _find(text: str, sign: str, start: int) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _alias_search(alias: str) -> WordSearch:
-    return WordSearch({alias: alias})
+    return name_search({alias: alias})
