@@ -3,10 +3,13 @@
 Stands between the commands and the user; knows nothing of what a command does.
 """
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from llamafactory_emotion.errors import EmotionError
 
@@ -21,11 +24,12 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         debug: Show the traceback of an expected error too.
 
     Returns:
-        What `work` returned; 1 or 2 for an `EmotionError`; 130 after Ctrl-C; 0 when the reader
-        of a pipe went away.
+        What `work` returned; 1 or 2 for an `EmotionError`; 130 after Ctrl-C or a request to
+        terminate; 0 when the reader of a pipe went away.
     """
     try:
-        code = work()
+        with _termination_as_interrupt():
+            code = work()
         sys.stdout.flush()
     except EmotionError as error:
         if debug:
@@ -41,6 +45,19 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let a request to terminate end the work as Ctrl-C does: with temporary files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def printable(text: str) -> str:

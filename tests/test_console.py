@@ -1,0 +1,112 @@
+"""Errors as sentences and exit codes, and text that cannot act on a terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from llamafactory_emotion.console import printable, run_command
+from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
+
+
+def raising(error: BaseException):
+    def work() -> int:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(EmotionError("w"), 1), (DataError("w"), 1), (ModelError("w"), 1), (CallError("w"), 2)],
+)
+def test_an_expected_error_is_one_sentence_and_its_exit_code(error, code, capsys):
+    assert run_command(raising(error)) == code
+
+    captured = capsys.readouterr()
+    assert captured.err == "error: w\n"
+    assert captured.out == ""
+
+
+def test_debug_shows_the_traceback(capsys):
+    run_command(raising(DataError("what went wrong")), debug=True)
+
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run_command(raising(ZeroDivisionError()))
+
+
+def test_an_interrupt_is_said_and_has_its_exit_code(capsys):
+    assert run_command(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_the_works_own_exit_code_is_kept():
+    assert run_command(lambda: 7) == 7
+
+
+def test_a_request_to_terminate_ends_the_work_as_an_interrupt_does():
+    def work() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    assert run_command(work) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_runs_in_a_thread_too():
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(run_command(lambda: 0)))
+    thread.start()
+    thread.join()
+
+    assert codes == [0]
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = """
+    import sys
+    from llamafactory_emotion.console import run_command
+    def work():
+        for _ in range(100_000):
+            print("a line")
+        return 0
+    sys.exit(run_command(work))
+    """
+
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, ünïcödé 悲伤 😊", "plain text, ünïcödé 悲伤 😊"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("bell\x07", "bell\\x07"),
+        ("right\u202eleft", "right\\u202eleft"),
+        ("lone \ud800", "lone \\ud800"),
+    ],
+)
+def test_characters_that_act_on_a_terminal_are_shown_and_not_sent(text, shown):
+    assert printable(text) == shown

@@ -1,0 +1,126 @@
+"""Reading text in whatever wrapping it comes, and writing files whole or not at all."""
+
+import gzip
+import io
+import stat
+import sys
+
+import pytest
+
+from llamafactory_emotion.errors import CallError, DataError, EmotionError
+from llamafactory_emotion.files import open_binary, open_text, write_whole
+
+
+def read(path) -> str:
+    with open_text(path) as text:
+        return text.read()
+
+
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["as is", "gzip"])
+def test_text_is_read_with_its_line_ends(tmp_path, prefix, wrap):
+    path = tmp_path / "file"
+    path.write_bytes(wrap(prefix + "a\r\nb\u2028c\n".encode()))
+
+    assert read(path) == "a\r\nb\u2028c\n"
+
+
+def test_standard_input_is_read_and_stays_open(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(b"so it goes\n"))
+    monkeypatch.setattr(sys, "stdin", stream)
+
+    assert read("-") == "so it goes\n"
+    assert not stream.buffer.closed
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: path.mkdir(), "is a directory; name a file in it"),
+        (lambda path: None, "is not there; check the path"),
+    ],
+)
+def test_a_path_that_cannot_be_read_is_the_callers_mistake(tmp_path, make, sentence):
+    path = tmp_path / "file"
+    make(path)
+
+    with pytest.raises(CallError, match=sentence), open_binary(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"caf\xe9", "is not UTF-8 text .byte 0xe9."),
+        (gzip.compress(b"a" * 10_000)[:-12], "broken gzip file"),
+        (b"\x1f\x8bnot gzip", "broken gzip file"),
+    ],
+)
+def test_content_that_cannot_be_read_is_said(tmp_path, content, sentence):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=sentence):
+        read(path)
+
+
+def test_a_file_appears_whole_with_unix_line_ends_and_the_usual_mode(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    plain = tmp_path / "plain"
+    plain.touch()
+
+    with write_whole(path) as out:
+        out.write("a\nb\n")
+        assert not path.exists()
+
+    assert path.read_bytes() == b"a\nb\n"
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("before", encoding="utf-8")
+
+    with pytest.raises(ZeroDivisionError), write_whole(path, overwrite=True) as out:
+        print("half", 1 / 0, file=out)
+
+    assert path.read_text(encoding="utf-8") == "before"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_an_existing_file_is_kept_unless_overwriting_is_allowed(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("before", encoding="utf-8")
+    path.chmod(0o640)
+
+    with pytest.raises(CallError, match="exists"), write_whole(path) as out:
+        out.write("after")
+    assert path.read_text(encoding="utf-8") == "before"
+
+    with write_whole(path, overwrite=True) as out:
+        out.write("after")
+    assert path.read_text(encoding="utf-8") == "after"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_folder_cannot_be_written_as_a_file(tmp_path):
+    with pytest.raises(CallError, match="is a directory"), write_whole(tmp_path):
+        pass
+
+
+def test_a_place_that_cannot_hold_a_file_is_said(tmp_path):
+    (tmp_path / "file").touch()
+
+    place = write_whole(tmp_path / "file" / "below")
+    with pytest.raises(EmotionError, match="cannot be written"), place:
+        pass
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+    path = tmp_path / "file.txt"
+
+    with pytest.raises(EmotionError, match="No space left on device"), write_whole(path):
+        raise OSError(28, "No space left on device")
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,159 @@
+"""A task as data: what it accepts, what it refuses, and how it is read from a file."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.task import EMOTION, Task, load_task
+
+
+def task(**changes):
+    content = {"name": "t", "labels": ("yes", "no"), "instruction": "Say yes or no."}
+    return Task(**{**content, **changes})
+
+
+def test_the_emotion_task_has_the_ids_of_the_hub_data():
+    assert EMOTION.labels == ("sadness", "joy", "love", "anger", "fear", "surprise")
+    assert EMOTION.user_content("a text") == (
+        "Do emotion classification for data in the following text.\na text"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (0, "sadness"),
+        (5, "surprise"),
+        (3.0, "anger"),
+        ("3", "anger"),
+        (" 3 ", "anger"),
+        ("Joy", "joy"),
+        ("  LOVE\n", "love"),
+        ("happy", None),
+        (6, None),
+        (-1, None),
+        ("-1", None),
+        ("6", None),
+        ("٣", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (1.5, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ([1], None),
+    ],
+)
+def test_a_gold_value_is_an_id_or_a_name(value, label):
+    assert EMOTION.label_of(value) == label
+
+
+def test_a_label_that_is_a_number_is_its_name_before_it_is_an_id():
+    stars = task(labels=("1", "2", "3"))
+
+    assert stars.label_of("1") == "1"
+    assert stars.label_of(1) == "2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": ("yes",)}, "two labels or more"),
+        ({"labels": ("yes", "Yes ")}, "'Yes ' stands twice"),
+        ({"labels": ("yes", " ")}, "a label is empty"),
+        ({"aliases": {"yep": "maybe"}}, "alias 'yep' names 'maybe', which is no label"),
+        ({"aliases": {"NO": "yes"}}, "alias 'NO' is claimed by 'no' and 'yes'"),
+        ({"aliases": {" ": "yes"}}, "an alias of 'yes' is empty"),
+        ({"instruction": "\n"}, "the instruction is empty"),
+        ({"name": ""}, "it has no name"),
+        ({"match": "fuzzy"}, "match 'fuzzy' is none of strict, flexible, contains"),
+    ],
+)
+def test_a_wrong_task_is_refused_with_the_reason(changes, sentence):
+    with pytest.raises(DataError, match=sentence):
+        task(**changes)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(DataError, match=r"no name.*instruction is empty.*two labels"):
+        task(name="", instruction="", labels=())
+
+
+def test_the_fingerprint_changes_with_what_shapes_the_data():
+    changed = [
+        task(labels=("no", "yes")),
+        task(instruction="Say no or yes."),
+        task(aliases={"yep": "yes"}),
+        task(name="other"),
+    ]
+
+    assert task().fingerprint == task().fingerprint
+    assert len({task().fingerprint, *(one.fingerprint for one in changed)}) == 5
+
+
+def test_a_task_survives_pickling_and_cannot_be_changed():
+    copy = pickle.loads(pickle.dumps(EMOTION))
+
+    assert copy == EMOTION
+    with pytest.raises(TypeError):
+        copy.aliases["new"] = "joy"
+
+
+def write(folder: Path, content: str) -> Path:
+    path = folder / "task.yaml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_task_is_read_from_a_file(tmp_path):
+    path = write(
+        tmp_path,
+        "name: charges\ninstruction: |\n  判断罪名。\nlabels: [盗窃, 掳掠]\n"
+        "aliases: {掳掠: [抢劫]}\nmatch: contains\n",
+    )
+
+    assert load_task(path) == Task(
+        "charges", ("盗窃", "掳掠"), "判断罪名。", {"抢劫": "掳掠"}, "contains"
+    )
+
+
+def test_a_built_in_task_has_a_name():
+    assert load_task("emotion") is EMOTION
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("just text", "is not a task"),
+        ("name: [", "is not valid YAML"),
+        ("name: t\ninstruction: i\nlabels: [yes, no]\n", "quote those YAML reads otherwise"),
+        ("name: t\ninstruction: i\nlabels: [a, b]\nlabel: [c]\n", "unknown key 'label'"),
+        ("name: t\nlabels: [a, b]\n", "instruction must be text"),
+        ("name: t\ninstruction: i\nlabels: [a, b]\naliases: [x]\n", "aliases must map"),
+        (
+            "name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [x], b: [x]}\n",
+            "claimed by two labels: x",
+        ),
+        ("name: t\ninstruction: i\nlabels: [a, a]\n", "stands twice"),
+        ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_reason(tmp_path, content, sentence):
+    with pytest.raises(DataError, match=sentence):
+        load_task(write(tmp_path, content))
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "task.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_task(path)
+
+
+@pytest.mark.parametrize("name", ["emotions", "no/such/file.yaml", "."])
+def test_an_unknown_task_is_refused(name):
+    with pytest.raises(CallError, match=r"neither built in \(emotion\) nor a file"):
+        load_task(name)
