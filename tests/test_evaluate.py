@@ -8,6 +8,7 @@ import pytest
 
 from llamafactory_emotion.evaluate import main
 from llamafactory_emotion.evaluation import evaluate_rows
+from llamafactory_emotion.judging import AnswerJudge
 from llamafactory_emotion.predictions import BrokenRows, Prediction
 from llamafactory_emotion.task import EMOTION
 
@@ -136,6 +137,16 @@ def test_match_all_shows_the_three_side_by_side(predictions, capsys):
         ["strict", "0.0000"],
         ["contains", "1.0000"],
     ]
+
+
+def test_the_reason_is_that_of_the_rule_that_counts():
+    broken = BrokenRows("p")
+    rows = [Prediction(1, answer, "joy", None, None, None, None) for answer in ("a love!", "?")]
+
+    judged = list(AnswerJudge(EMOTION, match="all").judge(rows, broken))
+
+    assert [one.predicted for one in judged] == [(2, 6, 2), (6, 6, 6)]
+    assert [one.reason for one in judged] == [None, "empty"]
 
 
 def test_probabilities_give_calibration(predictions, figures):
