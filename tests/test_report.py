@@ -92,7 +92,7 @@ def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
     labels = ["plain", "[bold red]x[/]", "<b>"]
     task.write_text(f"name: nasty\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
     path = write(
-        tmp_path / "p.jsonl",
+        tmp_path / "p\x1b[32m.jsonl",
         *({"predict": text, "label": "plain", "prompt": text} for text in NASTY),
         {"predict": "x", "label": "\x1b[31m\x07"},
     )
@@ -102,8 +102,10 @@ def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
     assert "accuracy" in shown
     assert "\x1b[1m" in shown  # bold titles: rich is at work
     assert "\x1b[31m" not in shown
+    assert "\x1b[32m" not in shown
     assert "\x07" not in shown
-    assert "[bold red]x[/]" in shown
+    assert "\x1b[1;31m" not in shown
+    assert shown.count("[bold red]x[/]") == 4  # in a sentence, a label, a row and a column
     assert r"\x1b[31m" in shown
 
 
