@@ -144,6 +144,7 @@ REASONING = [
     ("It may be love, or fear.</think>joy", "joy"),
     ("<reasoning>love or fear</reasoning><answer>joy</answer>", "joy"),
     ("<thinking>love</thinking>\n**joy**", "joy"),
+    ("love<think>a</think>b</think>joy", "joy"),
     ("<think>It is joy", "[unfinished]"),
     ("joy<think>or love", "[unfinished]"),
     ("<think>a</think>joy<think>", "[unfinished]"),
@@ -353,6 +354,8 @@ NEGATED = [
     ("ni alegría ni tristeza, sino miedo", "fear"),
     ("sin miedo", "[no_label]"),
     ("no es miedo pero alegría", "joy"),
+    ("sin embargo es alegría", "joy"),
+    ("no obstante alegría", "joy"),
     ("不是恐惧", "[no_label]"),
     ("不是恐惧，而是愤怒", "anger"),
     ("不是“恐惧”", "[no_label]"),
@@ -651,11 +654,12 @@ def test_answers_are_remembered_within_bounds():
     first = parser.parse("the emotion is joy")
     assert parser.parse("the emotion is joy") is first
     parser.parse(long_answer)
-    for number in range(40_000):
+    assert long_answer not in parser._cache
+    for number in range(17_000):
         parser.parse(f"joy {number}")
     held = sum(map(sys.getsizeof, parser._cache)) + sys.getsizeof(parser._cache)
-    assert held < 10_000_000
-    assert long_answer not in parser._cache
+    assert held < 5_000_000
+    assert len(parser._cache) < 17_000
 
 
 HUGE = 10_000_000

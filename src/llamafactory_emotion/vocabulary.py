@@ -91,14 +91,18 @@ class Vocabulary:
         `sino`, ...) between, or when a Chinese negator (`不是`, `没有`, ...) stands right before.
         One pass; it stops at the second label, which is all that an ambiguity takes.
         """
+        meanings = self._name.meanings
         found: list[str] = []
         words_since: int | None = None
         end = 0
         for match in self._name.pattern.finditer(text):
             start = match.start()
-            negated, words_since = _negation(text, end, start, words_since)
+            if start == end:
+                negated = words_since is not None
+            else:
+                negated, words_since = _negation(text, end, start, words_since)
             end = match.end()
-            label = self._name.meanings[(match.lastindex or 0) - 1]
+            label = meanings[(match.lastindex or 0) - 1]
             if not negated and label not in found:
                 found.append(label)
                 if len(found) > 1:
@@ -168,6 +172,9 @@ def _negation_search() -> WordSearch:
         ("'t", "(?<=n')t", _NEGATOR),
         *((word, word[1:] + _DIRECT_GAP, _DIRECT_NEGATOR) for word in _DIRECT_NEGATORS),
         *((word, re.escape(word[1:]), _TURN) for word in _TURNS),
+        # "However": a negator's word in a phrase that turns.
+        ("sin embargo", r"in\s+embargo", _TURN),
+        ("no obstante", r"o\s+obstante", _TURN),
         ("- ", r"(?<=\s-)\s", _TURN),
         ("--", "-", _TURN),
     ]
