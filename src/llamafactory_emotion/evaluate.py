@@ -31,6 +31,7 @@ from llamafactory_emotion.predictions import (
     read_sidecar,
 )
 from llamafactory_emotion.report import evaluation_blocks
+from llamafactory_emotion.report_files import check_suffix, write_plot, write_report
 from llamafactory_emotion.report_json import report_json
 from llamafactory_emotion.rows import DataRow, SourceJoin, TrainLookup
 from llamafactory_emotion.tables import print_blocks
@@ -63,6 +64,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     add("--errors", type=Path, metavar="OUT", help="write wrong and invalid answers as CSV")
+    add(
+        "--report",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="OUT",
+        help="write a page (.html) or a model card's section (.md); may be given twice",
+    )
+    add(
+        "--plot",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="OUT",
+        help="draw the confusion matrix and the labels' F1 (.png, .svg)",
+    )
     add("--skip-broken", action="store_true", help="leave out rows that cannot be used, and count")
     add("--threshold", type=float, help="the confidence below which the model may abstain")
     add("--source", metavar="FILE", help="the data predicted: check rows, take gold labels from it")
@@ -107,6 +124,10 @@ def _run(options: argparse.Namespace) -> int:
         if options.json is not None:
             with write_whole(options.json, overwrite=options.overwrite) as out:
                 out.write(report_json(evaluations, pairs))
+        for path in options.report:
+            write_report(path, evaluations, pairs, overwrite=options.overwrite)
+        for path in options.plot:
+            write_plot(path, evaluations, overwrite=options.overwrite)
     if len(evaluations) > 1:
         print_blocks(comparison_blocks(evaluations, pairs), sys.stdout)
     else:
@@ -115,10 +136,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check_call(options: argparse.Namespace) -> None:
-    for out in (options.json, options.errors):
-        if out is not None:
-            check_output(out, overwrite=options.overwrite)
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
+    _check_outputs(options, {Path(path).resolve() for path in inputs})
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("Standard input (-) can be read only once; name a file instead.")
     if len(set(options.files)) < len(options.files):
@@ -127,6 +146,18 @@ def _check_call(options: argparse.Namespace) -> None:
         raise CallError("--threshold is a probability; give a number from 0 to 1.")
     if options.seed < 0:
         raise CallError("--seed cannot be negative.")
+
+
+def _check_outputs(options: argparse.Namespace, taken: set[Path]) -> None:
+    """Refuse outputs that cannot be written or would replace an input or each other."""
+    for flag in ("--report", "--plot"):
+        for out in getattr(options, flag.removeprefix("--")):
+            check_suffix(flag, out)
+    for out in filter(None, (options.json, options.errors, *options.report, *options.plot)):
+        check_output(out, overwrite=options.overwrite)
+        if out.resolve() in taken:
+            raise CallError(f"{out} is read or written by another flag too; name another file.")
+        taken.add(out.resolve())
 
 
 def _read_data(options: argparse.Namespace, task: Task) -> _Data:

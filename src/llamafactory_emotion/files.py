@@ -95,9 +95,26 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 def write_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[TextIO]:
     r"""Write a UTF-8 text file that appears only when it is complete.
 
-    The text goes to a temporary file beside `path` and is moved into place at the end; when
+    Like `write_whole_binary`; lines end in `\n` on every system.
+
+    Raises:
+        CallError: The file exists and `overwrite` is false, or `path` is a directory.
+        EmotionError: The disk is full or the folder may not be written.
+    """
+    with write_whole_binary(path, overwrite=overwrite) as binary:
+        text = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()
+
+
+@contextlib.contextmanager
+def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Write a file that appears only when it is complete.
+
+    The bytes go to a temporary file beside `path` and are moved into place at the end; when
     the body raises, the temporary file is removed and what stood at `path` is untouched.
-    Lines end in `\n` on every system.
 
     Raises:
         CallError: The file exists and `overwrite` is false, or `path` is a directory.
@@ -110,8 +127,8 @@ def write_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[TextIO
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as text:
-            yield text
+        with os.fdopen(descriptor, "wb") as binary:
+            yield binary
         temporary.chmod(_usual_mode(path))
         temporary.replace(path)
         temporary = None

@@ -1,0 +1,136 @@
+"""The model card's section: the hub reads its block, and texts stay texts."""
+
+import re
+
+import pytest
+from evaluations import PAYLOADS, evaluations_of, row
+
+from llamafactory_emotion.evaluate import main
+from llamafactory_emotion.model_card import markdown_text, model_card
+from llamafactory_emotion.task import Task
+
+
+def card_of(tmp_path, files, **options):
+    return model_card(*evaluations_of(tmp_path, files, **options))
+
+
+def load(card, tmp_path):
+    """Read the block as the hub's own client does."""
+    from huggingface_hub import ModelCard, metadata_load
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    path = tmp_path / "README.md"
+    path.write_text(card, encoding="utf-8")
+    name, results = model_index_to_eval_results(metadata_load(path)["model-index"])
+    data = ModelCard(card).data
+    assert data.model_name == name
+    assert data.eval_results == results
+    return name, results
+
+
+def test_the_hub_reads_the_figures(tmp_path):
+    (tmp_path / "p.meta.json").write_text(
+        '{"adapter": "saves/emotion_lora/", "model": "some/base"}'
+    )
+    rows = [row("joy", "joy"), row("joy", "love"), row("fear", "no idea")]
+
+    name, (accuracy, f1) = load(card_of(tmp_path, {"p.jsonl": rows}), tmp_path)
+
+    assert name == "emotion_lora"
+    assert (accuracy.metric_type, accuracy.metric_value) == ("accuracy", 0.333333)
+    assert (f1.metric_type, f1.metric_value) == ("f1", 0.111111)
+    assert f1.metric_args == {"average": "macro"}
+    assert {one.task_type for one in (accuracy, f1)} == {"text-classification"}
+    assert {one.dataset_name for one in (accuracy, f1)} == {"p.jsonl"}
+
+
+def test_the_prose_has_n_and_the_interval(tmp_path):
+    rows = [row("joy", "joy"), row("joy", "love"), row("fear", "no idea"), {"label": "joy"}]
+
+    card = card_of(tmp_path, {"p.jsonl": rows}, skip=True)
+
+    assert "Accuracy 0.3333 (95 % interval 0.0615 to 0.7923)" in card
+    assert "on n = 3 rows of p.jsonl, match rule flexible" in card
+    assert "1 answers (33.33 %) name no label or several" in card
+    assert "Always answering joy would reach 0.6667" in card
+    assert "1 broken rows were left out" in card
+    assert "| joy | 0 | 1 | 1 | 0 | 0 | 0 | 0 |" in card
+    assert "| fear | no\\_label | no idea |" in card
+
+
+def test_several_files_are_compared_under_the_first_name(tmp_path):
+    files = {
+        "a.jsonl": [row("joy", "joy", id=k) for k in range(9)],
+        "b.jsonl": [row("joy", "love", id=k) for k in range(9)],
+    }
+
+    card = card_of(tmp_path, files)
+
+    name, results = load(card, tmp_path)
+    assert (name, results[0].metric_value) == ("a", 1.0)
+    assert "## Comparison" in card
+    assert "### a.jsonl minus b.jsonl" in card
+    assert "exact McNemar test p = 0.0039" in card
+
+
+def test_nothing_of_a_file_is_laid_out_or_run(tmp_path):
+    task = Task(
+        "x\n---\n# owned", ("plain", "a|b", "<b>`*x*`", "---", "![x](http://leak.example)"), "?"
+    )
+    rows = [row("plain", payload) for payload in PAYLOADS] + [row("a|b", "<b>`*x*`")]
+    rows += [
+        row("plain", "a | b\n\n# heading\n- item `code` [x](http://leak.example) www.x.y :joy:")
+    ]
+    (tmp_path / "p.meta.json").write_text('{"model": "a/---\\n<script>"}')
+
+    for rows_first in (rows, rows[::-1]):
+        card = card_of(tmp_path, {"p.jsonl": rows_first}, task=task)
+
+        load(card, tmp_path)
+        body = card.split("\n---\n", 1)[1]
+        assert "<" not in body
+        assert "http:" not in body
+        assert "www.x" not in body
+        assert ":joy:" not in body
+        assert not re.search(r"(?<!\\)`", body)
+        assert "# owned" not in body
+        assert not any(one in card for one in ("\x1b", "\u202e", "\x00", "\r"))
+        tables = [line for line in body.splitlines() if line.startswith("|")]
+        assert {len(re.split(r"(?<!\\)\|", line)) for line in tables} == {5, 7, 9}
+        assert all(re.match(r"[|#]|$|Accuracy ", line) for line in body.splitlines())
+
+
+def test_prompts_stay_out_of_a_public_card(tmp_path):
+    rows = [row("joy", "?", prompt="private text"), row("joy", "love", prompt="private text")]
+
+    assert "private" not in card_of(tmp_path, {"p.jsonl": rows})
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("joy 0.9400 (95 %)", "joy 0.9400 (95 %)"),
+        ("a|b", "a&#124;b"),
+        ("<b>&amp;", "&#60;b&#62;&#38;amp;"),
+        (r"\*x*", r"\\\*x\*"),
+        ("a\n# b", r"a \# b"),
+        ("https://x.y", "https&#58;//x.y"),
+        ("www.x.y", "www&#46;x.y"),
+        ("answer: joy", "answer: joy"),
+        (":joy:", "&#58;joy:"),
+        ("愤怒", "愤怒"),
+    ],
+)
+def test_escapes(text, markdown):
+    assert markdown_text(text) == markdown
+
+
+def test_the_command_writes_page_and_card_in_one_run(tmp_path):
+    evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
+    outputs = [tmp_path / "out.md", tmp_path / "out.html"]
+
+    arguments = [part for out in outputs for part in ("--report", str(out))]
+    assert main([str(tmp_path / "p.jsonl"), *arguments]) == 0
+
+    assert outputs[0].read_text(encoding="utf-8").startswith("---\n")
+    assert outputs[1].is_file()
