@@ -36,5 +36,5 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from llamafactory_emotion.tiny_model import write_tiny_model
 
     folder = tmp_path_factory.mktemp("base") / "tiny_base"
-    write_tiny_model(OWN_TEXTS, folder)
+    write_tiny_model(OWN_TEXTS, folder, epochs=0)
     return folder

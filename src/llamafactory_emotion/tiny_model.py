@@ -1,8 +1,9 @@
-"""Make a small Llama with random weights and a vocabulary of its own, from nothing but texts.
+"""Make a small base model of the Llama-3 architecture from nothing but texts.
 
 It stands in for a downloaded base model: the embedded default recipe trains it on a CPU, and every
-other recipe is tried on it. It has the Llama-3 architecture, special tokens and word splitting, and
-each one-word label is, with its leading space, one token, as in Llama-3's own vocabulary.
+other recipe is tried on it. It has Llama-3's special tokens and word splitting, and each one-word
+label is, with its leading space, one token, as in Llama-3's own vocabulary. Its weights are random
+at first; then it reads the texts (`pretraining`), as a base model has.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamafactory_emotion.console import run_command
+from llamafactory_emotion.console import printable, run_command
 from llamafactory_emotion.data import read_texts
 from llamafactory_emotion.errors import CallError, DataError, ModelError
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, load_task
@@ -20,11 +21,12 @@ from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-VOCABULARY_SIZE = 6144
+VOCABULARY_SIZE = 4096
+EPOCHS = 4
 _ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 192,
     "intermediate_size": 512,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 2048,
@@ -124,7 +126,7 @@ def _check_labels(tokenizer: "PreTrainedTokenizerFast", task: Task) -> None:
 
 
 def build_model(tokenizer: "PreTrainedTokenizerFast", *, seed: int = 0) -> "LlamaForCausalLM":
-    """Make a Llama of about two million parameters with random weights.
+    """Make a small Llama with random weights.
 
     Args:
         tokenizer: Gives the vocabulary's size and the begin and end tokens.
@@ -145,12 +147,24 @@ def build_model(tokenizer: "PreTrainedTokenizerFast", *, seed: int = 0) -> "Llam
 
 
 def write_tiny_model(
-    texts: Iterable[str], output: Path, *, task: Task = EMOTION, seed: int = 0
-) -> int:
+    texts: Iterable[str],
+    output: Path,
+    *,
+    task: Task = EMOTION,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+) -> str:
     """Build tokenizer and model from `texts` and save both in the folder `output`.
 
+    Args:
+        texts: The texts to learn the vocabulary and the language from.
+        output: A folder that is not there or empty.
+        task: Its instruction and labels become words of the vocabulary.
+        epochs: How often the model reads the texts; 0 leaves its weights random.
+        seed: Of the weights and the order of reading.
+
     Returns:
-        The number of parameters.
+        A sentence that says what was made.
 
     Raises:
         CallError: `output` holds files already.
@@ -162,8 +176,11 @@ def write_tiny_model(
     texts = list(texts)
     if not texts:
         raise DataError("there is no text to build a vocabulary from; name a file with texts.")
+    from llamafactory_emotion.pretraining import pretrain
+
     tokenizer = build_tokenizer(texts, task)
     model = build_model(tokenizer, seed=seed)
+    loss = pretrain(model, tokenizer, texts, epochs=epochs, seed=seed) if epochs else None
     output.parent.mkdir(parents=True, exist_ok=True)
     # Saved beside the target and moved into place: a killed run leaves no half-written model.
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
@@ -173,7 +190,8 @@ def write_tiny_model(
         if output.exists():
             output.rmdir()
         built.replace(output)
-    return int(model.num_parameters())
+    trained = "random weights" if loss is None else f"a loss of {loss:.2f} nats a token"
+    return f"{output}: a Llama of {model.num_parameters():,} parameters with {trained}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,6 +201,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--texts", nargs="+", required=True, metavar="FILE", help="texts to learn")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=EPOCHS,
+        help=f"how often to read the texts (default {EPOCHS}); 0 leaves the weights random",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same model (default 0)")
     parser.add_argument("--task", default=EMOTION.name, help="a task's name or YAML file")
     parser.add_argument("--text-column", help="the texts' column, where it cannot be guessed")
@@ -198,8 +222,12 @@ def _run(arguments: argparse.Namespace) -> int:
         for file in arguments.texts
         for _, text, _ in read_texts(file, text_column=arguments.text_column)
     )
-    parameters = write_tiny_model(texts, arguments.output, task=task, seed=arguments.seed)
-    print(f"{arguments.output}: a Llama of {parameters:,} parameters with random weights")
+    if arguments.epochs < 0:
+        raise CallError("--epochs cannot be negative.")
+    made = write_tiny_model(
+        texts, arguments.output, task=task, epochs=arguments.epochs, seed=arguments.seed
+    )
+    print(printable(made))
     return 0
 
 
