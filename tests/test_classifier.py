@@ -129,7 +129,7 @@ def test_scikit_learn_knows_it_as_a_classifier(classifier, folder):
 
 def test_it_is_pickled_by_path(classifier):
     carried = pickle.dumps(classifier)
-    again = pickle.loads(carried)  # noqa: S301 - our own bytes
+    again = pickle.loads(carried)
     assert len(carried) < 2000
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
 

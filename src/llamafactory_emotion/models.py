@@ -73,6 +73,7 @@ class LoadedModel:
         peft_model: The wrapper that holds unmerged adapters, or None.
         base: The name or path of the base model.
         adapter: The adapter's name or path, or None.
+        adapter_parameters: How many numbers the adapter has, or None without one.
     """
 
     model: Any
@@ -80,6 +81,7 @@ class LoadedModel:
     peft_model: Any
     base: str
     adapter: str | None
+    adapter_parameters: int | None = None
 
     @property
     def max_positions(self) -> int | None:
@@ -105,15 +107,15 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     device = _device(source)
     tokenizer = _load_tokenizer(base, adapter, source)
     model = _load_base(base, source, device)
-    peft_model = None
+    peft_model = parameters = None
     if adapter is not None:
-        peft_model = _attach(model, base, adapter, source)
+        peft_model, parameters = _attach(model, base, adapter, source)
         if merge and source.quantization_bit is None and not _adapts_shared_weights(model):
             with _as_model_error(f"the adapter {adapter} cannot be merged into {base}"):
                 model, peft_model = peft_model.merge_and_unload(), None
         else:
             model = peft_model.get_base_model()
-    return LoadedModel(model.eval(), tokenizer, peft_model, base, adapter)
+    return LoadedModel(model.eval(), tokenizer, peft_model, base, adapter, parameters)
 
 
 def _adapts_shared_weights(model: Any) -> bool:
@@ -130,15 +132,15 @@ def _adapts_shared_weights(model: Any) -> bool:
 def exchange_adapter(loaded: LoadedModel, adapter: str, source: ModelSource) -> LoadedModel:
     """Put another adapter on a model that was loaded with `merge=False` (or without an adapter)."""
     if loaded.peft_model is None:
-        peft_model = _attach(loaded.model, loaded.base, adapter, source)
+        base = loaded.model
     else:
         base = loaded.peft_model.unload()
         # peft leaves its mark on an unloaded base and warns of several adapters when it finds it.
         if hasattr(base, "peft_config"):
             del base.peft_config
-        peft_model = _attach(base, loaded.base, adapter, source)
+    peft_model, parameters = _attach(base, loaded.base, adapter, source)
     model = peft_model.get_base_model().eval()
-    return LoadedModel(model, loaded.tokenizer, peft_model, loaded.base, adapter)
+    return LoadedModel(model, loaded.tokenizer, peft_model, loaded.base, adapter, parameters)
 
 
 def _base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
@@ -266,7 +268,8 @@ def _quantization(bits: int, options: dict[str, Any]) -> Any:
     return BitsAndBytesConfig(**settings)
 
 
-def _attach(model: Any, base: str, adapter: str, source: ModelSource) -> Any:
+def _attach(model: Any, base: str, adapter: str, source: ModelSource) -> tuple[Any, int]:
+    """Put an adapter on a model; give the wrapper and how many numbers the adapter has."""
     from peft import PeftConfig, PeftModel
 
     if not Path(adapter).is_dir() and Path(adapter).is_absolute():
@@ -287,24 +290,24 @@ def _attach(model: Any, base: str, adapter: str, source: ModelSource) -> Any:
     # it warns of is advice for training.
     if any("missing adapter keys" in str(warning.message) for warning in warned):
         raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
-    _check_all_used(peft_model, base, adapter, options)
-    return peft_model
+    return peft_model, _count_used(peft_model, base, adapter, options)
 
 
-def _check_all_used(peft_model: Any, base: str, adapter: str, options: dict[str, Any]) -> None:
-    """Refuse an adapter with weights for layers that the base model lacks; peft drops them."""
+def _count_used(peft_model: Any, base: str, adapter: str, options: dict[str, Any]) -> int:
+    """Count an adapter's numbers; refuse those for layers the base lacks, which peft drops."""
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    stored = set(load_peft_weights(adapter, device="cpu", **options))
+    stored = load_peft_weights(adapter, device="cpu", **options)
     used = set(get_peft_model_state_dict(peft_model, save_embedding_layers=False))
-    unused = sorted(name for name in stored - used if "lora_" in name)
+    unused = sorted(name for name in set(stored) - used if "lora_" in name)
     if unused:
         raise ModelError(
             f"the adapter {adapter} does not fit the base model {base}: {len(unused)} of its "
             f"{len(stored)} weights find no place ({unused[0]}, ...); name the base model that it "
             "was trained on."
         )
+    return sum(weight.numel() for weight in stored.values())
 
 
 @contextmanager

@@ -1,0 +1,157 @@
+"""`python -m llamafactory_emotion.predict`: give every text its labels' probabilities.
+
+The command over `scoring`: it opens the inputs, goes through them in chunks and writes each chunk
+when it is done. The grammar is LLaMA-Factory's: `predict [recipe.yaml] key=value ...`.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamafactory_emotion.console import run_command
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.files import STANDARD_STREAM, check_output
+from llamafactory_emotion.predict_options import PredictOptions, read_options
+from llamafactory_emotion.prediction_inputs import (
+    Inputs,
+    draw_examples,
+    first_rows,
+    open_dataset,
+    open_file,
+)
+from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.task import Task, load_task
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.models import LoadedModel
+    from llamafactory_emotion.scoring import LabelScorer
+
+_USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=value ...
+
+  model_name_or_path=MODEL      a folder or hub id (an adapter's folder stands for both)
+  adapter_name_or_path=ADAPTER  a LoRA adapter
+  input=FILE|-                  JSON Lines, JSON, CSV, TSV, Parquet, one text a line, or stdin
+  output=FILE|-                 where the predictions go
+  text_column= label_column=    which columns hold the texts and the gold labels
+  eval_dataset=NAME             data sets of dataset_dir's dataset_info.json instead of input
+  task=NAME|FILE                the labels and the instruction (default: emotion)
+  few_shot=FILE shots=K         K examples of each label before every text
+  checkpoints=DIR               predict with every checkpoint of a training run
+  generate=true                 free answers instead of scored labels
+  normalize=tokens|bytes  calibrate=true  log_likelihoods=true  margin=true
+  resume=true                   go on with what a killed run left
+  overwrite=true                replace the output
+
+A recipe of LLaMA-Factory (examples/emotion_predict.yaml) is taken as it is."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict and write; give the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(_USAGE)
+        return 0 if arguments else CallError.exit_code
+    debug = "--debug" in arguments
+    return run_command(lambda: _run([a for a in arguments if a != "--debug"]), debug=debug)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    call = read_call(arguments)
+    options = read_options(call)
+    task = load_task(options.task)
+    targets: list[tuple[Path | None, str]] = [(None, options.place)]
+    if options.checkpoints is not None:
+        targets = list(_checkpoints(Path(options.checkpoints), Path(options.place)))
+    for _, place in targets:
+        if place != STANDARD_STREAM and not options.resume:
+            check_output(Path(place), overwrite=options.overwrite)
+    examples = _examples(options, task)
+    from llamafactory_emotion.prediction_run import Job, write_predictions
+
+    loaded: LoadedModel | None = None
+    for checkpoint, place in targets:
+        inputs = _open_inputs(options, task)
+        loaded = _load(options, checkpoint, loaded)
+        scorer = _scorer(loaded, inputs.task, options, examples)
+        write_predictions(Job(scorer, inputs, place, options, call.recipe))
+    return 0
+
+
+def _open_inputs(options: PredictOptions, task: Task) -> Inputs:
+    if options.input is not None:
+        inputs = open_file(
+            options.input, task, text_column=options.text_column, label_column=options.label_column
+        )
+    else:
+        inputs = open_dataset(
+            options.eval_dataset or "", options.dataset_dir, task, cache_dir=options.cache_dir
+        )
+    # The first row is read now: what is wrong with a file is told before a model is loaded.
+    return first_rows(inputs, options.max_samples)
+
+
+def _examples(options: PredictOptions, task: Task) -> list[tuple[str, str]]:
+    if options.few_shot is None:
+        return []
+    return draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+
+
+def _checkpoints(folder: Path, output: Path) -> Iterator[tuple[Path | None, str]]:
+    """Give every checkpoint of a training run in the order of its steps, and its output."""
+    if not folder.is_dir():
+        raise CallError(f"checkpoints={folder} is not a folder; name a training run's output_dir.")
+    if output.suffix:
+        raise CallError(f"output={output} must be a folder: each checkpoint gets its own file.")
+    found = {
+        int(match[1]): place
+        for place in folder.iterdir()
+        if (match := re.fullmatch(r"checkpoint-(\d+)", place.name)) and place.is_dir()
+    }
+    if not found:
+        raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
+    for _, place in sorted(found.items()):
+        yield place, str(output / f"{place.name}.jsonl")
+
+
+def _load(
+    options: PredictOptions, checkpoint: Path | None, loaded: "LoadedModel | None"
+) -> "LoadedModel":
+    """Load a model, or only the next checkpoint's adapter where the base is loaded already."""
+    from llamafactory_emotion.models import exchange_adapter, load_model
+
+    source = options.source
+    if checkpoint is None:
+        return load_model(source)
+    if not (checkpoint / "adapter_config.json").is_file():
+        return load_model(replace(source, model=str(checkpoint), adapter=None))
+    if loaded is None:
+        loaded = load_model(replace(source, adapter=None), merge=False)
+    return exchange_adapter(loaded, str(checkpoint), source)
+
+
+def _scorer(
+    loaded: "LoadedModel",
+    task: Task,
+    options: PredictOptions,
+    examples: Sequence[tuple[str, str]],
+) -> "LabelScorer":
+    from llamafactory_emotion.scoring import LabelScorer
+
+    return LabelScorer(
+        loaded,
+        task,
+        template=options.template,
+        few_shot=examples,
+        cutoff_len=options.cutoff_len,
+        normalize=options.normalize,
+        calibrate=options.calibrate,
+        log_likelihoods=options.log_likelihoods,
+        tokens_per_batch=options.tokens_per_batch,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

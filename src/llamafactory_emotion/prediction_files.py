@@ -1,0 +1,219 @@
+"""Write a predictions file chunk by chunk, so that a killed run can go on where it stopped.
+
+Stands below `predict`. Chunks end at the same row numbers in every run: a run that is resumed goes
+on at the end of a chunk, batches fall as they would have, and the file is the same to the byte.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from llamafactory_emotion.errors import CallError, DataError, EmotionError
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
+
+FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
+
+
+def chunk_ends(largest: int = LARGEST_CHUNK) -> Iterator[int]:
+    """Give the row numbers at which chunks end: small ones first, so that a start is seen soon."""
+    size, end = min(FIRST_CHUNK, largest), 0
+    while True:
+        end += size
+        yield end
+        size = min(size * 2, largest)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a file of an earlier run holds.
+
+    Attributes:
+        rows: How many rows are kept; always the end of a chunk, unless the run was complete.
+        size: The bytes they take.
+        last_prompt: The prompt of the last row kept, or None when there is none.
+    """
+
+    rows: int = 0
+    size: int = 0
+    last_prompt: str | None = None
+
+
+def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed:
+    """Find out how much of a predictions file a resumed run can keep.
+
+    Raises:
+        DataError: A whole line is no row of ours, or rows are not numbered from 0 on.
+    """
+    if not path.exists():
+        return Resumed()
+    ends = chunk_ends(largest_chunk)
+    end, rows, size, kept = next(ends), 0, 0, Resumed()
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            size += len(line)
+            rows += 1
+            if rows == end:
+                kept = Resumed(rows, size, _prompt(path, line, rows - 1))
+                end = next(ends)
+            last = line
+    if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
+        return Resumed(rows, size, _prompt(path, last, rows - 1))
+    return kept
+
+
+def _prompt(path: Path, line: bytes, number: int) -> str:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or row.get("id") != number or "prompt" not in row:
+        raise DataError(
+            f"{path}:{number + 1} is not the row {number} that predict wrote; name another output, "
+            "or start again with overwrite=true."
+        )
+    return str(row["prompt"])
+
+
+def sidecar_path(path: Path) -> Path:
+    """Give where what is known of a run stands: `<name>.meta.json` beside the predictions."""
+    return path.with_name(f"{path.name}.meta.json")
+
+
+def read_own_sidecar(path: Path) -> dict[str, Any]:
+    """Read the sidecar of a predictions file; empty when there is none that can be read."""
+    try:
+        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what is known of a run beside its predictions, whole or not at all."""
+    with write_whole(sidecar_path(path), overwrite=True) as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+class PredictionsWriter:
+    """Append whole chunks of rows to a predictions file or to standard output.
+
+    Args:
+        path: The file; `-` is standard output.
+        overwrite: Replace a file that exists.
+        resumed: What to keep of a file that exists, or None to start anew.
+
+    Raises:
+        CallError: The file exists and neither `overwrite` nor `resumed` was given.
+        EmotionError: The folder cannot be written.
+    """
+
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, resumed: Resumed | None = None
+    ) -> None:
+        self.path = path
+        self.rows = resumed.rows if resumed else 0
+        self._size = resumed.size if resumed else 0
+        self._file: FileIO | None = None
+        if str(path) == STANDARD_STREAM:
+            return
+        place = Path(path)
+        if resumed is None:
+            check_output(place, overwrite=overwrite)
+        with self._errors():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what could not be written must not be tried again at closing.
+            self._file = place.open("r+b" if resumed and place.exists() else "wb", buffering=0)
+            self._cut()
+
+    def __enter__(self) -> Self:
+        """Give the writer, which is open already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file; a chunk that was not written whole is cut off."""
+        if self._file is not None:
+            self._cut()
+            self._file.close()
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows and hand them to the system, all of them or none.
+
+        Raises:
+            EmotionError: The disk is full or gone; what was written before stays valid.
+        """
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        chunk = "".join(lines).encode()
+        if self._file is None:
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        else:
+            with self._errors():
+                remaining = memoryview(chunk)
+                while remaining:
+                    remaining = remaining[self._file.write(remaining) :]
+        self._size += len(chunk)
+        self.rows += len(rows)
+
+    def _cut(self) -> None:
+        assert self._file is not None  # noqa: S101 - only files are cut
+        os.truncate(self._file.fileno(), self._size)
+        self._file.seek(self._size)
+
+    def _errors(self) -> "_WriteErrors":
+        return _WriteErrors(self)
+
+
+class _WriteErrors:
+    """Turn what the system says about a write into one sentence."""
+
+    def __init__(self, writer: PredictionsWriter) -> None:
+        self.writer = writer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            writer = self.writer
+            raise EmotionError(
+                f"{writer.path} cannot be written ({error.strerror or error}); its first "
+                f"{writer.rows:,} rows are whole: make room and go on with resume=true."
+            ) from error
+
+
+def check_same_run(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to resume with settings under which other rows would come out.
+
+    Raises:
+        CallError: Names every setting that differs.
+    """
+    before = read_own_sidecar(path)
+    changed = [
+        f"{key} was {before[key]!r} and is {value!r}"
+        for key, value in settings.items()
+        if key in before and before[key] != value
+    ]
+    if changed:
+        raise CallError(
+            f"{path} was begun with other settings ({'; '.join(changed)}); resume with the same "
+            "ones, or name another output."
+        )
