@@ -17,6 +17,7 @@ import time
 from llamafactory_emotion.parsing import REASONS, LabelParser, contains_label
 from llamafactory_emotion.task import EMOTION
 
+# Of processor time: a busy machine is no fault of the parser.
 SECONDS_ALLOWED = 2.0
 DECODINGS = (
     ("utf-8", "replace"),
@@ -70,13 +71,13 @@ def mutated_answer(source: random.Random) -> str:
 
 def problem_of(parser: LabelParser, answer: str) -> str | None:
     """Say what is wrong with the way one answer was taken; None when nothing is."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         parsed = parser.parse(answer)
         contains_label(answer, EMOTION.labels[0], EMOTION)
     except Exception as error:  # a crash of any kind is what is looked for
         return f"{type(error).__name__}: {error}"
-    if time.perf_counter() - start > SECONDS_ALLOWED:
+    if time.process_time() - start > SECONDS_ALLOWED:
         return "it took too long"
     labelled = parsed.label in EMOTION.labels and parsed.reason is None
     invalid = parsed.label is None and parsed.reason in REASONS
