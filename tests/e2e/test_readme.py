@@ -39,6 +39,7 @@ def test_the_demo_by_hand_runs_as_it_stands(tmp_path: Path):
         block_with("tiny_model"),
         tmp_path,
         more={
+            "llamafactory_emotion.tiny_model": "--epochs 0",
             "examples/emotion_tiny.yaml": "max_steps=3",
             "eval_dataset=emotion_demo_test": "max_samples=16",
         },

@@ -197,7 +197,8 @@ def test_the_oldest_llamafactory_we_support_trains_and_predicts(
     base = tmp_path / "base"
     run_program(
         "python", "-m", "llamafactory_emotion.tiny_model", "--texts",
-        ROOT / "data" / "emotion_demo_test.jsonl", "--output", base, cwd=tmp_path, **older,
+        ROOT / "data" / "emotion_demo_test.jsonl", "--output", base, "--epochs", "1",
+        cwd=tmp_path, **older,
     )  # fmt: skip
 
     llamafactory(
