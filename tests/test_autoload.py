@@ -215,7 +215,7 @@ def environment_with_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory
 def test_the_wheel_brings_the_hook(environment_with_wheel: Path):
     code = TEMPLATE_KNOWN + "import llamafactory_emotion; print(llamafactory_emotion.__file__)"
 
-    result = run_python(code, python=environment_with_wheel)
+    result = run_python(code, python=environment_with_wheel, PYTHONPATH="")
 
     known, file = result.stdout.splitlines()[-2:]
     assert known == "True", result.stderr
@@ -228,7 +228,9 @@ def test_installed_twice_wheel_and_editable_register_once(environment_with_wheel
     site.addsitedir({str(START_UP_FILE.parent)!r})
     """
 
-    result = run_python(textwrap.dedent(code) + TEMPLATE_KNOWN, python=environment_with_wheel)
+    result = run_python(
+        textwrap.dedent(code) + TEMPLATE_KNOWN, python=environment_with_wheel, PYTHONPATH=""
+    )
 
     assert result.stdout.splitlines()[-1] == "True", result.stderr
     assert "llamafactory_emotion:" not in result.stderr
