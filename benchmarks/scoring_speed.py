@@ -1,0 +1,247 @@
+"""How fast are texts classified? Ours beside LLaMA-Factory, lm-evaluation-harness and the floor.
+
+    python benchmarks/scoring_speed.py [--rows 512] [--few-shot-tokens 400] [--several-tokens]
+
+One model (a random Llama of 67 M parameters, or --model), the same rows, the same prompts, one
+after another in one process tree. Loading and a warm-up on the first rows are not timed.
+
+    ours              the label scorer
+    LLaMA-Factory     llamafactory-cli train examples/emotion_predict.yaml, greedy, 2 new tokens
+                      (a label of several tokens: as many as the longest and the end token)
+    lm-eval           lm-evaluation-harness's log-likelihoods of the same choices
+    plain forward     transformers, whole prompts in input order, last position, left padding
+    floor             a dense forward over exactly as many tokens as must be computed
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from llamafactory_emotion.data import read_texts
+from llamafactory_emotion.predictions import BrokenRows, read_predictions
+from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
+from llamafactory_emotion.tiny_model import build_tokenizer
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "data" / "dair_emotion"
+DEMO = ROOT / "data"
+WARM_UP_ROWS, BATCH = 32, 32
+SEVERAL = ("deep sadness", "pure joy", "tender love", "hot anger", "cold fear", "sudden surprise")
+
+
+def main() -> None:
+    """Measure and print a table."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    folder = REAL if REAL.is_dir() else DEMO
+    train, test = _files(folder)
+    texts = [row.text for row in read_texts(test)][: options.rows]
+    task = replace(EMOTION, labels=SEVERAL, aliases={}) if options.several_tokens else EMOTION
+    with tempfile.TemporaryDirectory() as scratch:
+        model = options.model or _random_model(Path(scratch) / "model", train)
+        task = _with_examples(task, train, model, options.few_shot_tokens)
+        print(f"{len(texts)} texts of {folder.name}, {options.threads} threads, {model}")
+        Measurement(model, task, texts, Path(scratch), options.repeats).print_table()
+
+
+class Measurement:
+    """One model, one task and some texts, classified in every way there is here."""
+
+    def __init__(
+        self, model: str, task: Task, texts: Sequence[str], scratch: Path, repeats: int
+    ) -> None:
+        self.model, self.task, self.texts = model, task, list(texts)
+        self.scratch, self.repeats = scratch, repeats
+        self.scorer = LabelScorer.from_pretrained(model, task, device="cpu")
+        self.plain = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+        self.prompts = [list(prompt.ids) for prompt in self.scorer.encoder.encode(texts)]
+
+    def print_table(self) -> None:
+        """Time every way and print rows a second, ratios and agreement."""
+        encoder = self.scorer.encoder
+        shared = len(encoder.prefix_ids)
+        own = sum(len(ids) - shared for ids in self.prompts) / len(self.prompts)
+        lengths = sorted(len(ids) for ids in encoder.label_ids)
+        print(f"shared prefix {shared} tokens, {own:.1f} own a text, labels of {lengths} tokens")
+        self.scorer.score(self.texts[:WARM_UP_ROWS])
+        self._floor(self.prompts[:WARM_UP_ROWS])
+        seconds = {
+            "floor": self._time(lambda: self._floor(self.prompts)),
+            "ours": self._time(lambda: self.scorer.score(self.texts)),
+            "plain forward": self._time(self._plain_forward, repeats=1),
+        }
+        predictions = self.scorer.score(self.texts).predictions
+        answers, seconds["LLaMA-Factory"] = self._llamafactory()
+        if find_spec("lm_eval"):
+            theirs, seconds["lm-eval"] = self._lm_eval()
+            print(f"labels agree with lm-eval: {_agreement(predictions, theirs)}")
+        first = [answer.split(maxsplit=1)[0] if answer else "" for answer in answers]
+        labels = [row for row, word in enumerate(first) if word in self.task.labels]
+        same = sum(first[row] == predictions[row] for row in labels)
+        print(f"labels agree with LLaMA-Factory: {same} of {len(labels)} greedy answers of a label")
+        print(f"{'':16} {'rows/s':>9} {'seconds':>9} {'ours is faster by':>18}")
+        for name, taken in sorted(seconds.items(), key=lambda item: item[1]):
+            rate, ratio = len(self.texts) / taken, taken / seconds["ours"]
+            print(f"{name:16} {rate:9.1f} {taken:9.2f} {ratio:18.2f}")
+
+    def _time(self, work: Callable[[], object], repeats: int | None = None) -> float:
+        taken = []
+        for _ in range(repeats or self.repeats):
+            started = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - started)
+        return statistics.median(taken)
+
+    def _floor(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Run a dense forward over as many tokens as the texts and labels have, without padding."""
+        shared = len(self.scorer.encoder.prefix_ids)
+        inner = sum(len(ids) - 1 for ids in self.scorer.encoder.label_ids)
+        total = shared + sum(len(ids) - shared + inner for ids in prompts)
+        length = round((total - shared) / len(prompts))
+        rows = max(1, 512 // length)
+        with torch.inference_mode():
+            for start in range(0, total, rows * length):
+                size = max(1, min(rows, (total - start) // length))
+                ids = torch.randint(10, 1000, (size, length))
+                self.plain.base_model(input_ids=ids, use_cache=False)
+
+    def _plain_forward(self) -> None:
+        tokens = [ids[0] for ids in self.scorer.encoder.label_ids]
+        with torch.inference_mode():
+            for start in range(0, len(self.prompts), BATCH):
+                batch = self.prompts[start : start + BATCH]
+                longest = max(len(ids) for ids in batch)
+                gaps = [longest - len(ids) for ids in batch]
+                ids = torch.tensor([[0] * g + i for g, i in zip(gaps, batch, strict=True)])
+                mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps])
+                logits = self.plain(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits
+                logits[:, -1, tokens].argmax(dim=-1)
+
+    def _llamafactory(self) -> tuple[list[str], float]:
+        rows = [
+            {"instruction": self.task.instruction, "input": text, "output": self.task.labels[0]}
+            for text in self.texts
+        ]
+        (self.scratch / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+        entry = {"rows": {"file_name": "rows.json"}}
+        (self.scratch / "dataset_info.json").write_text(json.dumps(entry), encoding="utf-8")
+        longest = max(len(ids) for ids in self.scorer.encoder.label_ids)
+        command = Path(sys.executable).with_name("llamafactory-cli")
+        recipe = ROOT / "examples" / "emotion_predict.yaml"
+        output = self.scratch / "output"
+        call = [str(command), "train", str(recipe), f"model_name_or_path={self.model}"]
+        call += [f"dataset_dir={self.scratch}", "eval_dataset=rows", f"output_dir={output}"]
+        call += [f"max_new_tokens={longest + 1}", "cutoff_len=2048", "overwrite_cache=true"]
+        call += [f"per_device_eval_batch_size={BATCH}", "use_cpu=true"]
+        done = subprocess.run(call, check=False, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"llamafactory-cli failed:\n{done.stderr[-3000:]}")
+        figures = json.loads((output / "predict_results.json").read_text(encoding="utf-8"))
+        broken = BrokenRows("predictions")
+        found = read_predictions(output / "generated_predictions.jsonl", broken)
+        return [row.predict.strip() for row in found], float(figures["predict_runtime"])
+
+    def _lm_eval(self) -> tuple[list[str], float]:
+        from lm_eval.api.instance import Instance
+        from lm_eval.models.huggingface import HFLM
+
+        theirs = HFLM(
+            pretrained=self.plain,
+            tokenizer=self.scorer.loaded.tokenizer,
+            batch_size=BATCH,
+            add_bos_token=False,
+        )
+        prompts = self.scorer.encoder.encode(self.texts)
+        requests = [
+            Instance("loglikelihood", {}, (prompt.prompt, ANSWER_PREFIX + label), number)
+            for number, prompt in enumerate(prompts)
+            for label in self.task.labels
+        ]
+        width = len(self.task.labels)
+        theirs.loglikelihood(requests[: WARM_UP_ROWS * width], disable_tqdm=True)
+        started = time.perf_counter()
+        answers = [found for found, _ in theirs.loglikelihood(requests, disable_tqdm=True)]
+        taken = time.perf_counter() - started
+        best = [
+            max(range(width), key=answers[start : start + width].__getitem__)
+            for start in range(0, len(answers), width)
+        ]
+        return [self.task.labels[label] for label in best], taken
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--model", help="a model folder; a random Llama of 67 M parameters when not given")
+    add("--rows", type=int, default=512)
+    add("--few-shot-tokens", type=int, default=0, help="examples before every text")
+    add("--several-tokens", action="store_true", help="labels of several tokens")
+    add("--threads", type=int, default=os.cpu_count() or 1)
+    add("--repeats", type=int, default=3, help="of ours and the floor; the median counts")
+    return parser.parse_args()
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    if folder == REAL:
+        return folder / "train.jsonl", folder / "test.jsonl"
+    return folder / "emotion_demo_train.jsonl", folder / "emotion_demo_test.jsonl"
+
+
+def _random_model(folder: Path, train: Path) -> str:
+    tokenizer = build_tokenizer([row.text for row in read_texts(train)], EMOTION)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=640,
+        intermediate_size=1728,
+        num_hidden_layers=12,
+        num_attention_heads=10,
+        max_position_embeddings=2048,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    # Make the labels likely, as training would: greedy answers are labels then, and are compared.
+    for label in EMOTION.labels:
+        token = tokenizer.encode(ANSWER_PREFIX + label, add_special_tokens=False)[0]
+        model.lm_head.weight.data[token] *= 8
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def _with_examples(task: Task, train: Path, model: str, tokens: int) -> Task:
+    """Put examples into the instruction until it has about so many tokens."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    instruction = task.instruction
+    for number, row in enumerate(read_texts(train)):
+        if len(tokenizer.encode(instruction)) >= tokens:
+            break
+        label = task.labels[number % len(task.labels)]
+        instruction += f"\n{row.text}{ANSWER_CUE}{ANSWER_PREFIX}{label}"
+    return replace(task, instruction=instruction)
+
+
+def _agreement(left: Sequence[str], right: Sequence[str]) -> str:
+    return f"{sum(a == b for a, b in zip(left, right, strict=True))} of {len(left)}"
+
+
+if __name__ == "__main__":
+    main()
