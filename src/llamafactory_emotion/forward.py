@@ -125,6 +125,7 @@ class Forward:
         self.readout = end
         self.caches = True
         self.device = model.get_input_embeddings().weight.device
+        self._decoder = _decoder(model)
         self._head = model.get_output_embeddings()
         self._scale = _logit_scaling(model.config.get_text_config())
         self._label_rows = self._rows_of(self.first_ids) if end == LABEL_ROWS else None
@@ -190,13 +191,13 @@ class Forward:
         return torch.tensor(rows, device=self.device)
 
     def _run(self, input_ids: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
-        options = {"past_key_values": cache, "use_cache": cache is not None}
+        options: dict[str, Any] = {"use_cache": cache is not None}
+        if cache is not None:
+            options["past_key_values"] = cache
         if self.readout == OWN_FORWARD:
             logits: torch.Tensor = self.model(input_ids=input_ids, **options).logits
             return logits
-        states: torch.Tensor = self.model.base_model(
-            input_ids=input_ids, **options
-        ).last_hidden_state
+        states: torch.Tensor = self._decoder(input_ids=input_ids, **options).last_hidden_state
         return states
 
 
@@ -347,9 +348,17 @@ def _plain_logits(model: Any, prompts: Rows) -> torch.Tensor:
     return torch.stack(rows).float()
 
 
+def _decoder(model: Any) -> Any:
+    """Give the model below the output layer; the model itself when it cannot be told apart."""
+    found = model.base_model
+    if found is model and hasattr(model, "get_decoder"):
+        found = model.get_decoder()
+    return model if found is None else found
+
+
 def _possible_readouts(model: Any) -> Iterator[str]:
     head = model.get_output_embeddings()
-    if head is not None and model.base_model is not model:
+    if head is not None and _decoder(model) is not model:
         # An adapter on the output layer, or a quantised one, is of another class.
         if type(head) is torch.nn.Linear and head.weight.device.type != "meta":
             yield LABEL_ROWS
