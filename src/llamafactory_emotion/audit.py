@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, median
-from typing import Protocol
+
+from llamafactory_emotion.task import LabelledRow
 
 CUTOFF_LENGTH = 512
 _LINK = re.compile("http|href", re.IGNORECASE)
@@ -20,22 +21,6 @@ _LINK = re.compile("http|href", re.IGNORECASE)
 _SPECIAL_TOKEN = re.compile(
     r"<\|[^\s<>|]{1,64}\|>|</?s>|<(?:unk|pad|mask)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|MASK)\]"
 )
-
-
-class LabelledRow(Protocol):
-    """What the audit looks at in a row; `line` only says where it stands."""
-
-    @property
-    def text(self) -> str:
-        """The text."""
-
-    @property
-    def label(self) -> str:
-        """The gold label."""
-
-    @property
-    def line(self) -> int:
-        """The row's line, from 1."""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ from llamafactory_emotion.predictions import (
 from llamafactory_emotion.report import evaluation_blocks
 from llamafactory_emotion.report_files import check_suffix, write_plot, write_report
 from llamafactory_emotion.report_json import report_json
-from llamafactory_emotion.rows import DataRow, SourceJoin, TrainLookup
+from llamafactory_emotion.rows import SourceJoin, TrainLookup
 from llamafactory_emotion.tables import print_blocks
-from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task
+from llamafactory_emotion.task import EMOTION, MATCH_RULES, LabelledRow, Task, load_task
 from llamafactory_emotion.texts import TextFinder
 
 _QUIET_SECONDS = 2.0
@@ -96,9 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 class _Data:
     """The data files that flags name, read once for all files of predictions."""
 
-    source: Sequence[DataRow] | None
-    train: Sequence[DataRow] | None
-    floor: Sequence[DataRow] | None
+    source: Sequence[LabelledRow] | None
+    train: Sequence[LabelledRow] | None
+    floor: Sequence[LabelledRow] | None
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -161,7 +161,7 @@ def _check_outputs(options: argparse.Namespace, taken: set[Path]) -> None:
 
 
 def _read_data(options: argparse.Namespace, task: Task) -> _Data:
-    read: dict[str, Sequence[DataRow]] = {}
+    read: dict[str, Sequence[LabelledRow]] = {}
     for path in filter(None, (options.source, options.train, options.floor)):
         if path not in read:
             from llamafactory_emotion.data import read_rows

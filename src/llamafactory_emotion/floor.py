@@ -16,8 +16,8 @@ from llamafactory_emotion.comparison import PairedComparison, compare_answers
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.judging import Judged
 from llamafactory_emotion.metrics import Metrics, confusion_of, metrics_of
-from llamafactory_emotion.rows import DataRow, no_text_sentence
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.rows import no_text_sentence
+from llamafactory_emotion.task import LabelledRow, Task
 from llamafactory_emotion.texts import TextFinder
 
 NAME = "tf-idf SVM"
@@ -70,7 +70,7 @@ class FloorRecorder:
         self._gold.append(judged.gold)
         self._predicted.append(judged.predicted[0])
 
-    def result(self, train: Sequence[DataRow], *, source: str, name: str, seed: int) -> Floor:
+    def result(self, train: Sequence[LabelledRow], *, source: str, name: str, seed: int) -> Floor:
         """Fit the SVM on `train`, the rows of the file `name`, and compare `source` with it.
 
         Raises:
@@ -98,7 +98,7 @@ class FloorRecorder:
 
 
 def _fit_and_answer(
-    train: Sequence[DataRow], texts: Sequence[str], task: Task, *, name: str
+    train: Sequence[LabelledRow], texts: Sequence[str], task: Task, *, name: str
 ) -> tuple[NDArray[np.int64], float]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline

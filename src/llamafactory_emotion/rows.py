@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Protocol
 
 import numpy as np
 
@@ -17,27 +16,11 @@ from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.judging import Judged
 from llamafactory_emotion.metrics import Metrics, metrics_of
 from llamafactory_emotion.predictions import BrokenRows, Prediction
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.task import LabelledRow, Task
 from llamafactory_emotion.texts import SAMPLE, TextFinder, join_key
 
 LISTED = 10
 _TEXT_SHOWN = 80
-
-
-class DataRow(Protocol):
-    """A row of a data file: its text, the name of its label, and where it stands."""
-
-    @property
-    def text(self) -> str:
-        """The text to be classified."""
-
-    @property
-    def label(self) -> str:
-        """The gold label, one of the task's."""
-
-    @property
-    def line(self) -> int:
-        """The line, from 1."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ class SourceJoin:
     """Joins predictions with their source by text; the state of one pass."""
 
     def __init__(
-        self, rows: Sequence[DataRow], task: Task, *, name: str, finder: TextFinder
+        self, rows: Sequence[LabelledRow], task: Task, *, name: str, finder: TextFinder
     ) -> None:
         """Join with the rows of the data file called `name`; teach `finder` where texts stand."""
         self._rows = rows
@@ -148,7 +131,7 @@ class SourceJoin:
     def _own_label(self, prediction: Prediction) -> str | None:
         return None if prediction.label is None else self._task.label_of(prediction.label)
 
-    def _with_gold(self, prediction: Prediction, row: DataRow) -> Prediction:
+    def _with_gold(self, prediction: Prediction, row: LabelledRow) -> Prediction:
         if prediction.label is not None and self._own_label(prediction) != row.label:
             own = str(prediction.label).strip()
             said = f"{own!r} in the predictions, {row.label!r} in the source: {_shown(row.text)}"
@@ -219,7 +202,7 @@ class TrainLookup:
     """Looks judged rows up in the training data; an observer of `evaluation.evaluate_rows`."""
 
     def __init__(
-        self, rows: Iterable[DataRow], task: Task, *, name: str, finder: TextFinder
+        self, rows: Iterable[LabelledRow], task: Task, *, name: str, finder: TextFinder
     ) -> None:
         """Look up in the rows of the training file called `name`."""
         self._task = task

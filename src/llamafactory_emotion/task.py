@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from llamafactory_emotion.errors import CallError, DataError
 
@@ -86,6 +86,22 @@ class Task:
 
     def _label_with_id(self, number: int) -> str | None:
         return self.labels[number] if 0 <= number < len(self.labels) else None
+
+
+class LabelledRow(Protocol):
+    """A row of a data file: its text, the name of its label, and where it stands."""
+
+    @property
+    def text(self) -> str:
+        """The text to be classified."""
+
+    @property
+    def label(self) -> str:
+        """The gold label, one of the task's."""
+
+    @property
+    def line(self) -> int:
+        """The row's line, from 1."""
 
 
 def _label_key(text: str) -> str:
