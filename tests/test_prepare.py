@@ -399,7 +399,9 @@ def test_a_failure_in_the_middle_leaves_nothing(
 
 
 SLOW_RUN = """
-import sys, time
+import signal, sys, time
+# Whoever runs the tests in the background has interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from llamafactory_emotion import dataset_folder
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.prepare import main
@@ -427,7 +429,10 @@ def test_a_run_killed_in_the_middle_changes_nothing(
         assert running.stderr is not None
         assert b"written" in running.stderr.readline()
         running.send_signal(number)
-        running.wait(120)
+        try:
+            running.wait(120)
+        finally:
+            running.kill()
     visible = {name: content for name, content in snapshot(folder).items() if name[0] != "."}
     assert visible == before
     if number == signal.SIGINT:
