@@ -15,6 +15,9 @@ from llamafactory_emotion.scoring import LabelScorer
 from llamafactory_emotion.task import EMOTION, Task
 
 EXACT = 1e-5
+# Those without a sliding window, a cache of their own kind or positions inside attention (ALiBi):
+# side by side is the fast way for them; the others may or may not bear it.
+BRANCHING = set(ARCHITECTURES) - {"mistral", "gemma2", "gemma3", "mamba", "bloom"}
 
 
 def loaded(model, tokenizer=None):
@@ -52,9 +55,11 @@ def test_scores_equal_an_uncached_forward(architecture, one_token_labels):
     assert scorer.forward.readout == LABEL_ROWS
     assert scorer.forward.caches == (architecture not in WITHOUT_CACHE)
     assert {len(ids) == 1 for ids in scorer.encoder.label_ids} == {one_token_labels}
+    if architecture in BRANCHING:
+        assert scorer.forward.branches == (not one_token_labels)
     assert np.std(wanted) > 0.1
     np.testing.assert_allclose(scores.log_scores, wanted, atol=EXACT, rtol=1e-6)
-    np.testing.assert_allclose(scores.log_probabilities, normalized(wanted), atol=EXACT)
+    np.testing.assert_allclose(scores.log_probabilities, normalized(wanted), atol=EXACT, rtol=1e-6)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -77,6 +82,34 @@ def test_labels_whose_tokens_begin_others_are_scored_with_the_end_token():
     scorer = LabelScorer(loaded(model), task)
     wanted = plain_log_likelihoods(model, scorer.encoder, TEXTS)
     np.testing.assert_allclose(scorer.score(TEXTS).log_scores, wanted, atol=EXACT, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["side by side", "path by path", "whole prompts"])
+def test_each_way_to_continue_gives_the_same(way):
+    task = Task("tree", ("joy fear", "joy fear anger love", "joy joy", "so", "anger"), "Which?")
+    model = random_model("llama")
+    scorer = LabelScorer(loaded(model), task, tokens_per_batch=60)
+    assert scorer.forward.branches
+    if way != "side by side":
+        scorer.forward.branches = False
+    if way == "whole prompts":
+        scorer.forward.caches, scorer._cache = False, None
+    texts = [*TEXTS, "", "\n"]
+    wanted = plain_log_likelihoods(model, scorer.encoder, texts)
+    np.testing.assert_allclose(scorer.score(texts).log_scores, wanted, atol=EXACT, rtol=1e-6)
+
+
+def test_side_by_side_is_not_used_when_it_gives_other_numbers(monkeypatch):
+    from llamafactory_emotion.forward import Forward
+
+    plain = Forward.continued
+
+    def blind(self, tokens, cache, mask, positions):
+        return plain(self, tokens, cache, mask * 0, positions)
+
+    monkeypatch.setattr(Forward, "continued", blind)
+    tokenizer = tokenizer_of(one_token_labels=False)
+    assert not LabelScorer(loaded(random_model("llama"), tokenizer)).forward.branches
 
 
 def test_texts_that_do_not_share_the_prefix_are_scored_whole():

@@ -1,10 +1,10 @@
 """Run a causal model over prompts that share a prefix, and read off what labels need.
 
-Stands below `scoring` and knows no task: token ids in, logits and log-likelihoods out. Three ways
-to read logits (the label rows of the output matrix alone, the whole output layer at the last
-position, the model's own forward) and two to run (on the prefix's cached keys and values, or on
-whole prompts) are tried against the model's own plain forward when a model is loaded; the fastest
-pair that gives the same numbers is taken, so an unknown architecture costs speed, not truth.
+Stands below `continuations` and knows no task: token ids in, logits and log-probabilities out.
+Three ways to read logits (the label rows of the output matrix alone, the whole output layer at the
+last position, the model's own forward) and two to run (on the prefix's cached keys and values, or
+on whole prompts) are tried against the model's own plain forward when a model is loaded. The
+fastest pair that gives the same numbers is taken: an unknown architecture costs speed, not truth.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +22,9 @@ LABEL_ROWS, WHOLE_HEAD, OWN_FORWARD = "label rows", "whole head", "own forward"
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 _TOLERANCE_QUANTIZED = 0.3
 _LOGIT_ELEMENTS = 1 << 26
-_CONTINUED_POSITIONS = 1 << 16
-_PROBE_TEXTS = ("I did not know what to say.", "So glad")
+PROBE_TEXTS = ("I did not know what to say.", "So glad")
 # What a model raises when it does not know a cache or an argument.
-_UNFIT = (TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
+UNFIT = (TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
 
 Rows = Sequence[Sequence[int]]
 
@@ -115,6 +114,7 @@ class Forward:
 
     Attributes:
         caches: Whether keys and values of a prefix may be reused with this architecture.
+        branches: Whether all continuations of a text may be run side by side in one row.
         readout: How logits come about: `label rows`, `whole head` or `own forward`.
     """
 
@@ -124,6 +124,7 @@ class Forward:
         self.label_ids = [tuple(ids) for ids in label_ids]
         self.readout = end
         self.caches = True
+        self.branches = False
         self.device = model.get_input_embeddings().weight.device
         self._decoder = _decoder(model)
         self._head = model.get_output_embeddings()
@@ -146,7 +147,7 @@ class Forward:
     def last_states(self, ids: Rows, shared: SharedCache | None) -> torch.Tensor:
         """Give the states of each row's last token: shape (rows, width)."""
         states = self.states(ids, None if shared is None else shared.spread())
-        return _at_ends(states, ids)
+        return at_ends(states, ids)
 
     def label_logits(self, states: torch.Tensor) -> torch.Tensor:
         """Give the logits of each label's first token in float32: shape (states, labels)."""
@@ -190,8 +191,16 @@ class Forward:
         rows = [[*row, *[row[-1]] * (longest - len(row))] for row in ids]
         return torch.tensor(rows, device=self.device)
 
-    def _run(self, input_ids: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
-        options: dict[str, Any] = {"use_cache": cache is not None}
+    def continued(
+        self, tokens: torch.Tensor, cache: DynamicCache, mask: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """Run tokens after a cache with a mask and positions of their own."""
+        return self._run(tokens, cache, attention_mask=mask, position_ids=positions)
+
+    def _run(
+        self, input_ids: torch.Tensor, cache: DynamicCache | None, **own: torch.Tensor
+    ) -> torch.Tensor:
+        options: dict[str, Any] = {"use_cache": cache is not None, **own}
         if cache is not None:
             options["past_key_values"] = cache
         if self.readout == OWN_FORWARD:
@@ -209,7 +218,7 @@ def build_forward(model: Any, encoder: PromptEncoder) -> Forward:
         encoder: Says which tokens are asked for and what prompts share.
     """
     first_ids = [ids[0] for ids in encoder.label_ids]
-    prompts = [prompt.ids for prompt in encoder.encode(_PROBE_TEXTS)]
+    prompts = [prompt.ids for prompt in encoder.encode(PROBE_TEXTS)]
     with torch.inference_mode():
         plain = _plain_logits(model, prompts)
         for readout in _possible_readouts(model):
@@ -220,101 +229,8 @@ def build_forward(model: Any, encoder: PromptEncoder) -> Forward:
     return forward
 
 
-def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | None) -> torch.Tensor:
-    """Give each label's log-likelihood after each prompt: shape (rows, labels), float32.
-
-    The sum over the label's tokens of the log-probability of each, given all before it.
-
-    Args:
-        forward: The model.
-        ids: Each prompt's token ids behind the shared prefix.
-        shared: The shared prefix, or None when `ids` are whole prompts.
-    """
-    cache = _cache_to_keep(forward, shared)
-    states = forward.states(ids, cache)
-    first_ids = sorted(set(forward.first_ids))
-    found = forward.log_probabilities(_at_ends(states, ids), first_ids)
-    scores = found[:, [first_ids.index(token) for token in forward.first_ids]]
-    paths = _inner_paths(forward.label_ids)
-    if not paths:
-        return scores
-    own = None if cache is None else collect(cache)
-    for rows in _rows_of_one_length(ids, len(paths), 0 if shared is None else shared.length):
-        states = _continue(
-            forward, [ids[row] for row in rows], rows, paths, own, max(map(len, ids))
-        )
-        _add_continuations(forward, scores, rows, paths, states)
-    return scores
-
-
-def _cache_to_keep(forward: Forward, shared: SharedCache | None) -> DynamicCache | None:
-    if not forward.caches:
-        return None
-    return DynamicCache() if shared is None else shared.spread(keep=True)
-
-
-def _inner_paths(label_ids: Rows) -> list[tuple[int, ...]]:
-    """Give the token paths to run after a prompt: all but the last token of longer labels."""
-    paths = {tuple(ids[:-1]) for ids in label_ids if len(ids) > 1}
-    return sorted(
-        path
-        for path in paths
-        if not any(path != other and other[: len(path)] == path for other in paths)
-    )
-
-
-def _rows_of_one_length(ids: Rows, paths: int, shared: int) -> Iterator[list[int]]:
-    """Group rows by length: without padding, a label follows its text directly."""
-    for length in sorted({len(row) for row in ids}):
-        rows = [number for number, row in enumerate(ids) if len(row) == length]
-        size = max(1, _CONTINUED_POSITIONS // (paths * (shared + length)))
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
-
-
-def _continue(
-    forward: Forward,
-    ids: Rows,
-    rows: list[int],
-    paths: list[tuple[int, ...]],
-    own: SharedCache | None,
-    longest: int,
-) -> torch.Tensor:
-    """Run every path after every row: states of shape (rows, paths, longest path, width)."""
-    if own is None:
-        whole = [(*row, *path) for row in ids for path in paths]
-        states = forward.states(whole, None)[:, len(ids[0]) :].contiguous()
-    else:
-        index = torch.tensor(rows, device=forward.device).repeat_interleave(len(paths))
-        # The kept keys and values end in padding for all but the longest row.
-        length = own.length - longest + len(ids[0])
-        states = forward.states(paths * len(rows), own.spread(rows=index, length=length))
-    return states.view(len(rows), len(paths), *states.shape[1:])
-
-
-def _add_continuations(
-    forward: Forward,
-    scores: torch.Tensor,
-    rows: list[int],
-    paths: list[tuple[int, ...]],
-    states: torch.Tensor,
-) -> None:
-    """Add the log-probabilities of every token after a label's first."""
-    nodes = sorted({tuple(ids[:end]) for ids in forward.label_ids for end in range(1, len(ids))})
-    for node in nodes:
-        followed = [
-            (label, ids[len(node)])
-            for label, ids in enumerate(forward.label_ids)
-            if len(ids) > len(node) and tuple(ids[: len(node)]) == node
-        ]
-        path = next(number for number, path in enumerate(paths) if path[: len(node)] == node)
-        tokens = sorted({token for _, token in followed})
-        found = forward.log_probabilities(states[:, path, len(node) - 1], tokens)
-        for label, token in followed:
-            scores[rows, label] += found[:, tokens.index(token)]
-
-
-def _at_ends(states: torch.Tensor, ids: Rows) -> torch.Tensor:
+def at_ends(states: torch.Tensor, ids: Rows) -> torch.Tensor:
+    """Give the states of each row's last token."""
     ends = torch.tensor([len(row) - 1 for row in ids], device=states.device)
     return states[torch.arange(len(ids), device=states.device), ends]
 
@@ -371,13 +287,13 @@ def _reads_alike(forward: Forward, prompts: Rows, plain: torch.Tensor) -> bool:
         states = torch.cat([forward.last_states([ids], None) for ids in prompts])
         first = forward.label_logits(states)
         whole = forward.logits(states)
-    except _UNFIT:
+    except UNFIT:
         return False
     if whole.shape != plain.shape:
         return False
-    return _close(forward, first, plain[:, forward.first_ids], plain) and _close(
-        forward, whole, plain, plain
-    )
+    combined = whole.clone()
+    combined[:, forward.first_ids] = first
+    return close(forward, whole, plain) and close(forward, combined, plain)
 
 
 def _caches_alike(
@@ -388,17 +304,22 @@ def _caches_alike(
     try:
         shared = forward.cache_prefix(prefix)
         states = forward.last_states([ids[len(prefix) :] for ids in prompts], shared)
-    except (*_UNFIT, RuntimeError) as error:
+    except (*UNFIT, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return False
-    return shared is not None and _close(forward, forward.logits(states), plain, plain)
+    return shared is not None and close(forward, forward.logits(states), plain)
 
 
-def _close(
-    forward: Forward, found: torch.Tensor, wanted: torch.Tensor, plain: torch.Tensor
-) -> bool:
+def close(forward: Forward, found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Say whether logits are the same within what the model's type allows.
+
+    Args:
+        forward: The model.
+        found: What a shortcut gave.
+        wanted: What a plainer way gives, over the whole vocabulary; its spread is the scale.
+    """
     quantized = getattr(forward.model, "quantization_method", None) is not None
     tolerance = _TOLERANCE_QUANTIZED if quantized else _TOLERANCE.get(forward.model.dtype, 1e-3)
     difference = (found - wanted.to(found.device)).abs().max()
-    return bool(difference <= tolerance * plain.std().clamp_min(1e-6).to(found.device))
+    return bool(difference <= tolerance * wanted.std().clamp_min(1e-6).to(found.device))

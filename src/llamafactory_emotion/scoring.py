@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from llamafactory_emotion.continuations import can_branch, label_log_likelihoods
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.forward import SharedCache, build_forward, label_log_likelihoods
+from llamafactory_emotion.forward import SharedCache, build_forward
 from llamafactory_emotion.models import LoadedModel, ModelSource, load_model
 from llamafactory_emotion.prompts import EMOTION_TEMPLATE, EncodedPrompt, PromptEncoder
 from llamafactory_emotion.task import EMOTION, Task
@@ -27,7 +28,7 @@ NORMALIZATIONS = ("none", "tokens", "bytes")
 # Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
 CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")
 # Small batches waste less on padding and stay in a CPU's cache; a GPU wants many tokens at once.
-_TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16384}
+_TOKENS_PER_BATCH = {"cpu": 512, "cuda": 4096}
 # Keys and values of the prefix are laid out once for each row of a batch; this bounds them.
 _CACHED_TOKENS_PER_BATCH_TOKEN = 32
 
@@ -131,6 +132,7 @@ class LabelScorer:
         self.gives_log_likelihoods = log_likelihoods or several or normalize != "none"
         self.tokens_per_batch: int = _budget(tokens_per_batch, loaded.model.device.type)
         self.forward = build_forward(loaded.model, self.encoder)
+        self.forward.branches = can_branch(self.forward, self.encoder)
         self._cache = self.forward.cache_prefix(self.encoder.prefix_ids)
         self._correction = np.zeros(len(task.labels), dtype=np.float64)
         if calibrate:
