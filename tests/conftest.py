@@ -1,13 +1,17 @@
 """What several tests need."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# A busy machine must not fail a property: what takes long is no fault here.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# A busy machine must not fail a property: what takes long is no fault here. The suite tries the
+# same examples every time, so that a find does not stop somebody else's change; HYPOTHESIS_PROFILE
+# =explore looks for new ones.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
@@ -644,6 +644,8 @@ def test_a_name_alone_is_read_in_any_decoration(name, decorations, case):
 
 
 @given(st.one_of(ANY_TEXT, PIECES), st.sampled_from(["  ", "\n", "\t", "\u200b"]))
+@example("```0", "\n")
+@example("```0<|eot_id|>", "\n")
 def test_white_space_around_an_answer_changes_nothing(answer, space):
     assert FLEXIBLE.parse(space + answer + space) == FLEXIBLE.parse(answer)
 

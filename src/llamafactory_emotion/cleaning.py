@@ -90,7 +90,8 @@ def clean(answer: str) -> str | None:
         folded = _ANSWER_TAG.sub(_answer_marker, folded)
         folded = _INLINE_TAG.sub(" ", _LINE_TAG.sub("\n", folded))
     if "```" in folded:
-        folded = _FENCE.sub("", folded)
+        # Stripped first: a line break at the very end does not make the last word a language.
+        folded = _FENCE.sub("", folded.strip())
     return folded.strip()
 
 
