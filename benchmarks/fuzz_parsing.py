@@ -14,7 +14,7 @@ import random
 import sys
 import time
 
-from llamafactory_emotion.parsing import REASONS, LabelParser, contains_label
+from llamafactory_emotion.parsing.rules import REASONS, LabelParser, contains_label
 from llamafactory_emotion.task import EMOTION
 
 # Of processor time: a busy machine is no fault of the parser.

@@ -30,9 +30,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from llamafactory_emotion.data import read_texts
-from llamafactory_emotion.predictions import BrokenRows, read_predictions
-from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.data.reading import read_texts
+from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
+from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
 from llamafactory_emotion.tiny_model import build_tokenizer
 

@@ -2,10 +2,10 @@
 
 import json
 
-from llamafactory_emotion.comparison import compare_files
-from llamafactory_emotion.evaluation import evaluate_rows
-from llamafactory_emotion.matching import AnswersRecorder
-from llamafactory_emotion.predictions import BrokenRows, read_predictions, read_sidecar
+from llamafactory_emotion.evaluation.comparison import compare_files
+from llamafactory_emotion.evaluation.matching import AnswersRecorder
+from llamafactory_emotion.evaluation.one_file import evaluate_rows
+from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions, read_sidecar
 from llamafactory_emotion.task import EMOTION
 
 # Each would set the title, draw a picture from elsewhere, end the list it stands in or add up.

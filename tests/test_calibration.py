@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as judge
 
-from llamafactory_emotion.calibration import Calibrator, probability_values
+from llamafactory_emotion.metrics.calibration import Calibrator, probability_values
 from llamafactory_emotion.task import EMOTION, Task
 
 TASK = Task(name="tiny", labels=("a", "b", "c"), instruction="Which?")

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, DataError, ModelError
-from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION, Task
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]

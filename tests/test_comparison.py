@@ -9,7 +9,8 @@ from statsmodels.stats.contingency_tables import mcnemar as judge_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
-from llamafactory_emotion.comparison import (
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.evaluation.comparison import (
     PUBLISHED_ROWS,
     compare_answers,
     compare_files,
@@ -17,9 +18,8 @@ from llamafactory_emotion.comparison import (
     holm,
     mcnemar,
 )
-from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.matching import Answers, match_rows
-from llamafactory_emotion.metrics import metrics_of
+from llamafactory_emotion.evaluation.matching import Answers, match_rows
+from llamafactory_emotion.metrics.counts import metrics_of
 from llamafactory_emotion.task import EMOTION, Task
 
 

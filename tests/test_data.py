@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion.data import Row, TextRow, iterate_rows, read_rows, read_texts
+from llamafactory_emotion.data.reading import Row, TextRow, iterate_rows, read_rows, read_texts
+from llamafactory_emotion.data.records import BrokenRecord, Record, read_records
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.records import BrokenRecord, Record, read_records
 from llamafactory_emotion.task import EMOTION, Task
 
 TEXTS = ["i feel fine, really", "so; very; sad", "悲しい\u2028日"]

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.evaluation import evaluate_rows
-from llamafactory_emotion.judging import AnswerJudge
-from llamafactory_emotion.predictions import BrokenRows, Prediction
+from llamafactory_emotion.evaluation.judging import AnswerJudge
+from llamafactory_emotion.evaluation.one_file import evaluate_rows
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import EMOTION
 
 ROWS = [(" joy", " joy"), (" joy", " love"), (" sadness", "sadness"), (" fear", "no idea")]
@@ -263,7 +263,7 @@ def test_a_label_without_end_is_a_label_outside_the_task(predictions, capsys):
 
 
 def test_the_bounded_cache_of_verdicts_changes_no_figure(predictions, figures, monkeypatch):
-    monkeypatch.setattr("llamafactory_emotion.judging._VERDICTS_KEPT", 3)
+    monkeypatch.setattr("llamafactory_emotion.evaluation.judging._VERDICTS_KEPT", 3)
     rows = [row("joy", f"{answer} {k}") for k in range(5) for answer in ("joy", "love", "")]
 
     found = figures(predictions(*rows, *rows))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.floor import FloorRecorder, floor_sentence
-from llamafactory_emotion.judging import Judged
-from llamafactory_emotion.predictions import Prediction
+from llamafactory_emotion.evaluation.floor import FloorRecorder, floor_sentence
+from llamafactory_emotion.evaluation.judging import Judged
+from llamafactory_emotion.evaluation.texts import TextFinder
+from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
-from llamafactory_emotion.texts import TextFinder
 
 SADNESS, JOY, INVALID = 0, 1, 6
 

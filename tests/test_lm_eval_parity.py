@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
-from llamafactory_emotion.models import LoadedModel
-from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_PREFIX, EMOTION
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as judge
 from statsmodels.stats.proportion import proportion_confint
 
-from llamafactory_emotion.metrics import (
+from llamafactory_emotion.metrics.counts import (
     averages,
     bootstrap_interval,
     confusion_of,

@@ -8,8 +8,13 @@ from peft import LoraConfig, get_peft_model
 from random_models import TEXTS, random_model, tokenizer_of
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.models import LoadedModel, ModelSource, exchange_adapter, load_model
-from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.scoring.models import (
+    LoadedModel,
+    ModelSource,
+    exchange_adapter,
+    load_model,
+)
+from llamafactory_emotion.scoring.scorer import LabelScorer
 
 EXACT = {"atol": 1e-5, "rtol": 1e-6}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.page import page_html, shown
+from llamafactory_emotion.report.page import page_html, shown
 from llamafactory_emotion.task import Task
 
 # What the skeleton is made of; anything else would have come from a file.

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.parsing import REASONS, LabelParser, ParsedAnswer, contains_label
+from llamafactory_emotion.parsing.rules import REASONS, LabelParser, ParsedAnswer, contains_label
 from llamafactory_emotion.task import EMOTION, Task
 
 FLEXIBLE = LabelParser(EMOTION)

@@ -10,7 +10,7 @@ import pytest
 from evaluations import evaluations_of, row
 
 from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.plot import plot_image
+from llamafactory_emotion.report.plot import plot_image
 from llamafactory_emotion.task import Task
 
 STRANGE = (

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.prediction_files import (
+from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
     check_same_run,
     chunk_ends,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.predictions import (
+from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     name_of,
     read_predictions,

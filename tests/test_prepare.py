@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion import dataset_folder
-from llamafactory_emotion.data import Row, read_rows
-from llamafactory_emotion.dataset_folder import DatasetInfo, extended_text, write_datasets
+from llamafactory_emotion.data import dataset_folder
+from llamafactory_emotion.data.dataset_folder import DatasetInfo, extended_text, write_datasets
+from llamafactory_emotion.data.reading import Row, read_rows
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.prepare import main
 from llamafactory_emotion.task import EMOTION
@@ -402,7 +402,7 @@ SLOW_RUN = """
 import signal, sys, time
 # Whoever runs the tests in the background has interrupts ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from llamafactory_emotion import dataset_folder
+from llamafactory_emotion.data import dataset_folder
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.prepare import main
 lines = dataset_folder.alpaca_lines

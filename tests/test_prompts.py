@@ -6,7 +6,7 @@ import pytest
 from random_models import LLAMA3_CHAT_TEMPLATE, TEXTS, tokenizer_of
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.prompts import PromptEncoder
+from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.task import EMOTION, Task
 
 HOSTILE_TEXTS = (

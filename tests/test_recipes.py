@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.predict_options import read_options
+from llamafactory_emotion.predicting.options import read_options
 from llamafactory_emotion.recipes import host_keys, read_call, unknown_keys
 
 

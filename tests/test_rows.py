@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.judging import Judged
-from llamafactory_emotion.metrics import metrics_of
-from llamafactory_emotion.predictions import BrokenRows, Prediction
-from llamafactory_emotion.rows import SourceJoin, TrainLookup, confused_pairs
+from llamafactory_emotion.evaluation.judging import Judged
+from llamafactory_emotion.evaluation.rows import SourceJoin, TrainLookup, confused_pairs
+from llamafactory_emotion.evaluation.texts import TextFinder
+from llamafactory_emotion.metrics.counts import metrics_of
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.texts import TextFinder
 
 SADNESS, JOY, LOVE, INVALID = 0, 1, 2, 6
 

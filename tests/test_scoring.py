@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_models import ARCHITECTURES, TEXTS, WITHOUT_CACHE, random_model, tokenizer_of
 
-from llamafactory_emotion import scoring
+from llamafactory_emotion.scoring import scorer as scoring
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.forward import LABEL_ROWS, OWN_FORWARD, WHOLE_HEAD
-from llamafactory_emotion.models import LoadedModel
-from llamafactory_emotion.scoring import LabelScorer
+from llamafactory_emotion.scoring.forward import LABEL_ROWS, OWN_FORWARD, WHOLE_HEAD
+from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION, Task
 
 EXACT = 1e-5
@@ -100,7 +100,7 @@ def test_each_way_to_continue_gives_the_same(way):
 
 
 def test_side_by_side_is_not_used_when_it_gives_other_numbers(monkeypatch):
-    from llamafactory_emotion.forward import Forward
+    from llamafactory_emotion.scoring.forward import Forward
 
     plain = Forward.continued
 
@@ -298,7 +298,7 @@ def test_an_unknown_treatment_of_logits_falls_back_to_the_models_own_forward(one
 
 
 def test_a_cache_that_gives_other_numbers_is_not_used(monkeypatch):
-    from llamafactory_emotion.forward import SharedLayer
+    from llamafactory_emotion.scoring.forward import SharedLayer
 
     model = random_model("llama")
     monkeypatch.setattr(SharedLayer, "get_seq_length", lambda self: 0)

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_emotion.audit import normalised
-from llamafactory_emotion.data import Row
-from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.splits import (
+from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.data.splits import (
     ValidationSize,
     draw_validation,
     drop_rows,
@@ -17,6 +16,7 @@ from llamafactory_emotion.splits import (
     parse_drops,
     parse_validation_size,
 )
+from llamafactory_emotion.errors import CallError, DataError
 
 
 def rows(*pairs: tuple[str, str]) -> list[Row]:

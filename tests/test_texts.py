@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion.predictions import Prediction
+from llamafactory_emotion.evaluation.texts import TextFinder, join_key
+from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.texts import TextFinder, join_key
 
 ASK = EMOTION.instruction
 

@@ -15,7 +15,7 @@ from llamafactory_emotion.task import EMOTION, Task, load_task
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from llamafactory_emotion.scoring import LabelScorer, Scores
+    from llamafactory_emotion.scoring.scorer import LabelScorer, Scores
 
 _NOT_GIVEN = "not given"
 
@@ -101,7 +101,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def scorer(self) -> "LabelScorer":
         """The loaded model; loaded on first use."""
         if getattr(self, "_scorer", None) is None:
-            from llamafactory_emotion.scoring import LabelScorer
+            from llamafactory_emotion.scoring.scorer import LabelScorer
 
             self._scorer: LabelScorer | None = LabelScorer.from_pretrained(
                 self.model,

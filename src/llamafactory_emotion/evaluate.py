@@ -13,30 +13,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llamafactory_emotion.comparison import compare_files, compare_published
-from llamafactory_emotion.comparison_report import comparison_blocks
 from llamafactory_emotion.console import run_command
-from llamafactory_emotion.error_list import ErrorList
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.evaluation import Evaluation, evaluate_rows
+from llamafactory_emotion.evaluation.comparison import compare_files, compare_published
+from llamafactory_emotion.evaluation.error_list import ErrorList
+from llamafactory_emotion.evaluation.floor import FloorRecorder
+from llamafactory_emotion.evaluation.judging import ALL_RULES, Observer
+from llamafactory_emotion.evaluation.matching import Answers, AnswersRecorder
+from llamafactory_emotion.evaluation.one_file import Evaluation, evaluate_rows
+from llamafactory_emotion.evaluation.rows import SourceJoin, TrainLookup
+from llamafactory_emotion.evaluation.texts import TextFinder
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
-from llamafactory_emotion.floor import FloorRecorder
-from llamafactory_emotion.judging import ALL_RULES, Observer
-from llamafactory_emotion.matching import Answers, AnswersRecorder
-from llamafactory_emotion.predictions import (
+from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     Prediction,
     name_of,
     read_predictions,
     read_sidecar,
 )
-from llamafactory_emotion.report import evaluation_blocks
-from llamafactory_emotion.report_files import check_suffix, write_plot, write_report
-from llamafactory_emotion.report_json import report_json
-from llamafactory_emotion.rows import SourceJoin, TrainLookup
-from llamafactory_emotion.tables import print_blocks
+from llamafactory_emotion.report.as_json import report_json
+from llamafactory_emotion.report.comparison import comparison_blocks
+from llamafactory_emotion.report.files import check_suffix, write_plot, write_report
+from llamafactory_emotion.report.tables import print_blocks
+from llamafactory_emotion.report.terminal import evaluation_blocks
 from llamafactory_emotion.task import EMOTION, MATCH_RULES, LabelledRow, Task, load_task
-from llamafactory_emotion.texts import TextFinder
 
 _QUIET_SECONDS = 2.0
 _ROWS_BETWEEN_LOOKS = 4096
@@ -164,7 +164,7 @@ def _read_data(options: argparse.Namespace, task: Task) -> _Data:
     read: dict[str, Sequence[LabelledRow]] = {}
     for path in filter(None, (options.source, options.train, options.floor)):
         if path not in read:
-            from llamafactory_emotion.data import read_rows
+            from llamafactory_emotion.data.reading import read_rows
 
             read[path] = read_rows(path, task)
     return _Data(*(read.get(path) for path in (options.source, options.train, options.floor)))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llamafactory_emotion.console import printable, run_command
-from llamafactory_emotion.dataset_folder import FILE_NAME, extended_text, read_dataset_info
+from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
 
 FOLDERS = ("data", "examples")

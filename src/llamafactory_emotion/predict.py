@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from llamafactory_emotion.console import run_command
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output
-from llamafactory_emotion.predict_options import PredictOptions, read_options
-from llamafactory_emotion.prediction_inputs import (
+from llamafactory_emotion.predicting.inputs import (
     Inputs,
     draw_examples,
     first_rows,
     open_dataset,
     open_file,
 )
+from llamafactory_emotion.predicting.options import PredictOptions, read_options
 from llamafactory_emotion.recipes import read_call
 from llamafactory_emotion.task import Task, load_task
 
 if TYPE_CHECKING:
-    from llamafactory_emotion.models import LoadedModel
-    from llamafactory_emotion.scoring import LabelScorer
+    from llamafactory_emotion.scoring.models import LoadedModel
+    from llamafactory_emotion.scoring.scorer import LabelScorer
 
 _USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=value ...
 
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
         if place != STANDARD_STREAM and not options.resume:
             check_output(Path(place), overwrite=options.overwrite)
     examples = _examples(options, task)
-    from llamafactory_emotion.prediction_run import Job, write_predictions
+    from llamafactory_emotion.predicting.run import Job, write_predictions
 
     loaded: LoadedModel | None = None
     for checkpoint, place in targets:
@@ -120,7 +120,7 @@ def _load(
     options: PredictOptions, checkpoint: Path | None, loaded: "LoadedModel | None"
 ) -> "LoadedModel":
     """Load a model, or only the next checkpoint's adapter where the base is loaded already."""
-    from llamafactory_emotion.models import exchange_adapter, load_model
+    from llamafactory_emotion.scoring.models import exchange_adapter, load_model
 
     source = options.source
     if checkpoint is None:
@@ -138,7 +138,7 @@ def _scorer(
     options: PredictOptions,
     examples: Sequence[tuple[str, str]],
 ) -> "LabelScorer":
-    from llamafactory_emotion.scoring import LabelScorer
+    from llamafactory_emotion.scoring.scorer import LabelScorer
 
     return LabelScorer(
         loaded,

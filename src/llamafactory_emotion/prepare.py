@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.audit import audit_splits
-from llamafactory_emotion.audit_report import audit_blocks, audit_json
 from llamafactory_emotion.console import printable, run_command
-from llamafactory_emotion.data import Row, read_rows
-from llamafactory_emotion.dataset_folder import (
+from llamafactory_emotion.data.dataset_folder import (
     FILE_NAME,
     check_free,
     data_file,
     read_dataset_info,
     write_datasets,
 )
-from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import check_output, write_whole
-from llamafactory_emotion.splits import (
+from llamafactory_emotion.data.reading import Row, read_rows
+from llamafactory_emotion.data.splits import (
     DROPS,
     ValidationSize,
     draw_validation,
@@ -33,7 +30,10 @@ from llamafactory_emotion.splits import (
     parse_drops,
     parse_validation_size,
 )
-from llamafactory_emotion.tables import Block, Facts, print_blocks
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.files import check_output, write_whole
+from llamafactory_emotion.report.audit import audit_blocks, audit_json
+from llamafactory_emotion.report.tables import Block, Facts, print_blocks
 from llamafactory_emotion.task import EMOTION, Task, load_task
 
 Splits = Mapping[str, Sequence[Row]]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.console import printable, run_command
-from llamafactory_emotion.data import read_texts
+from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError, ModelError
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, load_task
 

@@ -1,0 +1,196 @@
+"""The folder that LLaMA-Factory calls `dataset_dir`: data files and `dataset_info.json`.
+
+Writes rows as alpaca JSON Lines and registers them, for `prepare` and `init`. Entries that are
+not ours stay as they are, to the letter where that is possible. Data files are in place before they
+are registered, and nothing is moved into place before all of it is written.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.errors import CallError, DataError, EmotionError
+from llamafactory_emotion.files import open_text, write_whole
+from llamafactory_emotion.task import Task
+
+FILE_NAME = "dataset_info.json"
+# Legal in JSON, but some readers take them for the end of a line.
+_LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The file's entries, and its text as it stands (empty when there is no file)."""
+
+    entries: Mapping[str, Any]
+    text: str = ""
+
+
+def read_dataset_info(folder: Path) -> DatasetInfo:
+    """Read a folder's `dataset_info.json`; a folder without one has no entries.
+
+    Raises:
+        DataError: The file is not a JSON object in UTF-8.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return DatasetInfo({})
+    with open_text(path) as file:
+        text = file.read()
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}: not valid JSON ({error.msg}); mend it, nothing was changed."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: not valid JSON ({error}); mend it, nothing was changed."
+        ) from error
+    if not isinstance(entries, dict):
+        raise DataError(f"{path} is not a JSON object of data sets; mend it, nothing was changed.")
+    return DatasetInfo(entries, text)
+
+
+def extended_text(info: DatasetInfo, new: Mapping[str, Any]) -> str:
+    """Give the file's text with the new entries; those there are replaced, the order is kept.
+
+    When all of `new` is new, the text is only added to, so that comments in version control show
+    the added lines alone.
+    """
+    entries = {**info.entries, **new}
+    if info.text and entries == info.entries:
+        return info.text
+    if info.entries and not new.keys() & info.entries.keys():
+        added = _appended(info.text, new)
+        if json.loads(added) == entries:
+            return added
+    # LLaMA-Factory reads the file in the system's own encoding, which need not be UTF-8.
+    return json.dumps(entries, indent=2, ensure_ascii=info.text.isascii()) + "\n"
+
+
+def _appended(text: str, new: Mapping[str, Any]) -> str:
+    head = text.rstrip().removesuffix("}").rstrip()
+    lines = json.dumps(new, indent=2).splitlines()[1:]
+    ending = "\r\n" if "\r\n" in text else "\n"
+    return head + "," + ending + ending.join(lines) + ending
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder's `dataset_info.json` between reading and writing it.
+
+    The lock is on the folder itself: no lock file is left behind, and it ends with the process.
+    Where folders cannot be locked (Windows, some network drives) the file is still replaced whole.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def data_file(folder: Path, name: str) -> Path:
+    """Give the file that holds the data set `name`."""
+    return folder / f"{name}.jsonl"
+
+
+def check_free(folder: Path, names: Iterable[str], info: DatasetInfo) -> None:
+    """Refuse names whose file or entry is there already.
+
+    Raises:
+        CallError: Names everything that would be overwritten.
+    """
+    names = list(names)
+    taken = [str(data_file(folder, name)) for name in names if data_file(folder, name).exists()]
+    taken += [
+        f"the entry {name!r} of {folder / FILE_NAME}" for name in names if name in info.entries
+    ]
+    if taken:
+        raise CallError(
+            f"{', '.join(taken)} would be overwritten; choose another name or allow it with "
+            "--overwrite."
+        )
+
+
+def write_datasets(
+    folder: Path,
+    datasets: Mapping[str, Sequence[Row]],
+    task: Task,
+    *,
+    overwrite: bool,
+    also: Mapping[Path, str],
+) -> DatasetInfo:
+    """Write each data set to its file and register it; all or nothing.
+
+    Args:
+        folder: LLaMA-Factory's `dataset_dir`; made when it is not there.
+        datasets: Name to rows.
+        task: Gives the instruction.
+        overwrite: Replace files and entries of these names.
+        also: Other files that belong to the run: path to text.
+
+    Returns:
+        What stood in `dataset_info.json` before.
+
+    Raises:
+        CallError: Something would be overwritten.
+        DataError: `dataset_info.json` is not valid.
+        EmotionError: A file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmotionError(f"{folder} cannot be made ({error.strerror}).") from error
+    with locked(folder), ExitStack() as stack:
+        info = read_dataset_info(folder)
+        if not overwrite:
+            check_free(folder, datasets, info)
+        entries = {name: registration(data_file(folder, name)) for name in datasets}
+        # An exit stack unwinds from its end: what is written first is moved into place last.
+        registry = stack.enter_context(write_whole(folder / FILE_NAME, overwrite=True))
+        _write_lines(registry, [extended_text(info, entries)])
+        for path, text in also.items():
+            _write_lines(stack.enter_context(write_whole(path, overwrite=overwrite)), [text])
+        for name, rows in datasets.items():
+            out = write_whole(data_file(folder, name), overwrite=overwrite)
+            _write_lines(stack.enter_context(out), alpaca_lines(rows, task))
+    return info
+
+
+def registration(file: Path) -> dict[str, Any]:
+    """Give the entry of an alpaca file; the columns are said, not left to defaults."""
+    return {
+        "file_name": file.name,
+        "formatting": "alpaca",
+        "columns": {"prompt": "instruction", "query": "input", "response": "output"},
+    }
+
+
+def alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
+    """Yield each row as a line of JSON; a text is data and every character of it survives."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for row in rows:
+        record = {"instruction": task.instruction, "input": row.text, "output": row.label}
+        line = encode(record)
+        yield (line if line.isascii() else line.translate(_LINE_ENDS)) + "\n"
+
+
+def _write_lines(out: TextIO, lines: Iterable[str]) -> None:
+    """Write and push to the disk, so that a full one is met before anything is moved."""
+    out.writelines(lines)
+    out.flush()
+    os.fsync(out.fileno())

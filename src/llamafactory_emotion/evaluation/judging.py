@@ -1,0 +1,115 @@
+"""Judge answers: a row's gold label and generated answer become two label indices.
+
+Stands between `predictions` (which reads rows) and everything that counts or compares them.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from llamafactory_emotion.metrics.calibration import probability_values
+from llamafactory_emotion.parsing.rules import LabelParser, contains_label
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.task import MATCH_RULES, Task
+
+ALL_RULES = "all"
+# Answers repeat: a million rows hold a few hundred different ones. Long ones hardly ever do.
+_VERDICTS_KEPT = 1 << 14
+_LONGEST_KEPT = 200
+# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`.
+_LONGEST_LABEL = 200
+_END_TOKENS = re.compile(r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)+\Z")
+
+
+class Judged(NamedTuple):
+    """A row and what became of its answer.
+
+    Attributes:
+        row: The row as read.
+        gold: Index of the gold label.
+        predicted: For each match rule, the index of the label answered, or the number of
+            labels where the answer is invalid. The first rule is the one that counts.
+        reason: Why the answer is invalid under the first rule; None where it is a label.
+        probabilities: In the order of the labels, checked; None where the row has none.
+    """
+
+    row: Prediction
+    gold: int
+    predicted: tuple[int, ...]
+    reason: str | None
+    probabilities: list[float] | None
+
+
+Observer = Callable[[Judged], None]
+
+
+class AnswerJudge:
+    """Turns a row's label and answer into indices, remembering a bounded number of them."""
+
+    def __init__(self, task: Task, *, match: str) -> None:
+        """Judge by `match`: a rule, or `all` for the three with the task's own first."""
+        self.rules = _rules(task, match)
+        self._task = task
+        self._index = {label: index for index, label in enumerate(task.labels)}
+        # `contains` falls back on `flexible` where the gold label is not contained.
+        self._parsers = [
+            LabelParser(task, match="flexible" if rule == "contains" else rule)
+            for rule in self.rules
+        ]
+        self._verdicts: dict[object, tuple[int, tuple[int, ...], str | None]] = {}
+
+    def judge(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Judged]:
+        """Judge rows one by one; those without a gold label of the task are counted as broken."""
+        verdicts = self._verdicts
+        for row in rows:
+            key = (row.label, row.predict)
+            verdict = verdicts.get(key)
+            if verdict is None:
+                gold = self._gold(row, broken)
+                if gold is None:
+                    continue
+                verdict = self._verdict(gold, row.predict)
+                if len(row.predict) <= _LONGEST_KEPT:
+                    if len(verdicts) >= _VERDICTS_KEPT:
+                        verdicts.clear()
+                    verdicts[key] = verdict
+            probabilities = row.probabilities
+            if probabilities is not None:
+                probabilities = probability_values(probabilities, self._task)
+                if isinstance(probabilities, str):
+                    broken.add(probabilities, row.line)
+                    continue
+            yield Judged(row, *verdict, probabilities)
+
+    def _gold(self, row: Prediction, broken: BrokenRows) -> int | None:
+        if row.label is None:
+            broken.add('have no "label" (and no --source gives one)', row.line)
+            return None
+        label = self._task.label_of(row.label)
+        if label is None and isinstance(row.label, str) and len(row.label) <= _LONGEST_LABEL:
+            label = self._task.label_of(_END_TOKENS.sub("", row.label))
+        if label is None:
+            kind = f"have a label outside the task {self._task.name!r}"
+            broken.add(kind, row.line, str(row.label).strip() or " ")
+            return None
+        return self._index[label]
+
+    def _verdict(self, gold: int, answer: str) -> tuple[int, tuple[int, ...], str | None]:
+        predicted: list[int] = []
+        reason = None
+        for position, (rule, parser) in enumerate(zip(self.rules, self._parsers, strict=True)):
+            if rule == "contains" and contains_label(answer, self._task.labels[gold], self._task):
+                predicted.append(gold)
+                continue
+            parsed = parser.parse(answer)
+            label = parsed.label
+            predicted.append(len(self._index) if label is None else self._index[label])
+            if position == 0 and label is None:
+                reason = parsed.reason
+        return gold, tuple(predicted), reason
+
+
+def _rules(task: Task, match: str) -> tuple[str, ...]:
+    if match != ALL_RULES:
+        return (match,)
+    return (task.match, *(rule for rule in MATCH_RULES if rule != task.match))

@@ -1,0 +1,7 @@
+"""What the command `predict` does.
+
+options        the keys of a call, checked
+inputs         the rows to predict, from a file or a LLaMA-Factory data set
+run            chunk by chunk into the predictions file
+description    the sidecar: what was run, with what, how fast
+"""

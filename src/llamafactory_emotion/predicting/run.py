@@ -1,0 +1,240 @@
+"""Write one predictions file: go through the rows in chunks, score or generate, and keep count.
+
+Stands between `predict`, which reads the call and loads models, and `prediction_files`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from llamafactory_emotion.data.records import read_records
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.files import STANDARD_STREAM
+from llamafactory_emotion.predicting.description import run_description, run_settings
+from llamafactory_emotion.predicting.inputs import InputRow, Inputs
+from llamafactory_emotion.predicting.options import PredictOptions
+from llamafactory_emotion.predictions.writing import (
+    PredictionsWriter,
+    Resumed,
+    check_same_run,
+    chunk_ends,
+    inspect_output,
+    write_sidecar,
+)
+from llamafactory_emotion.scoring.generation import generate_answers
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
+from llamafactory_emotion.scoring.scorer import LabelScorer
+
+_SIGNIFICANT_DIGITS = 7
+
+
+@dataclass(frozen=True)
+class Job:
+    """One predictions file to be written."""
+
+    scorer: LabelScorer
+    inputs: Inputs
+    place: str
+    options: PredictOptions
+    recipe: Path | None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, or None for standard output."""
+        return None if self.place == STANDARD_STREAM else Path(self.place)
+
+
+@dataclass
+class _Counts:
+    """What a run counts as it goes."""
+
+    rows: int = 0
+    truncated: int = 0
+    special_tokens: int = 0
+
+    def add(self, rows: int, truncated: int, special_tokens: int) -> None:
+        """Count rows, and how many of them were cut or hold a special token's name."""
+        self.rows += rows
+        self.truncated += truncated
+        self.special_tokens += special_tokens
+
+    def add_prompts(self, prompts: Sequence[EncodedPrompt]) -> None:
+        """Count encoded rows."""
+        truncated = sum(prompt.truncated for prompt in prompts)
+        special_tokens = sum(prompt.special_tokens for prompt in prompts)
+        self.add(len(prompts), truncated, special_tokens)
+
+
+def write_predictions(job: Job) -> None:
+    """Go through a job's rows and write its file and sidecar.
+
+    Raises:
+        CallError: The file cannot be resumed with this input or these settings.
+        EmotionError: The file cannot be written; what was written stays valid.
+    """
+    resumed, counts = None, _Counts()
+    description = run_description(job.scorer, job.options, job.recipe)
+    if job.path is not None and job.options.resume:
+        check_same_run(job.path, run_settings(job.scorer, job.options))
+        resumed = inspect_output(job.path, largest_chunk=job.options.chunk_rows)
+        _skip(job, resumed, counts)
+    with PredictionsWriter(
+        job.path or STANDARD_STREAM, overwrite=job.options.overwrite, resumed=resumed
+    ) as writer:
+        if job.path is not None and (resumed is None or resumed.rows == 0):
+            write_sidecar(job.path, description)
+        started, kept = time.monotonic(), writer.rows
+        _predict_chunks(job, writer, counts)
+        seconds = time.monotonic() - started
+    new = writer.rows - kept
+    if job.path is not None and (new or kept == 0):
+        figures = {"seconds": round(seconds, 3), "rows_per_second": round(new / seconds, 3)}
+        ends = {"rows": writer.rows, "complete_rows": writer.rows, "resumed_at_row": kept or None}
+        found = {"truncated": counts.truncated, "special_tokens": counts.special_tokens}
+        write_sidecar(job.path, {**description, **ends, **figures, **found})
+    _say(job, counts, new=new, seconds=seconds)
+
+
+def _skip(job: Job, resumed: Resumed, counts: _Counts) -> None:
+    """Go past the rows that an earlier run wrote, and check that they came from this input."""
+    last = None
+    remaining = resumed.rows
+    while remaining:
+        rows = list(islice(job.inputs.rows, min(remaining, job.options.chunk_rows)))
+        if not rows:
+            raise CallError(
+                f"{job.place} holds {resumed.rows:,} rows and {job.inputs.name} only "
+                f"{resumed.rows - remaining:,}; it was written from another input."
+            )
+        remaining -= len(rows)
+        prompts = job.scorer.encoder.encode_contents([row.content for row in rows])
+        counts.add_prompts(prompts)
+        last = prompts[-1].prompt
+    if last != resumed.last_prompt:
+        raise CallError(
+            f"row {resumed.rows - 1} of {job.place} has another prompt than row "
+            f"{resumed.rows - 1} of {job.inputs.name}; it was written from another input."
+        )
+
+
+def _predict_chunks(job: Job, writer: PredictionsWriter, counts: _Counts) -> None:
+    with _progress(job) as advance:
+        advance(writer.rows)
+        for end in chunk_ends(job.options.chunk_rows):
+            if end <= writer.rows:
+                continue
+            wanted = end - writer.rows
+            rows = list(islice(job.inputs.rows, wanted))
+            if rows:
+                writer.write(_answer(job, rows, writer.rows, counts))
+                advance(len(rows))
+            if len(rows) < wanted:
+                return
+
+
+def _answer(
+    job: Job, rows: Sequence[InputRow], first: int, counts: _Counts
+) -> list[dict[str, Any]]:
+    answer = _generate if job.options.generate else _score
+    return [
+        {"id": number, **line} for number, line in enumerate(answer(job, rows, counts), start=first)
+    ]
+
+
+def _generate(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict[str, Any]]:
+    prompts = job.scorer.encoder.encode_contents([row.content for row in rows])
+    answers = generate_answers(job.scorer, prompts, max_new_tokens=job.options.max_new_tokens)
+    counts.add_prompts(prompts)
+    for row, prompt, answer in zip(rows, prompts, answers, strict=True):
+        yield {"prompt": prompt.prompt, "predict": answer} | _gold(row)
+
+
+def _score(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict[str, Any]]:
+    scores = job.scorer.score_contents([row.content for row in rows])
+    counts.add(len(rows), scores.truncated, scores.special_tokens)
+    probabilities, margins = scores.probabilities, scores.margins
+    for number, row in enumerate(rows):
+        line: dict[str, Any] = {
+            "prompt": scores.prompts[number],
+            "predict": scores.predictions[number],
+            **_gold(row),
+            "probabilities": _named(scores.labels, probabilities[number]),
+        }
+        if job.options.log_likelihoods:
+            line["log_likelihoods"] = _named(scores.labels, scores.log_scores[number])
+        if job.options.margin:
+            line["margin"] = _rounded(margins[number])
+        yield line
+
+
+def _gold(row: InputRow) -> dict[str, str]:
+    return {} if row.label is None else {"label": row.label}
+
+
+def _named(labels: Sequence[str], numbers: Any) -> dict[str, float]:
+    return {label: _rounded(number) for label, number in zip(labels, numbers, strict=True)}
+
+
+def _rounded(number: float) -> float:
+    """Keep significant digits, not decimals: a small probability must not become 0."""
+    return float(f"{number:.{_SIGNIFICANT_DIGITS}g}")
+
+
+@contextmanager
+def _progress(job: Job) -> Iterator[Callable[[int], None]]:
+    """Show rows, rows a second and time left on a terminal; nothing in a log."""
+    shown = sys.stderr.isatty()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} rows"),
+        RowsPerSecond(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )
+    total = _total(job) if shown else None
+    name = Path(job.place).name if job.path else "predict"
+    with progress:
+        bar = progress.add_task(name, total=total)
+        yield lambda rows: progress.advance(bar, rows)
+
+
+class RowsPerSecond(ProgressColumn):
+    """The speed of the last seconds."""
+
+    def render(self, task: Any) -> Text:
+        """Give the speed as text."""
+        return Text(f"{task.speed:,.1f} rows/s" if task.speed else "")
+
+
+def _total(job: Job) -> int | None:
+    """Count the rows to come, where that is cheap: it is only for the time left."""
+    if job.options.input in (None, STANDARD_STREAM):
+        return job.options.max_samples
+    count = sum(1 for _ in read_records(job.options.input, split_labels=False))
+    return min(count, job.options.max_samples or count)
+
+
+def _say(job: Job, counts: _Counts, *, new: int, seconds: float) -> None:
+    if new == 0:
+        print(f"{job.place}: complete already, {counts.rows:,} rows", file=sys.stderr)
+        return
+    parts = [f"{job.place}: {counts.rows:,} rows"]
+    if counts.rows != new:
+        parts.append(f"{new:,} of them new")
+    parts.append(f"{new / seconds:,.1f} rows/s")
+    if counts.truncated:
+        parts.append(f"{counts.truncated:,} texts cut at cutoff_len={job.options.cutoff_len}")
+    if counts.special_tokens:
+        parts.append(f"{counts.special_tokens:,} texts hold a special token's name (kept as text)")
+    print("; ".join(parts), file=sys.stderr)

@@ -1,0 +1,60 @@
+"""Let a model answer freely, greedily, for comparison with scored labels.
+
+Stands on `scoring`'s prompts; the evaluator parses the answers. Everything else about a run is the
+same as with scores.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
+from llamafactory_emotion.scoring.scorer import LabelScorer
+
+_ROWS_PER_BATCH = 32
+
+
+def generate_answers(
+    scorer: LabelScorer, prompts: Sequence[EncodedPrompt], *, max_new_tokens: int
+) -> list[str]:
+    """Give each prompt's greedy answer, without special tokens, in the order of the prompts."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
+    answers = [""] * len(prompts)
+    for start in range(0, len(order), _ROWS_PER_BATCH):
+        rows = order[start : start + _ROWS_PER_BATCH]
+        found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
+        for row, answer in zip(rows, found, strict=True):
+            answers[row] = answer
+    return answers
+
+
+def _generate(
+    scorer: LabelScorer, prompts: Sequence[EncodedPrompt], max_new_tokens: int
+) -> list[str]:
+    tokenizer, model = scorer.loaded.tokenizer, scorer.loaded.model
+    ends = sorted({*scorer.encoder.template.end_ids, *_known(tokenizer.eos_token_id)})
+    filler = ends[0] if ends else 0
+    longest = max(len(prompt.ids) for prompt in prompts)
+    gaps = [longest - len(prompt.ids) for prompt in prompts]
+    ids = [[filler] * gap + list(p.ids) for gap, p in zip(gaps, prompts, strict=True)]
+    mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
+    device = scorer.forward.device
+    with torch.inference_mode():
+        found = model.generate(
+            input_ids=torch.tensor(ids, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            num_beams=1,
+            eos_token_id=ends or None,
+            pad_token_id=filler,
+        )
+    answers: list[str] = tokenizer.batch_decode(found[:, longest:], skip_special_tokens=True)
+    return answers
+
+
+def _known(token_id: int | None) -> tuple[int, ...]:
+    return () if token_id is None else (token_id,)

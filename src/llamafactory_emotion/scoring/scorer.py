@@ -1,0 +1,277 @@
+"""Score every label of a task for every text: one prefill a text, the shared prefix computed once.
+
+Stands on `prompts` (which ids) and `models` (which weights); gives `Scores` to `classifier` and
+`predict`. Texts are padded on the right: a causal model never looks there, so no attention mask is
+needed and every architecture numbers its positions by itself.
+"""
+
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+
+from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.scoring.continuations import can_branch, label_log_likelihoods
+from llamafactory_emotion.scoring.forward import SharedCache, build_forward
+from llamafactory_emotion.scoring.models import LoadedModel, ModelSource, load_model
+from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE, EncodedPrompt, PromptEncoder
+from llamafactory_emotion.task import EMOTION, Task
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+NORMALIZATIONS = ("none", "tokens", "bytes")
+# Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
+CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")
+# Small batches waste less on padding and stay in a CPU's cache; a GPU wants many tokens at once.
+_TOKENS_PER_BATCH = {"cpu": 512, "cuda": 4096}
+# Keys and values of the prefix are laid out once for each row of a batch; this bounds them.
+_CACHED_TOKENS_PER_BATCH_TOKEN = 32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What scoring found for some texts, in the order of the texts.
+
+    Attributes:
+        labels: The task's labels; the order of the columns.
+        log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
+            (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
+        prompts: The prompt of each text as the model read it.
+        truncated: How many texts were cut to fit the cutoff.
+        special_tokens: How many texts hold the name of a special token (which stayed text).
+    """
+
+    labels: tuple[str, ...]
+    log_scores: "npt.NDArray[np.float32]"
+    prompts: tuple[str, ...]
+    truncated: int
+    special_tokens: int
+
+    @property
+    def log_probabilities(self) -> "npt.NDArray[np.float64]":
+        """Natural logarithms of `probabilities`, computed without underflow."""
+        return _log_softmax(self.log_scores)
+
+    @property
+    def probabilities(self) -> "npt.NDArray[np.float64]":
+        """Softmax of the scores over the labels: shape (texts, labels), each row sums to 1."""
+        probabilities = np.exp(self.log_probabilities)
+        total: npt.NDArray[np.float64] = probabilities.sum(axis=1, keepdims=True)
+        normalized: npt.NDArray[np.float64] = probabilities / total
+        return normalized
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """The likeliest label of each text; of two that tie, the one that stands first."""
+        return tuple(self.labels[index] for index in self.log_scores.argmax(axis=1))
+
+    @property
+    def margins(self) -> "npt.NDArray[np.float64]":
+        """How far the likeliest label leads, in nats of log-probability; 0 is a tie."""
+        ordered = np.sort(self.log_scores.astype(np.float64), axis=1)
+        margins: npt.NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
+        return margins
+
+
+def _log_softmax(scores: "npt.NDArray[Any]") -> "npt.NDArray[np.float64]":
+    result: npt.NDArray[np.float64] = log_softmax(scores.astype(np.float64), axis=1)
+    return result
+
+
+class LabelScorer:
+    """A loaded model, a task and a prompt, ready to score texts.
+
+    Args:
+        loaded: The model with its tokenizer.
+        task: The labels and the instruction.
+        template: `emotion`, or any other name for the model's own chat template.
+        few_shot: Examples (text, label) for the shared prefix.
+        cutoff_len: The longest prompt and answer in tokens; longer texts are cut in the text.
+        normalize: `none`; `tokens` or `bytes` divide a label's log-likelihood by its length.
+        calibrate: Divide by the probabilities that inputs without content get.
+        log_likelihoods: Give full log-likelihoods where label logits would do.
+        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
+
+    Raises:
+        CallError: An option is out of range.
+        ModelError: The tokenizer cannot tell the labels apart.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one choice of the caller
+        self,
+        loaded: LoadedModel,
+        task: Task = EMOTION,
+        *,
+        template: str = EMOTION_TEMPLATE,
+        few_shot: Sequence[tuple[str, str]] = (),
+        cutoff_len: int = 2048,
+        normalize: str = "none",
+        calibrate: bool = False,
+        log_likelihoods: bool = False,
+        tokens_per_batch: int | None = None,
+    ) -> None:
+        if normalize not in NORMALIZATIONS:
+            raise CallError(f"normalize {normalize!r} is none of {', '.join(NORMALIZATIONS)}.")
+        self.loaded = loaded
+        self.task = task
+        self.encoder = PromptEncoder(
+            loaded.tokenizer,
+            task,
+            template=template,
+            few_shot=few_shot,
+            cutoff_len=cutoff_len,
+            max_positions=loaded.max_positions,
+        )
+        self._lengths = _label_lengths(self.encoder, normalize)
+        several = any(len(ids) > 1 for ids in self.encoder.label_ids)
+        self.gives_log_likelihoods = log_likelihoods or several or normalize != "none"
+        self.tokens_per_batch: int = _budget(tokens_per_batch, loaded.model.device.type)
+        self.forward = build_forward(loaded.model, self.encoder)
+        self.forward.branches = can_branch(self.forward, self.encoder)
+        self._cache = self.forward.cache_prefix(self.encoder.prefix_ids)
+        self._correction = np.zeros(len(task.labels), dtype=np.float64)
+        if calibrate:
+            content_free = self.score(CONTENT_FREE_TEXTS).probabilities.mean(axis=0)
+            self._correction = np.log(content_free)
+        self.calibrated = calibrate
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
+    ) -> "LabelScorer":
+        """Load a model and score with it.
+
+        Args:
+            model: A folder or hub id; see `ModelSource`.
+            task: The labels and the instruction.
+            adapter: A LoRA adapter's folder or hub id.
+            **options: Fields of `ModelSource` (`dtype`, `device`, `quantization_bit`, ...) and
+                keywords of `LabelScorer`.
+        """
+        names = ModelSource.__dataclass_fields__
+        source_options = {key: options.pop(key) for key in list(options) if key in names}
+        loaded = load_model(ModelSource(model, adapter, **source_options))
+        return cls(loaded, task, **options)
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score texts.
+
+        Args:
+            texts: Any number of texts; an empty one is scored on the instruction alone.
+
+        Raises:
+            ModelError: Memory runs out with a single text in the batch.
+        """
+        return self.score_contents([self.task.user_content(text) for text in texts])
+
+    def score_contents(self, contents: Sequence[str]) -> Scores:
+        """Score whole user contents: the instruction and the text, as a data set's rows hold them.
+
+        A content that does not begin with the task's instruction is scored without the cache.
+        """
+        prompts = self.encoder.encode_contents(contents)
+        scores = np.empty((len(prompts), len(self.task.labels)), dtype=np.float32)
+        for cached, rows in self._by_cache(prompts):
+            self._score_rows(prompts, rows, scores, cached=cached)
+        scores = (scores / self._lengths).astype(np.float32)
+        if self._correction.any():
+            scores = (_log_softmax(scores) - self._correction).astype(np.float32)
+        return Scores(
+            labels=self.task.labels,
+            log_scores=scores,
+            prompts=tuple(prompt.prompt for prompt in prompts),
+            truncated=sum(prompt.truncated for prompt in prompts),
+            special_tokens=sum(prompt.special_tokens for prompt in prompts),
+        )
+
+    def _by_cache(self, prompts: Sequence[EncodedPrompt]) -> Iterator[tuple[bool, list[int]]]:
+        """Part the rows into those that begin with the shared prefix and the others, by length."""
+        prefix = self.encoder.prefix_ids
+        order = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
+        fits = [
+            self._cache is not None
+            and len(prompt.ids) > len(prefix)
+            and prompt.ids[: len(prefix)] == prefix
+            for prompt in prompts
+        ]
+        yield True, [row for row in order if fits[row]]
+        yield False, [row for row in order if not fits[row]]
+
+    def _score_rows(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows: list[int],
+        scores: "npt.NDArray[np.float32]",
+        *,
+        cached: bool,
+    ) -> None:
+        """Score rows, which come sorted by length, batch by batch, longest first."""
+        cache = self._cache if cached else None
+        shared = len(self.encoder.prefix_ids) if cached else 0
+        remaining = list(rows)
+        while remaining:
+            longest = len(prompts[remaining[-1]].ids) - shared
+            size = min(len(remaining), self._rows_that_fit(longest, shared))
+            batch = remaining[-size:]
+            ids = [prompts[row].ids[shared:] for row in batch]
+            try:
+                scores[batch] = self._score_batch(ids, cache)
+            except RuntimeError as error:
+                self._shrink_or_raise(error, size, longest + shared)
+                continue
+            del remaining[-size:]
+
+    def _rows_that_fit(self, longest: int, shared: int) -> int:
+        by_tokens = self.tokens_per_batch // longest
+        by_cache = self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // (longest + shared)
+        return max(1, min(by_tokens, by_cache))
+
+    def _shrink_or_raise(self, error: RuntimeError, rows: int, length: int) -> None:
+        text = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
+            raise error
+        if rows == 1:
+            raise ModelError(
+                f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
+                "or load the model in a smaller dtype or with quantization_bit."
+            ) from error
+        # What fitted is what counts, not a budget that was never filled.
+        self.tokens_per_batch = max(1, min(self.tokens_per_batch, rows * length) // 2)
+        error.__traceback__ = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _score_batch(
+        self, ids: Sequence[Sequence[int]], cache: SharedCache | None
+    ) -> "npt.NDArray[np.float32]":
+        with torch.inference_mode():
+            if self.gives_log_likelihoods:
+                result = label_log_likelihoods(self.forward, ids, cache)
+            else:
+                hidden = self.forward.last_states(ids, cache)
+                result = self.forward.label_logits(hidden)
+        values: npt.NDArray[np.float32] = result.float().cpu().numpy()
+        return values
+
+
+def _label_lengths(encoder: PromptEncoder, normalize: str) -> "npt.NDArray[np.float64]":
+    """Give what each label's log-likelihood is divided by."""
+    if normalize == "tokens":
+        return np.array([len(ids) for ids in encoder.label_ids], dtype=np.float64)
+    if normalize == "bytes":
+        return np.array([len(label.encode()) for label in encoder.task.labels], dtype=np.float64)
+    return np.ones(len(encoder.task.labels))
+
+
+def _budget(tokens_per_batch: int | None, device: str) -> int:
+    if tokens_per_batch is None:
+        return _TOKENS_PER_BATCH["cpu" if device == "cpu" else "cuda"]
+    if tokens_per_batch < 1:
+        raise CallError(f"tokens_per_batch is {tokens_per_batch}; it must be 1 or more.")
+    return tokens_per_batch
