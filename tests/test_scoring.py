@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_models import ARCHITECTURES, TEXTS, WITHOUT_CACHE, random_model, tokenizer_of
 
-from llamafactory_emotion.scoring import scorer as scoring
 from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.scoring import scorer as scoring
 from llamafactory_emotion.scoring.forward import LABEL_ROWS, OWN_FORWARD, WHOLE_HEAD
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.scorer import LabelScorer
