@@ -4,6 +4,8 @@ The only module that imports llamafactory. It is imported by the start-up hook o
 data package is loaded, or by `llamafactory_emotion.register()`.
 """
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from llamafactory.data.template import TEMPLATES, Template, register_template
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
+from llamafactory_emotion.metrics.training import AnswerMetrics
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
 
 if TYPE_CHECKING:
@@ -55,6 +58,47 @@ class EmotionTemplate(Template):  # type: ignore[misc]
         super().fix_special_tokens(tokenizer)
         tokenizer.split_special_tokens = False
         tokenizer.init_kwargs.pop("split_special_tokens", None)
+        _offer_true_accuracy()
+
+    def answer_metrics(self, tokenizer: "PreTrainedTokenizerBase") -> AnswerMetrics:
+        """Give the metrics that `compute_accuracy: true` computes under this template."""
+        labels = [ANSWER_PREFIX + label for label in EMOTION.labels]
+        cue = tokenizer.encode(ANSWER_CUE.strip(), add_special_tokens=False)
+        return AnswerMetrics(
+            end_id=tokenizer.eos_token_id,
+            labels=[tuple(tokenizer.encode(one, add_special_tokens=False)) for one in labels],
+            cue=cue,
+        )
+
+
+class _AccuracyOfTheRun:
+    """Stands where supervised training looks for its metric; gives the one of the run's template.
+
+    A process may train with several templates, one after the other, and the metric is made without
+    arguments: which template a run has is asked of the run that calls.
+    """
+
+    def __init__(self, original: Callable[[], Any]) -> None:
+        self.original = original
+
+    def __call__(self) -> Any:
+        run = sys._getframe(1).f_locals
+        template, tokenizer = run.get("template"), run.get("tokenizer")
+        if isinstance(template, EmotionTemplate) and tokenizer is not None:
+            return template.answer_metrics(tokenizer)
+        return self.original()
+
+
+def _offer_true_accuracy() -> None:
+    """Let a run with our template count whole labels; every other run keeps what it had.
+
+    Called when our template is chosen, and only then. LLaMA-Factory's own `compute_accuracy`
+    counts the end token as well.
+    """
+    workflow: Any = sys.modules.get("llamafactory.train.sft.workflow")
+    if workflow is None or isinstance(workflow.ComputeAccuracy, _AccuracyOfTheRun):
+        return
+    workflow.ComputeAccuracy = _AccuracyOfTheRun(workflow.ComputeAccuracy)
 
 
 @dataclass

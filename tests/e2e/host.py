@@ -1,37 +1,88 @@
-"""Run LLaMA-Factory as its users do: its command, in a process of its own."""
+"""Run LLaMA-Factory as its users do: its own command with their arguments."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
 PROGRAMS = Path(sys.executable).parent
+TIMEOUT = 600
 
 
 def run_program(
     *command: str | Path, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program with this environment's programs on the path; fail with its output."""
-    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1", **environment},
+        env={**os.environ, **_usual_environment(), **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=TIMEOUT,
         check=False,
     )
-    if result.returncode != 0:
-        output = f"{result.stdout}\n{result.stderr}"
-        raise AssertionError(f"{command} ended with {result.returncode}:\n{output[-6000:]}")
-    return result
+    return _succeeded(result)
 
 
 def llamafactory(
     action: str, recipe: Path, *overrides: str, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `llamafactory-cli ACTION RECIPE OVERRIDES`."""
-    return run_program("llamafactory-cli", action, recipe, *overrides, cwd=cwd, **environment)
+    """Run `llamafactory-cli ACTION RECIPE OVERRIDES`.
+
+    Without an environment of its own the command runs in a fork of a process that has imported
+    LLaMA-Factory and done nothing yet: the same code from the command's entry point on, ten seconds
+    sooner.
+    """
+    command = ("llamafactory-cli", action, str(recipe), *overrides)
+    if environment:
+        return run_program(*command, cwd=cwd, **environment)
+    outputs = tuple(cwd / f".{name}.txt" for name in ("stdout", "stderr"))
+    process = _imported_llamafactory().Process(target=_run_command, args=(command, cwd, outputs))
+    process.start()
+    process.join(TIMEOUT)
+    stdout, stderr = (output.read_text("utf-8", "replace") for output in outputs)
+    return _succeeded(subprocess.CompletedProcess(command, process.exitcode or 0, stdout, stderr))
+
+
+def _usual_environment() -> dict[str, str]:
+    return {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+
+
+@cache
+def _imported_llamafactory() -> multiprocessing.context.ForkServerContext:
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["llamafactory.cli", "llamafactory.train.tuner"])
+    before = dict(os.environ)
+    os.environ.update(_usual_environment())
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return context
+
+
+def _run_command(command: tuple[str, ...], cwd: Path, outputs: tuple[Path, Path]) -> None:
+    for output, stream in zip(outputs, (1, 2), strict=True):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    os.chdir(cwd)
+    sys.argv = list(command)
+    from llamafactory.cli import main
+
+    main()
+
+
+def _succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    if result.returncode != 0:
+        output = f"{result.stdout}\n{result.stderr}"
+        raise AssertionError(
+            f"{result.args} ended with {result.returncode}:\n{output[-6000:]}"
+        )
+    return result

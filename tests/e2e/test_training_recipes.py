@@ -79,7 +79,7 @@ def test_the_headline_recipe_trains_merges_and_predicts(tiny_base: Path, tmp_pat
     base = f"model_name_or_path={tiny_base}"
 
     trained = llamafactory(
-        "train", EXAMPLES / "emotion_lora.yaml", base, DATA, "dataset=emotion_demo_train",
+        "train", EXAMPLES / "emotion_lora.yaml", base, DATA, "dataset=emotion_demo_test",
         "max_steps=2", f"output_dir={adapter}", "fp16=false", cwd=tmp_path,
     )  # fmt: skip
     llamafactory(
@@ -109,7 +109,7 @@ def test_only_the_label_and_the_end_token_bear_loss(tiny_base: Path, tmp_path: P
     """LLaMA-Factory prints its first training example; its labels are what is learned."""
     result = llamafactory(
         "train", EXAMPLES / "emotion_lora.yaml", f"model_name_or_path={tiny_base}", DATA,
-        "dataset=emotion_demo_train", "max_steps=1", f"output_dir={tmp_path / 'out'}",
+        "dataset=emotion_demo_test", "max_steps=1", f"output_dir={tmp_path / 'out'}",
         "fp16=false", cwd=tmp_path,
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_only_the_label_and_the_end_token_bear_loss(tiny_base: Path, tmp_path: P
 def test_two_torchrun_processes_know_the_template(tiny_base: Path, tmp_path: Path):
     llamafactory(
         "train", EXAMPLES / "emotion_lora.yaml", f"model_name_or_path={tiny_base}", DATA,
-        "dataset=emotion_demo_train", "max_steps=2", "max_samples=64", "fp16=false",
+        "dataset=emotion_demo_test", "max_steps=2", "max_samples=64", "fp16=false",
         f"output_dir={tmp_path / 'out'}",
         cwd=tmp_path, FORCE_TORCHRUN="1", NPROC_PER_NODE="2", OMP_NUM_THREADS="1",
     )  # fmt: skip
