@@ -82,7 +82,5 @@ def _run_command(command: tuple[str, ...], cwd: Path, outputs: tuple[Path, Path]
 def _succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     if result.returncode != 0:
         output = f"{result.stdout}\n{result.stderr}"
-        raise AssertionError(
-            f"{result.args} ended with {result.returncode}:\n{output[-6000:]}"
-        )
+        raise AssertionError(f"{result.args} ended with {result.returncode}:\n{output[-6000:]}")
     return result

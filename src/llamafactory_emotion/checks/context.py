@@ -1,0 +1,312 @@
+"""A recipe and what it names, loaded when a check first asks for it.
+
+Nothing here judges. What cannot be loaded is None, and why stands beside it, so that one missing
+file is told once and not by every check that would have needed it. Weights are never loaded.
+"""
+
+import contextlib
+import copy
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llamafactory_emotion import host
+from llamafactory_emotion.checks.machine import Machine
+from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info
+from llamafactory_emotion.data.records import Record, read_records
+from llamafactory_emotion.errors import EmotionError
+from llamafactory_emotion.files import open_text
+
+ROWS_READ = 20_000
+_HUB_SECONDS = 5.0
+_HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set of a recipe.
+
+    Attributes:
+        name: Its name in `dataset_info.json`.
+        entry: What stands there.
+        path: Its file, or None when it is on a hub.
+        examples: Pairs of prompt and answer, at most `ROWS_READ`; empty when they cannot be read.
+        problem: Why they cannot, or None.
+    """
+
+    name: str
+    entry: Mapping[str, Any]
+    path: Path | None
+    examples: tuple[tuple[str, str], ...] = ()
+    problem: str | None = None
+
+
+@dataclass
+class Context:
+    """What the checks of a recipe look at.
+
+    Attributes:
+        values: The recipe's keys, overridden by the command line's.
+        machine: The machine that the recipe is judged for.
+        recipe: The recipe's file, or None when keys alone were given.
+        variables: The environment's variables.
+    """
+
+    values: Mapping[str, Any]
+    machine: Machine
+    recipe: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @property
+    def trains_or_predicts(self) -> bool:
+        """Whether it is a recipe for `llamafactory-cli train`, not for `export` or `chat`."""
+        steps = ("do_train", "do_predict", "do_eval", "stage", "output_dir")
+        return "export_dir" not in self.values and any(key in self.values for key in steps)
+
+    def value(self, key: str) -> Any:
+        """Give what the recipe says, or what LLaMA-Factory takes when it says nothing."""
+        if self.values.get(key) is not None:
+            return self.values[key]
+        known = host.arguments(training=True).get(key)
+        return None if known is None else known.default
+
+    def is_on(self, key: str) -> bool:
+        """Say whether a switch is on."""
+        return self.value(key) is True
+
+    def number(self, key: str) -> float:
+        """Give a number, or 0 where something else stands."""
+        value = self.value(key)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    def switched_on(self, variable: str) -> bool:
+        """Say whether an environment variable is set, as LLaMA-Factory reads it."""
+        return self.variables.get(variable, "0").lower() in ("true", "y", "1")
+
+    @property
+    def processes(self) -> int:
+        """How many processes train: what is asked for, else one a GPU."""
+        each = self.variables.get("NPROC_PER_NODE", "")
+        nodes = self.variables.get("NNODES", "1")
+        here = int(each) if each.isdigit() else max(1, len(self.machine.gpus))
+        return here * (int(nodes) if nodes.isdigit() else 1)
+
+    @property
+    def model(self) -> str:
+        """The base model's name or path."""
+        return str(self.values.get("model_name_or_path") or "")
+
+    def maker_of(self, folder: str) -> str | None:
+        """Give what makes a folder that the recipe builds on, or None.
+
+        That is a recipe beside it that writes there, or the command in the recipe's own header.
+        """
+        if self.recipe is None or folder not in self._written_values():
+            return None
+        for sibling in sorted(self.recipe.parent.glob("*.yaml")):
+            text = sibling.read_text(encoding="utf-8", errors="replace")
+            if re.search(rf"^(output|export)_dir:\s*{re.escape(folder)}\s*$", text, re.MULTILINE):
+                return str(sibling)
+        header = self.recipe.read_text(encoding="utf-8", errors="replace").split("\n###")[0]
+        return f"what the head of {self.recipe} says" if f" {folder}\n" in header else None
+
+    def _written_values(self) -> str:
+        """Give the recipe's text: what the command line overrides is not the recipe's to make."""
+        return "" if self.recipe is None else self.recipe.read_text("utf-8", errors="replace")
+
+    def data_sets(self, key: str) -> list[str]:
+        """Give the names under `dataset` or `eval_dataset`."""
+        return [name for name in map(str.strip, str(self.value(key) or "").split(",")) if name]
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, or None; `config_problem` says why."""
+        return self._model_parts[0]
+
+    @cached_property
+    def config_problem(self) -> str | None:
+        """Why the configuration cannot be read."""
+        return self._model_parts[1]
+
+    @cached_property
+    def skeleton(self) -> Any:
+        """The model laid out without memory for its weights, or None."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        if self.config is None:
+            return None
+        try:
+            with torch.device("meta"), _silent_transformers():
+                return AutoModelForCausalLM.from_config(self.config)
+        except (ValueError, ImportError, RuntimeError, AttributeError, TypeError):
+            return None
+
+    @cached_property
+    def _model_parts(self) -> tuple[Any, str | None]:
+        from transformers import AutoConfig
+
+        return self._loaded(AutoConfig)
+
+    @cached_property
+    def _tokenizer_parts(self) -> tuple[Any, str | None]:
+        from transformers import AutoTokenizer
+
+        return self._loaded(AutoTokenizer)
+
+    def tokenizer(self) -> Any:
+        """Give a fresh copy of the tokenizer, or None: templates change what they are given."""
+        return copy.deepcopy(self._tokenizer_parts[0])
+
+    @property
+    def tokenizer_problem(self) -> str | None:
+        """Why the tokenizer cannot be read."""
+        return self._tokenizer_parts[1]
+
+    def _loaded(self, kind: Any) -> tuple[Any, str | None]:
+        if not self.model:
+            return None, "no model is named"
+        if not Path(self.model).is_dir():
+            problem = "it is not there" if is_path(self.model) else self._hub_problem
+            if problem:
+                return None, problem
+        with _silent_transformers():
+            try:
+                return kind.from_pretrained(self.model, **self._hub_options), None
+            except (OSError, ValueError, KeyError, ImportError) as error:
+                return None, " ".join(str(error).split())
+
+    @property
+    def _hub_options(self) -> dict[str, Any]:
+        return {
+            "revision": self.value("model_revision"),
+            "cache_dir": self.value("cache_dir"),
+            "token": self.value("hf_hub_token"),
+            "trust_remote_code": self.is_on("trust_remote_code"),
+        }
+
+    @cached_property
+    def _hub_problem(self) -> str | None:
+        """Why a model of the hub cannot be read, found out in seconds; None when it can be."""
+        from httpx import HTTPError
+        from huggingface_hub import HfApi, try_to_load_from_cache
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            HFValidationError,
+            RepositoryNotFoundError,
+        )
+
+        cached = try_to_load_from_cache(
+            self.model, "config.json", cache_dir=self.value("cache_dir")
+        )
+        if isinstance(cached, str):
+            return None
+        api = HfApi(token=self.value("hf_hub_token"))
+        try:
+            api.model_info(self.model, timeout=_HUB_SECONDS)
+            api.auth_check(self.model)
+        except GatedRepoError:
+            return "it is gated"
+        except RepositoryNotFoundError:
+            return "the hub has no such model, or it is private"
+        except HFValidationError:
+            return "the hub has no such model: this is no id of one"
+        except (HTTPError, HfHubHTTPError, OSError) as error:
+            return f"the hub cannot be reached ({type(error).__name__})"
+        return None
+
+    @cached_property
+    def generation_ends(self) -> tuple[int, ...]:
+        """The tokens at which the base model's own generation settings stop; empty if unknown."""
+        from transformers import GenerationConfig
+
+        if self.config is None:
+            return ()
+        with _silent_transformers():
+            try:
+                ends = GenerationConfig.from_pretrained(self.model).eos_token_id
+            except (OSError, ValueError):
+                return ()
+        if ends is None:
+            return ()
+        return tuple(ends) if isinstance(ends, list) else (ends,)
+
+    @cached_property
+    def registry_problem(self) -> str | None:
+        """Why `dataset_info.json` cannot be read, or None."""
+        try:
+            return None if read_dataset_info(self.dataset_dir).text else "it is not there"
+        except EmotionError as error:
+            return str(error)
+
+    @property
+    def dataset_dir(self) -> Path:
+        """The folder of `dataset_info.json`."""
+        return Path(str(self.value("dataset_dir")))
+
+    @cached_property
+    def registry(self) -> Mapping[str, Any]:
+        """The entries of `dataset_info.json`; empty when it cannot be read."""
+        return {} if self.registry_problem else read_dataset_info(self.dataset_dir).entries
+
+    @cached_property
+    def loaded(self) -> Mapping[str, DataSet]:
+        """Every data set that the recipe names and the registry knows, with its rows."""
+        names = [*self.data_sets("dataset"), *self.data_sets("eval_dataset")]
+        return {name: self._data_set(name) for name in names if name in self.registry}
+
+    def _data_set(self, name: str) -> DataSet:
+        entry = self.registry[name]
+        if not isinstance(entry, dict):
+            return DataSet(name, {}, None, problem="its entry is no object")
+        if any(key in entry for key in _HUB_KEYS):
+            return DataSet(name, entry, None)
+        if "file_name" not in entry:
+            return DataSet(name, entry, None, problem="its entry names no file_name and no hub")
+        path = self.dataset_dir / str(entry["file_name"])
+        try:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            rows = [row for file in files for row in islice(_fields(file), ROWS_READ)]
+            examples = host.as_examples(rows[:ROWS_READ], entry, name)
+        except (EmotionError, KeyError, TypeError, IndexError) as error:
+            reason = f"the column {error} is missing" if isinstance(error, KeyError) else str(error)
+            return DataSet(name, entry, path, problem=reason)
+        return DataSet(name, entry, path, tuple(examples))
+
+
+def is_path(name: str) -> bool:
+    """Say whether a name is a folder's: a hub id has one slash at most and no dots in front."""
+    return Path(name).is_absolute() or name.startswith((".", "~", "saves/")) or name.count("/") > 1
+
+
+def _fields(path: Path) -> Iterator[Mapping[str, Any]]:
+    with open_text(path):  # says so when it is not there
+        pass
+    for record in read_records(path):
+        if not isinstance(record, Record):
+            raise EmotionError(f"{path}:{record.line}: {record.reason}")
+        yield record.fields
+
+
+@contextlib.contextmanager
+def _silent_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+__all__ = ["FILE_NAME", "Context", "DataSet", "is_path"]

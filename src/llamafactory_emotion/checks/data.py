@@ -1,0 +1,150 @@
+"""Are the data sets there, sound, and short enough for the cutoff?"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+
+from llamafactory_emotion import host
+from llamafactory_emotion.audit import audit_splits
+from llamafactory_emotion.checks.context import FILE_NAME, Context, DataSet
+from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.data.reading import Row
+
+_LABELS_AT_MOST = 200
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+
+
+def check_registry(context: Context) -> Iterator[Finding]:
+    """`dataset_info.json` and the names in it."""
+    names = [*context.data_sets("dataset"), *context.data_sets("eval_dataset")]
+    folder = str(context.value("dataset_dir"))
+    if not names or folder == "ONLINE" or folder.startswith("REMOTE:"):
+        return
+    if context.registry_problem:
+        yield error(
+            "dataset-dir",
+            f"{context.dataset_dir / FILE_NAME}: {context.registry_problem}",
+            "name the folder with dataset_dir, or write one with `llamafactory_emotion.init`",
+        )
+        return
+    for name in names:
+        if name in context.registry:
+            continue
+        near = get_close_matches(name, context.registry, n=1)
+        yield error(
+            "dataset",
+            f"{context.dataset_dir / FILE_NAME} has no data set {name!r}",
+            f"write {near[0]}" if near else "register it with `llamafactory_emotion.prepare`",
+        )
+
+
+def check_rows(context: Context) -> Iterator[Finding]:
+    """Files that are not there or cannot be read; hubs that cannot be reached."""
+    for data_set in context.loaded.values():
+        if data_set.problem is not None:
+            yield error(
+                "rows",
+                f"the data set {data_set.name!r} cannot be used: {data_set.problem}",
+                f"mend the file or its entry in {context.dataset_dir / FILE_NAME}",
+            )
+        elif data_set.path is not None and not data_set.examples:
+            yield error(
+                "rows", f"the data set {data_set.name!r} has no rows", "name another data set"
+            )
+        elif data_set.path is None:
+            yield _from_a_hub(data_set)
+
+
+def _from_a_hub(data_set: DataSet) -> Finding:
+    hub = data_set.entry.get("hf_hub_url") or data_set.entry.get("ms_hub_url")
+    offline = next((name for name in _OFFLINE if os.environ.get(name) == "1"), None)
+    if offline:
+        return warning(
+            "rows",
+            f"the data set {data_set.name!r} comes from a hub ({hub}) and {offline}=1",
+            f"unset {offline}, unless it is in the cache already",
+        )
+    return note("rows", f"the data set {data_set.name!r} is read from a hub ({hub}); not checked")
+
+
+def check_audit(context: Context) -> Iterator[Finding]:
+    """Repeats, conflicts and leaks, as `prepare` finds them."""
+    train = _rows(context, "dataset")
+    held_out = _rows(context, "eval_dataset")
+    labels = sorted({row.label for row in [*train, *held_out]})
+    if not train or len(labels) > _LABELS_AT_MOST:
+        return
+    splits = {"train": train, "eval": held_out} if held_out else {"train": train}
+    audit = audit_splits(splits, labels)
+    conflicts = len(audit.splits[0].conflicts)
+    if conflicts:
+        yield note(
+            "audit",
+            f"{conflicts} training texts stand there with two labels",
+            "look at them with `llamafactory_emotion.prepare --check-only`, or drop them with "
+            "--drop conflicts",
+        )
+    if audit.leaks and context.data_sets("dataset") != context.data_sets("eval_dataset"):
+        other = sum(leak.other_label for leak in audit.leaks)
+        yield warning(
+            "audit",
+            f"{len(audit.leaks)} texts that are evaluated stand in the training data, {other} of "
+            "them with another label",
+            "drop them from train: `llamafactory_emotion.prepare --drop leaks`",
+        )
+
+
+def _rows(context: Context, key: str) -> list[Row]:
+    return [
+        Row(prompt, answer, number)
+        for name in context.data_sets(key)
+        if name in context.loaded
+        for number, (prompt, answer) in enumerate(context.loaded[name].examples, start=1)
+    ]
+
+
+def check_lengths(context: Context) -> Iterator[Finding]:
+    """Rows longer than the cutoff: LLaMA-Factory cuts them on the right, the cue first."""
+    cutoff = int(context.number("cutoff_len"))
+    template = context.values.get("template")
+    tokenizer = context.tokenizer()
+    if tokenizer is None or template not in host.templates() or cutoff < 1:
+        return
+    packs = context.is_on("packing") or context.is_on("neat_packing")
+    for data_set in context.loaded.values():
+        if data_set.examples:
+            encoded = host.encode(context.tokenizer(), str(template), data_set.examples)
+            lengths = [
+                prompt + len(answer)
+                for prompt, answer in zip(encoded.prompt_lengths, encoded.answers, strict=True)
+            ]
+            yield from _lengths(data_set.name, lengths, cutoff, packs=packs)
+
+
+def _lengths(name: str, lengths: Sequence[int], cutoff: int, *, packs: bool) -> Iterator[Finding]:
+    longest = max(lengths)
+    too_long = sum(length > cutoff for length in lengths)
+    if too_long:
+        fate = "are cut on the right, where the cue is" + (", or dropped" if packs else "")
+        yield warning(
+            "cutoff",
+            f"cutoff_len {cutoff}: {too_long:,} of {len(lengths):,} rows of {name!r} {fate}; the "
+            f"longest has {longest:,} tokens",
+            f"raise cutoff_len to {longest}, or shorten the texts",
+        )
+    else:
+        usual = Counter(lengths).most_common(1)[0][0]
+        yield note(
+            "cutoff",
+            f"{name!r}: {len(lengths):,} rows, {usual} tokens most often, {longest} at most; "
+            f"cutoff_len {cutoff} cuts none",
+        )
+
+
+DATA: tuple[Callable[[Context], Iterator[Finding]], ...] = (
+    check_registry,
+    check_rows,
+    check_audit,
+    check_lengths,
+)

@@ -1,0 +1,214 @@
+"""Are model and adapter there, and do labels and end token fit them?"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from llamafactory_emotion import host
+from llamafactory_emotion.checks.context import Context, is_path
+from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.task import EMOTION
+
+_GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
+_LABELS_AT_MOST = 200
+_SHOWN = 3
+
+
+def check_model(context: Context) -> Iterator[Finding]:
+    """A model that is not there, or that needs a licence and a token."""
+    model = context.model
+    if not model:
+        return
+    folder = Path(model)
+    if not folder.is_dir() and is_path(model):
+        yield _not_there(context, "model", model)
+    elif folder.is_dir() and not (folder / "config.json").is_file():
+        adapter = (folder / "adapter_config.json").is_file()
+        yield error(
+            "model",
+            f"{model} holds no config.json" + (": it is an adapter" if adapter else ""),
+            "name the base model, and the adapter with adapter_name_or_path"
+            if adapter
+            else "name the folder that training or export wrote",
+        )
+    elif context.config is None and folder.is_dir():
+        yield error("model", f"{model} cannot be read: {context.config_problem}", "write it again")
+    elif context.config is None:
+        yield _unreachable(context)
+
+
+def _not_there(context: Context, kind: str, folder: str) -> Finding:
+    if (maker := context.maker_of(folder)) is not None:
+        return note(kind, f"the {kind} folder {folder} is not there yet", f"first run {maker}")
+    return error(
+        kind,
+        f"the {kind} folder {folder} is not there",
+        "train or export it first, or name another one",
+    )
+
+
+def _unreachable(context: Context) -> Finding:
+    """Judge a model of the hub: gated or not there is an error, no network is not the recipe's."""
+    reason = context.config_problem or ""
+    if "gated" in reason:
+        return error(
+            "model",
+            f"{context.model} is given out with a licence, and no token here opens it",
+            "ask for access on its page, then run `hf auth login`",
+        )
+    if "no such model" in reason:
+        return error("model", f"{context.model}: {reason}", "check the name")
+    known = context.model.startswith(_GATED)
+    return note(
+        "model",
+        f"{context.model}: {reason}, so labels, end token and memory are not checked",
+        "it is given out with a licence: ask for access on its page and run `hf auth login`"
+        if known
+        else "",
+    )
+
+
+def check_adapter(context: Context) -> Iterator[Finding]:
+    """An adapter that is not there, or was trained on another base."""
+    named = context.values.get("adapter_name_or_path")
+    for adapter in str(named).split(",") if named else []:
+        folder = Path(adapter.strip())
+        if not folder.is_dir():
+            if is_path(adapter.strip()):
+                yield _not_there(context, "adapter", adapter.strip())
+            continue
+        try:
+            content = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            yield error(
+                "adapter",
+                f"{adapter} holds no readable adapter_config.json",
+                "name the output_dir of a LoRA run; a fully trained model goes under "
+                "model_name_or_path",
+            )
+            continue
+        base = content.get("base_model_name_or_path")
+        if base and Path(base).name != Path(context.model).name:
+            yield warning(
+                "adapter",
+                f"{adapter} was trained on {base}, and the base here is {context.model}",
+                f"set model_name_or_path: {base}",
+            )
+
+
+def check_labels(context: Context) -> Iterator[Finding]:
+    """How many tokens each label has under this tokenizer, and whether they can be told apart."""
+    tokenizer, template = context.tokenizer(), context.values.get("template")
+    if tokenizer is None or template not in host.templates():
+        return
+    labels = _labels(context)
+    if not labels:
+        return
+    encoded = host.encode(tokenizer, str(template), [("x", label) for label in labels])
+    ends = set(encoded.end_tokens)
+    answers = {
+        label: tuple(token for token in answer if token not in ends)
+        for label, answer in zip(labels, encoded.answers, strict=True)
+    }
+    same = [ids for ids, count in Counter(answers.values()).items() if count > 1]
+    if same:
+        alike = [label for label, ids in answers.items() if ids == same[0]]
+        yield error(
+            "labels",
+            f"the labels {', '.join(map(repr, alike))} are the same tokens under this tokenizer",
+            "rename one of them",
+        )
+    longer = [label for label, ids in answers.items() if len(ids) > 1]
+    if not longer:
+        yield note("labels", f"each of the {len(labels)} labels is one token under this tokenizer")
+        return
+    firsts = len({ids[0] for ids in answers.values() if ids})
+    yield note(
+        "labels",
+        f"{len(longer)} of {len(labels)} labels are several tokens ({', '.join(longer[:_SHOWN])}"
+        f"{', ...' if len(longer) > _SHOWN else ''}); {firsts} different first tokens",
+        "nothing must be done: they are scored exactly, a little slower; `export_classifier` needs "
+        "labels of one token",
+    )
+
+
+def _labels(context: Context) -> Sequence[str]:
+    answers = {
+        answer.strip() for one in context.loaded.values() for _, answer in one.examples if answer
+    }
+    if 0 < len(answers) <= _LABELS_AT_MOST:
+        return sorted(answers)
+    named = [context.registry.get(name) for name in context.data_sets("dataset")]
+    if any(isinstance(one, dict) and one.get("formatting") == EMOTION.name for one in named):
+        return EMOTION.labels
+    return ()
+
+
+def check_end_token(context: Context) -> Iterator[Finding]:
+    """A base model with a chat template it never learned: it goes on after the label."""
+    tokenizer, template = context.tokenizer(), context.values.get("template")
+    if tokenizer is None or template not in host.templates():
+        return
+    learned = {tokenizer.eos_token_id, *context.generation_ends}
+    has_chat_template = bool(getattr(tokenizer, "chat_template", None))
+    encoded = host.encode(tokenizer, str(template), [])
+    if not encoded.end_tokens:
+        yield warning(
+            "end-token",
+            f"answers under the template {template} have no end token: the model never stops",
+            "use template: emotion or template: default",
+        )
+    elif encoded.end_tokens[0] not in learned and not has_chat_template:
+        yield warning(
+            "end-token",
+            f"the template {template} ends answers with {encoded.end_texts[0]}, which the base "
+            f"model {context.model} has never learned: it goes on after the label",
+            "use template: emotion (or default) with a base model, or the instruct model with its "
+            "own template",
+        )
+
+
+def check_targets(context: Context) -> Iterator[Finding]:
+    """LoRA targets and frozen layers that the model does not have."""
+    if context.config is None or not context.is_on("do_train"):
+        return
+    layers = getattr(context.config.get_text_config(), "num_hidden_layers", None)
+    asked = int(abs(context.number("freeze_trainable_layers")))
+    if context.value("finetuning_type") == "freeze" and layers and asked > layers:
+        yield error(
+            "targets",
+            f"freeze_trainable_layers {asked}, and the model has {layers} layers",
+            f"train {max(1, layers - 2)} of them, say",
+        )
+    if context.value("finetuning_type") == "lora":
+        yield from _missing_targets(context)
+
+
+def _missing_targets(context: Context) -> Iterator[Finding]:
+    targets = [name.strip() for name in str(context.value("lora_target")).split(",")]
+    if targets == ["all"] or context.skeleton is None:
+        return
+    linear = sorted(
+        {
+            name.rsplit(".", 1)[-1]
+            for name, module in context.skeleton.named_modules()
+            if type(module).__name__ in ("Linear", "Conv1D")
+        }
+    )
+    for target in targets:
+        if target not in linear:
+            yield error(
+                "targets",
+                f"lora_target {target}: {context.model} has no layer of that name",
+                f"use lora_target: all, or of {', '.join(linear)}",
+            )
+
+
+MODEL: tuple[Callable[[Context], Iterator[Finding]], ...] = (
+    check_model,
+    check_adapter,
+    check_labels,
+    check_end_token,
+    check_targets,
+)

@@ -1,0 +1,170 @@
+"""Does the machine have what the recipe needs? Told apart from what is wrong with the recipe."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+
+from packaging.version import Version
+
+from llamafactory_emotion.checks.context import Context
+from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.checks.machine import GIB, import_failure, version_of
+
+# What LLaMA-Factory asks of Ray for each worker, whatever the worker needs.
+RAY_CPUS_PER_WORKER = 10
+_LOGGERS = ("wandb", "tensorboard", "mlflow", "swanlab", "comet_ml", "trackio")
+_OTHER_MACHINE = "run it on a machine with a GPU (--assume-gpu 24 judges it for one)"
+# Bytes a parameter when it is trained: weights, gradients and Adam's two states.
+_TRAINED_BYTES, _TRAINED_BYTES_PURE_HALF = 16, 8
+_QUANTIZED_BYTES = MappingProxyType({4: 0.6, 8: 1.1})
+_LITTLE_LEFT = 0.9
+
+
+def check_precision(context: Context) -> Iterator[Finding]:
+    """Half precision without a GPU that has it."""
+    bf16 = context.is_on("bf16") or context.is_on("pure_bf16")
+    if not bf16 and not context.is_on("fp16"):
+        return
+    if not context.machine.has_gpu or context.is_on("use_cpu"):
+        name = "pure_bf16" if context.is_on("pure_bf16") else "bf16" if bf16 else "fp16"
+        yield error(
+            "precision",
+            f"{name} needs a GPU, and there is none",
+            f"{name}=false trains in full precision on the CPU, or {_OTHER_MACHINE}",
+        )
+        return
+    old = next((gpu for gpu in context.machine.gpus if not gpu.is_ampere), None)
+    if bf16 and old is not None:
+        yield error("precision", f"{old.name} does not compute in bfloat16", "use fp16: true")
+
+
+def check_attention(context: Context) -> Iterator[Finding]:
+    """The attention that will really run: LLaMA-Factory falls back without stopping."""
+    if context.value("flash_attn") != "fa2":
+        return
+    if not context.machine.has_gpu:
+        yield note("attention", "flash_attn: fa2 without a GPU: torch's own attention will run")
+        return
+    old = next((gpu for gpu in context.machine.gpus if not gpu.is_ampere), None)
+    if old is not None:
+        yield error(
+            "attention",
+            f"{old.name} is older than FlashAttention-2 needs",
+            "flash_attn: sdpa",
+        )
+    elif not context.machine.assumed and (failure := import_failure("flash_attn")):
+        yield warning(
+            "attention",
+            f"flash_attn: fa2, and flash-attn does not import ({failure}): LLaMA-Factory goes on "
+            "with torch's own attention",
+            "pip install 'llamafactory-emotion[fa2]', or flash_attn: sdpa",
+        )
+
+
+def check_packages(context: Context) -> Iterator[Finding]:
+    """Packages that the recipe's settings need, really imported."""
+    wanted = {
+        "deepspeed": bool(context.value("deepspeed")),
+        "bnb": context.value("quantization_bit") is not None
+        and context.value("quantization_method") == "bnb",
+    }
+    modules = {"deepspeed": "deepspeed", "bnb": "bitsandbytes"}
+    for extra, module in modules.items():
+        if not wanted[extra] or context.machine.assumed:
+            continue
+        if failure := import_failure(module):
+            yield error(
+                "packages",
+                f"the recipe needs {module}, and {failure}",
+                f"pip install 'llamafactory-emotion[{extra}]'",
+            )
+    for name in map(str.strip, str(context.values.get("report_to") or "").split(",")):
+        if name in _LOGGERS and importlib.util.find_spec(name) is None:
+            yield error("packages", f"report_to: {name} is not installed", f"pip install {name}")
+
+
+def check_packing(context: Context) -> Iterator[Finding]:
+    """Packing with a LLaMA-Factory that cannot."""
+    version = version_of("llamafactory")
+    if context.is_on("neat_packing") and version and Version(version) < Version("0.9.5"):
+        yield error(
+            "packing",
+            f"LLaMA-Factory {version} does not pack rows with the transformers it brings",
+            "pip install 'llamafactory>=0.9.5', or neat_packing: false",
+        )
+
+
+def check_launcher(context: Context) -> Iterator[Finding]:
+    """What starts the run: torchrun for deepspeed, Ray's processors."""
+    alone = len(context.machine.gpus) < 2 and not context.machine.assumed
+    if context.value("deepspeed") and alone and not context.switched_on("FORCE_TORCHRUN"):
+        yield error(
+            "launcher",
+            "deepspeed is started through torchrun alone, and LLaMA-Factory does so by itself "
+            "only where it sees several GPUs",
+            "put FORCE_TORCHRUN=1 before the command",
+        )
+    if not context.switched_on("USE_RAY"):
+        return
+    if version_of("ray") is None:
+        yield error(
+            "launcher",
+            "USE_RAY=1, and ray is not installed",
+            "pip install 'llamafactory-emotion[ray]'",
+        )
+        return
+    needed = max(1, int(context.number("ray_num_workers"))) * RAY_CPUS_PER_WORKER
+    if needed > context.machine.cpus and not context.machine.assumed:
+        yield error(
+            "launcher",
+            f"LLaMA-Factory asks Ray for {RAY_CPUS_PER_WORKER} processors a worker, {needed} in "
+            f"all, and there are {context.machine.cpus}: it waits for ever",
+            f'tell Ray of more (ray_init_kwargs: {{"num_cpus": {needed}}}), or unset USE_RAY',
+        )
+
+
+def check_memory(context: Context) -> Iterator[Finding]:
+    """Whether weights and what training adds fit the GPU."""
+    if context.skeleton is None or not context.machine.has_gpu:
+        return
+    parameters = sum(one.numel() for one in context.skeleton.parameters())
+    shared = context.processes if context.value("deepspeed") or context.value("fsdp") else 1
+    needed = parameters * _bytes_a_parameter(context) / shared / GIB
+    gpu = min(context.machine.gpus, key=lambda one: one.memory_gib)
+    sentence = (
+        f"{context.model} has {parameters / 1e9:.2f} billion parameters; weights, gradients and "
+        f"optimizer take about {needed:.0f} GiB a GPU, and {gpu.name} has {gpu.memory_gib:.0f}"
+    )
+    if needed > gpu.memory_gib:
+        yield warning(
+            "memory",
+            sentence,
+            "quantization_bit: 4 with finetuning_type: lora, more GPUs with deepspeed, or a "
+            "smaller model",
+        )
+    elif needed > gpu.memory_gib * _LITTLE_LEFT:
+        yield note("memory", f"{sentence}: little is left for activations")
+
+
+def _bytes_a_parameter(context: Context) -> float:
+    trains = context.is_on("do_train")
+    half = any(context.is_on(key) for key in ("bf16", "fp16", "pure_bf16"))
+    weight = _QUANTIZED_BYTES.get(int(context.number("quantization_bit")), 2.0 if half else 4.0)
+    if not trains or context.value("finetuning_type") == "lora":
+        return weight
+    share = 1.0
+    if context.value("finetuning_type") == "freeze":
+        layers = getattr(context.config.get_text_config(), "num_hidden_layers", 0) or 1
+        share = min(1.0, abs(context.number("freeze_trainable_layers")) / layers)
+    trained = _TRAINED_BYTES_PURE_HALF if context.is_on("pure_bf16") else _TRAINED_BYTES
+    return share * trained + (1 - share) * weight
+
+
+NEEDS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
+    check_precision,
+    check_attention,
+    check_packages,
+    check_packing,
+    check_launcher,
+    check_memory,
+)

@@ -1,0 +1,232 @@
+"""Ask LLaMA-Factory itself: which arguments it takes, what it refuses, how its templates encode.
+
+Beside `registration` the only module that imports llamafactory; `doctor` asks here, so that what it
+says is the host's own word and not a copy of it that grows old.
+"""
+
+import contextlib
+import dataclasses
+import enum
+import io
+import logging
+import sys
+import tempfile
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+# What depends on the machine that asks, and what would touch it: judged by the checks instead.
+_NEUTRAL: Mapping[str, Any] = MappingProxyType(
+    {"fp16": False, "bf16": False, "pure_bf16": False, "report_to": "none", "use_cpu": True}
+)
+_LEFT_OUT = ("deepspeed", "fsdp", "fsdp_config", "tf32", "resume_from_checkpoint", "plot_loss")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One key of a recipe: its type hint and the value it has when it is not given."""
+
+    hint: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How a template frames answers.
+
+    Attributes:
+        end_tokens: The token ids that close an answer.
+        end_texts: The same as text.
+        prompt_lengths: Token counts of the prompts.
+        answers: The token ids of the answers, end token included.
+    """
+
+    end_tokens: tuple[int, ...]
+    end_texts: tuple[str, ...]
+    prompt_lengths: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+
+
+@cache
+def arguments(*, training: bool) -> Mapping[str, Argument]:
+    """Give the keys that `llamafactory-cli train` takes, or those of `export`, `chat` and `api`."""
+    with _quiet():
+        from llamafactory import hparams
+
+        classes = [
+            hparams.ModelArguments,
+            hparams.DataArguments,
+            hparams.FinetuningArguments,
+            hparams.GeneratingArguments,
+        ]
+        classes += [hparams.TrainingArguments] if training else []
+        return {
+            field.name: Argument(hint, _default(field))
+            for kind in classes
+            for hint, field in _hinted_fields(kind)
+            if field.init
+        }
+
+
+def _hinted_fields(kind: Any) -> Iterator[tuple[Any, dataclasses.Field[Any]]]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        yield hints[field.name], field
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default.value if isinstance(field.default, enum.Enum) else field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None
+
+
+def accepts(hint: Any, value: Any) -> bool:
+    """Say whether a value of a recipe is of a key's type; nothing is converted, as in the host."""
+    parts = typing.get_args(hint) if _is_union(hint) else (hint,)
+    if isinstance(value, str) and (names := choices(hint)):
+        return value in names
+    return any(_is_of(part, value) for part in parts)
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """Give the words a key takes, or nothing when it takes any."""
+    for part in typing.get_args(hint) if _is_union(hint) else (hint,):
+        if typing.get_origin(part) is typing.Literal:
+            return tuple(map(str, typing.get_args(part)))
+        if isinstance(part, type) and issubclass(part, enum.Enum):
+            return tuple(str(member.value) for member in part)
+    return ()
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _is_of(part: Any, value: Any) -> bool:
+    if typing.get_origin(part) is typing.Literal:
+        return value in typing.get_args(part)
+    kind = typing.get_origin(part) or part
+    if kind is Any:
+        return True
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
+    """Give LLaMA-Factory's own reason not to take a recipe, or None.
+
+    Precision, launcher and output folder depend on the machine and are left out.
+    """
+    asked = {key: value for key, value in values.items() if key not in _LEFT_OUT}
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        from llamafactory.hparams import get_infer_args, get_train_args
+
+        if training:
+            asked |= {**_NEUTRAL, "output_dir": str(Path(folder) / "output")}
+        try:
+            (get_train_args if training else get_infer_args)(asked)
+        except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+            return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def templates() -> frozenset[str]:
+    """Give the names of all templates that LLaMA-Factory knows in this process."""
+    with _quiet():
+        from llamafactory.data.template import TEMPLATES
+
+        return frozenset(TEMPLATES)
+
+
+def encode(
+    tokenizer: Any, template: str, examples: Sequence[tuple[str, str]], system: str | None = None
+) -> Encoded:
+    """Encode prompts and answers as LLaMA-Factory would with this template.
+
+    Args:
+        tokenizer: Is changed as LLaMA-Factory changes it: hand in a copy.
+        template: A known template.
+        examples: Pairs of prompt and answer.
+        system: The system prompt, if any.
+    """
+    with _quiet():
+        from llamafactory.data.template import get_template_and_fix_tokenizer
+        from llamafactory.hparams import DataArguments
+
+        known = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
+        pairs = [
+            known.encode_oneturn(
+                tokenizer,
+                [
+                    {"role": "user", "content": prompt},
+                    {"role": "assistant", "content": answer},
+                ],
+                system,
+            )
+            for prompt, answer in examples
+        ]
+        _, framed = known.encode_oneturn(
+            tokenizer,
+            [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}],
+        )
+    closing = [token for token in framed if token in set(tokenizer.all_special_ids)]
+    closing += [tokenizer.eos_token_id] if known.efficient_eos else []
+    # Such templates close the whole row instead of every answer.
+    extra = [tokenizer.eos_token_id] if known.efficient_eos else []
+    return Encoded(
+        end_tokens=tuple(closing[:1]),
+        end_texts=tuple(tokenizer.convert_ids_to_tokens(closing[:1])),
+        prompt_lengths=tuple(len(prompt) for prompt, _ in pairs),
+        answers=tuple((*answer, *extra) for _, answer in pairs),
+    )
+
+
+def as_examples(
+    rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], name: str
+) -> list[tuple[str, str]]:
+    """Convert rows of a data set as LLaMA-Factory does; give last prompt and answer of each.
+
+    Raises:
+        EmotionError: A row is not what the formatting needs.
+        KeyError: A column is missing, or the formatting is not known.
+    """
+    with _quiet():
+        from llamafactory.data.converter import get_dataset_converter
+        from llamafactory.data.parser import DatasetAttr
+        from llamafactory.hparams import DataArguments
+
+        attributes = DatasetAttr("file", dataset_name=name)
+        attributes.join(dict(entry))
+        try:
+            convert = get_dataset_converter(attributes.formatting, attributes, DataArguments())
+        except ValueError as error:
+            raise KeyError(f"the formatting {attributes.formatting!r} is not known") from error
+        converted = [convert(dict(row)) for row in rows]
+    return [
+        (one["_prompt"][-1]["content"], one["_response"][0]["content"])
+        for one in converted
+        if one["_prompt"] and one["_response"]
+    ]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the host's log and its prints off the screen while it is asked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    arguments_before = sys.argv
+    sys.argv = ["llamafactory-cli"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        sys.argv = arguments_before
+        logging.disable(before)

@@ -1,0 +1,432 @@
+"""The preflight: a fault a check in a table of broken recipes, and none in the shipped ones."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from llamafactory_emotion import doctor
+from llamafactory_emotion.checks import environment, machine, needs
+from llamafactory_emotion.checks.context import Context
+from llamafactory_emotion.checks.finding import Level
+from llamafactory_emotion.checks.machine import Gpu, Machine
+from llamafactory_emotion.recipes import Call, read_call
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
+OLD_GPU = Machine((Gpu("an old GPU", 16, (7, 5)),), cpus=4)
+NEW_GPU = Machine((Gpu("a new GPU", 24, (9, 0)),), cpus=4)
+CPU = Machine((), cpus=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A working folder: data sets that are sound and others that are not, and a tiny base."""
+    place = tmp_path_factory.mktemp("doctor")
+    (place / "saves").mkdir()
+    (place / "saves" / "tiny_base").symlink_to(tiny_base)
+    files = {
+        "sound": [("the train was late again", 3), ("my sister sent me flowers", 2)] * 20,
+        "leaking": [("the train was late again", 0), ("somebody knocked", 4)],
+        "conflicting": [("so it goes", 0), ("so it goes", 1)],
+        "strange": [("so it goes", "boredom")],
+        "long": [("word " * 700, 1)],
+        "empty": [],
+    }
+    data = place / "data"
+    data.mkdir()
+    columns = {"prompt": "text", "response": "label"}
+    entries = {"gone": {"file_name": "gone.jsonl", "formatting": "emotion", "columns": columns}}
+    for name, rows in files.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        (data / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        entries[name] = {
+            "file_name": f"{name}.jsonl",
+            "formatting": "emotion",
+            "columns": columns,
+        }
+    (data / "twin.json").write_text(
+        json.dumps(
+            [{"instruction": word, "input": "", "output": word} for word in ("zygote", "quince")]
+        )
+    )
+    entries["alpaca"] = {"file_name": "twin.json"}
+    entries["hub"] = {"hf_hub_url": "someone/emotion", "formatting": "emotion"}
+    entries["formless"] = {"file_name": "sound.jsonl", "formatting": "no_such_formatting"}
+    (data / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
+    (place / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
+    (place / "broken.json").write_text("{")
+    adapter = place / "saves" / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "other/base"}')
+    trained = place / "saves" / "trained"
+    (trained / "checkpoint-8").mkdir(parents=True)
+    (trained / "model.safetensors").write_bytes(b"")
+    return place
+
+
+@pytest.fixture
+def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Judge a sound recipe with some keys changed; give the findings by part."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(machine, "import_failure", lambda _: None)
+
+    def examined(on: Machine = NEW_GPU, **changes: object):
+        monkeypatch.setattr(machine, "this_machine", lambda: on)
+        values = {
+            "model_name_or_path": "saves/tiny_base",
+            "stage": "sft",
+            "do_train": True,
+            "finetuning_type": "lora",
+            "dataset": "sound",
+            "template": "emotion",
+            "cutoff_len": 512,
+            "output_dir": "saves/new",
+            "report_to": "none",
+            "per_device_train_batch_size": 4,
+            "bf16": True,
+        }
+        values |= changes
+        kept = {key: value for key, value in values.items() if value is not None}
+        return doctor.examine(Call(kept, None))
+
+    return examined
+
+
+def serious(findings):
+    return [one for one in findings if one.level is not Level.NOTE]
+
+
+def test_a_sound_recipe_has_no_fault(look):
+    found = look()
+
+    assert serious(found["recipe"]) == []
+    assert serious(found["environment"]) == []
+
+
+PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True,
+           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
+BEST = {"eval_dataset": "long", "eval_strategy": "epoch", "load_best_model_at_end": True,
+        "save_strategy": "epoch", "cutoff_len": 4096}  # fmt: skip
+
+BROKEN = [
+    # keys and values
+    ({"lora_rnk": 8}, "unknown-key", "lora_rnk", "write lora_rank"),
+    ({"max_seq_length": 512}, "unknown-key", "max_seq_length", "cutoff_len"),
+    ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
+    ({"learning_rate": "5e-5"}, "value", "'5e-5' is text", "learning_rate: 5e-05"),
+    ({"lora_rank": "eight"}, "value", "'eight' is not of the kind whole number", ""),
+    ({"lora_rank": 8.5}, "value", "8.5 is not of the kind whole number", ""),
+    ({"bf16": "yes"}, "value", "'yes' is not of the kind true or false", "bf16: true"),
+    ({"save_strategy": False}, "value", "is none of no, steps", 'save_strategy: "no"'),
+    ({"finetuning_type": "lore"}, "value", "is none of lora", "finetuning_type: lora"),
+    ({"flash_attn": "flash2"}, "value", "is none of auto", ""),
+    ({"lr_scheduler_type": "cosin"}, "value", "is none of linear", "cosine"),
+    ({"model_name_or_path": None}, "missing-key", "no model", "model_name_or_path"),
+    ({"dataset": None}, "missing-key", "do_train without a dataset", "dataset"),
+    ({"do_train": None}, "missing-key", "neither do_train", "do_train"),
+    ({"template": None}, "missing-key", "no template", "emotion"),
+    ({"do_eval": True}, "missing-key", "without anything to evaluate on", "eval_dataset"),
+    ({"template": "lama3"}, "template", "no template 'lama3'", "llama3"),
+    # data
+    ({"dataset_dir": "nowhere"}, "dataset-dir", "it is not there", "init"),
+    ({"dataset": "soudn"}, "dataset", "no data set 'soudn'", "write sound"),
+    ({"dataset": "gone"}, "rows", "gone.jsonl is not there", "mend"),
+    ({"dataset": "strange"}, "rows", "boredom", "mend"),
+    ({"dataset": "empty"}, "rows", "no rows", "another"),
+    ({"dataset": "formless"}, "rows", "no_such_formatting", "mend"),
+    ({"eval_dataset": "leaking"}, "audit", "1 of them with another label", "--drop leaks"),
+    ({"dataset": "long"}, "cutoff", "1 of 1 rows", "raise cutoff_len"),
+    # model
+    ({"model_name_or_path": "./nowhere"}, "model", "is not there", "train or export"),
+    ({"model_name_or_path": "saves/adapter"}, "model", "it is an adapter", "adapter_name_or_path"),
+    ({"adapter_name_or_path": "saves/none"}, "adapter", "is not there", "train"),
+    ({"adapter_name_or_path": "saves/tiny_base"}, "adapter", "adapter_config.json", "LoRA"),
+    ({"adapter_name_or_path": "saves/adapter"}, "adapter", "other/base", "model_name_or_path"),
+    ({"template": "llama3"}, "end-token", "never learned", "template: emotion"),
+    ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
+    ({"finetuning_type": "freeze", "freeze_trainable_layers": 30},
+     "targets", "the model has 2", "train"),
+    # training
+    ({"fp16": True}, "precision", "exclude each other", "bf16"),
+    ({"bf16": False, "fp16": True, "finetuning_type": "full"}, "precision", "NaN", "bf16"),
+    ({"flash_attn": "fa2", "bf16": False}, "attention", "half precision only", "bf16"),
+    ({"neat_packing": True, "flash_attn": "fa2"}, "packing", "stops", "batch_size: 1"),
+    ({"packing": True}, "packing", "attend to one another", "neat_packing"),
+    ({"quantization_bit": 4, "finetuning_type": "full"}, "quantization", "full", "lora"),
+    ({"quantization_bit": 4, "pure_bf16": True}, "quantization", "pure_bf16", "bf16"),
+    ({"deepspeed": "gone.json"}, "deepspeed", "cannot be read", "examples/deepspeed"),
+    ({"deepspeed": "broken.json"}, "deepspeed", "not valid JSON", "examples/deepspeed"),
+    ({**PREDICT, "deepspeed": "zero3.json"}, "deepspeed", "does not predict", "predict"),
+    ({"deepspeed": "zero3.json", "pure_bf16": True}, "deepspeed", "does not go", "bf16"),
+    ({"learning_rate": 0.5}, "steps", "very high", "usual"),
+    ({"warmup_steps": 5000}, "steps", "warmup_steps 5000", "lower"),
+    ({**BEST, "save_strategy": "steps"}, "evaluation", "load_best_model_at_end", "the same"),
+    ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
+    ({**BEST, "metric_for_best_model": "f1_macro", "compute_accuracy": True, "template": "default"},
+     "evaluation", "under the template emotion only", "accuracy"),
+    ({**PREDICT, "do_sample": None}, "prediction", "sampling is on", "do_sample: false"),
+    ({**PREDICT, "max_new_tokens": None}, "prediction", "1024 tokens", "max_new_tokens: 8"),
+    ({**PREDICT, "predict_with_generate": None}, "prediction", "without predict_with", "true"),
+    ({"output_dir": "saves/trained"}, "output", "goes on from it", "another output_dir"),
+    ({"split_special_tokens": True}, "template", "split_special_tokens", "remove"),
+    ({"mask_history": True, "train_on_prompt": True}, "refused", "mask_history", ""),
+    ({"streaming": True}, "refused", "max_steps", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "check", "said", "remedy"), BROKEN, ids=str)
+def test_a_broken_recipe_is_told_with_its_remedy(look, changes, check, said, remedy):
+    found = [one for one in serious(look(**changes)["recipe"]) if one.check == check]
+
+    assert any(said in one.sentence and remedy in one.remedy for one in found), found
+
+
+NEEDY = [
+    (CPU, {}, "precision", "bf16 needs a GPU"),
+    (CPU, {"bf16": False, "fp16": True}, "precision", "fp16 needs a GPU"),
+    (OLD_GPU, {}, "precision", "does not compute in bfloat16"),
+    (OLD_GPU, {"bf16": False, "fp16": True, "flash_attn": "fa2"}, "attention", "older than"),
+    (NEW_GPU, {"report_to": "wandb"}, "packages", "wandb is not installed"),
+    (NEW_GPU, {"deepspeed": "zero3.json"}, "launcher", "torchrun"),
+]
+
+
+@pytest.mark.parametrize(("on", "changes", "check", "said"), NEEDY, ids=str)
+def test_what_the_machine_lacks_stands_apart_from_the_recipe(look, on, changes, check, said):
+    found = look(on, **changes)
+
+    assert any(one.check == check and said in one.sentence for one in serious(found["environment"]))
+    assert serious(found["recipe"]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "module"),
+    [
+        ({"flash_attn": "fa2"}, "flash_attn"),
+        ({"deepspeed": "zero3.json"}, "deepspeed"),
+        ({"quantization_bit": 4}, "bitsandbytes"),
+    ],
+    ids=str,
+)
+def test_packages_are_really_imported(look, monkeypatch, changes, module):
+    monkeypatch.setattr(
+        needs, "import_failure", lambda name: "undefined symbol" if name == module else None
+    )
+
+    found = look(**changes)["environment"]
+
+    assert any("undefined symbol" in one.sentence for one in serious(found))
+
+
+def test_ray_asks_for_more_processors_than_there_are(look, monkeypatch):
+    monkeypatch.setenv("USE_RAY", "1")
+    monkeypatch.setattr(needs, "version_of", lambda _: "2.40.0")
+
+    found = look(ray_num_workers=2)["environment"]
+
+    assert any("20 in all, and there are 4" in one.sentence for one in serious(found))
+
+
+def test_a_model_that_does_not_fit_the_gpu(look):
+    small = Machine((Gpu("a very small GPU", 0.001),), cpus=2)
+
+    found = look(small)["environment"]
+
+    assert any(one.check == "memory" for one in serious(found))
+
+
+def test_conflicting_labels_are_noted(look):
+    found = look(dataset="conflicting")["recipe"]
+
+    assert any("1 training texts stand there with two labels" in one.sentence for one in found)
+
+
+def test_labels_of_several_tokens_are_noted(look):
+    found = look(dataset="alpaca")["recipe"]
+
+    assert any(one.check == "labels" and "several tokens" in one.sentence for one in found)
+
+
+def test_all_problems_are_told_at_once(look):
+    found = look(lora_rnk=8, learning_rate="fast", dataset="soudn", template="lama3")["recipe"]
+
+    assert {"unknown-key", "value", "dataset", "template"} <= {one.check for one in serious(found)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(Context, "_hub_problem", "the hub cannot be reached (not asked)")
+
+    found = doctor.examine(read_call([str(recipe.relative_to(ROOT))]), assume_gpu=80)
+
+    assert serious(found["recipe"]) == []
+
+
+def test_a_folder_that_another_recipe_writes_is_to_be_made_first(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+    def told(*arguments: str) -> list[str]:
+        found = doctor.examine(read_call(arguments), assume_gpu=80)["recipe"]
+        return [f"{one.level} {one.sentence} {one.remedy}" for one in found]
+
+    assert any(
+        "note" in said and "emotion_merge.yaml" in said
+        for said in told("examples/emotion_predict.yaml")
+    )
+    assert any(
+        "error" in said and "saves/other is not there" in said
+        for said in told("examples/emotion_predict.yaml", "model_name_or_path=saves/other")
+    )
+
+
+def test_the_command_prints_and_ends_with_one_when_something_fails(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+
+    code = doctor.main(["do_train=true", "lora_rnk=8", "--assume-gpu", "24"])
+
+    printed = capsys.readouterr().out
+    assert code == 1
+    assert "ERROR    LLaMA-Factory does not know the key lora_rnk" in printed
+    assert "-> write lora_rank" in printed
+
+
+def test_json_holds_every_finding(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+
+    code = doctor.main(["--json"])
+
+    content = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert content["recipe"] == []
+    assert {"level", "check", "sentence", "remedy"} == set(content["environment"][0])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- a\n- b\n", "holds no keys"),
+        ("model_name_or_path:\tx\n\ty: 1\n", "cannot be read"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_a_recipe_that_is_no_mapping_is_one_sentence(tmp_path, capsys, content, said):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+
+    assert doctor.main([str(recipe)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def environment_of(check, variables=None):
+    return list(check(Context({}, CPU, None, variables or {})))
+
+
+def test_versions_outside_the_hosts_ranges_are_found(monkeypatch):
+    monkeypatch.setattr(
+        environment, "version_of", lambda name: {"peft": "0.1.0"}.get(name, "0.9.5")
+    )
+
+    found = environment_of(environment.check_llamafactory)
+
+    assert any("peft 0.1.0: LLaMA-Factory takes" in one.sentence for one in found)
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"torch": "2.15.0", "torchaudio": "2.11.0", "torchvision": "0.30.0"}, "torchaudio 2.11.0"),
+        ({"torch": "2.11.0", "torchaudio": "2.11.0", "torchvision": "0.20.0"}, "torchvision 0.20"),
+        ({}, "torch is not installed"),
+    ],
+)
+def test_a_trio_that_does_not_go_together_is_found(monkeypatch, versions, said):
+    monkeypatch.setattr(environment, "version_of", versions.get)
+    monkeypatch.setattr(environment, "import_failure", lambda _: None)
+
+    found = serious(environment_of(environment.check_torch))
+
+    assert any(said in one.sentence for one in found)
+
+
+def test_packages_that_do_not_import_are_found(monkeypatch):
+    monkeypatch.setattr(environment, "version_of", lambda _: "0.18.4")
+    monkeypatch.setattr(environment, "import_failure", lambda _: "undefined symbol")
+
+    for check in (
+        environment.check_flash_attention,
+        environment.check_deepspeed,
+        environment.check_bitsandbytes,
+    ):
+        assert any("undefined symbol" in one.sentence for one in environment_of(check))
+
+
+def test_a_deepspeed_outside_the_range_is_found(monkeypatch):
+    monkeypatch.setattr(environment, "version_of", lambda _: "0.99.0")
+    monkeypatch.setattr(environment, "import_failure", lambda _: None)
+
+    assert serious(environment_of(environment.check_deepspeed))
+
+
+def test_the_hook_is_told_apart(monkeypatch, tmp_path):
+    off = environment_of(environment.check_hook, {"LLAMAFACTORY_EMOTION_AUTOLOAD": "0"})
+    first = environment_of(environment.check_hook, {"USE_V1": "1"})
+    monkeypatch.setattr(environment.sysconfig, "get_path", lambda _: str(tmp_path))
+    missing = environment_of(environment.check_hook)
+
+    assert any("turns the start-up hook off" in one.sentence for one in off)
+    assert any("v1 engine" in one.sentence for one in first)
+    assert any("is not there" in one.sentence for one in missing)
+
+
+def test_missing_programs_packages_and_space_are_found(monkeypatch):
+    monkeypatch.setattr(environment.shutil, "which", lambda _: None)
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: os.terminal_size((1, 1)))
+
+    assert len(environment_of(environment.check_launcher)) == 2
+    assert "jieba" in environment_of(environment.check_prediction_packages)[0].sentence
+
+
+def test_little_space_is_found(monkeypatch):
+    class Usage:
+        free = 1 << 20
+
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: Usage)
+
+    assert "0.0 GiB left" in environment_of(environment.check_disk)[0].sentence
+
+
+def test_an_import_that_crashes_is_told(tmp_path, monkeypatch):
+    (tmp_path / "crashing_module.py").write_text("import os; os._exit(3)")
+    (tmp_path / "raising_module.py").write_text("raise ImportError('undefined symbol: x')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    assert machine.import_failure.__wrapped__("crashing_module") == "it ends Python with 3"
+    assert "undefined symbol: x" in machine.import_failure.__wrapped__("raising_module")
+    assert machine.import_failure.__wrapped__("no_such_module") == "it is not installed"
+    assert machine.import_failure.__wrapped__("json") is None
+
+
+def test_no_weights_are_loaded(look, monkeypatch):
+    import transformers
+
+    def refuse(*_, **__):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", refuse)
+
+    assert serious(look()["recipe"]) == []
+
+
+def test_assumed_memory_must_be_a_number_above_zero(capsys):
+    assert doctor.main(["--assume-gpu", "0", "do_train=true"]) == 2
+    assert "--assume-gpu needs" in capsys.readouterr().err
