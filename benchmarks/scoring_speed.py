@@ -34,7 +34,7 @@ from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
-from llamafactory_emotion.tiny_model import build_tokenizer
+from llamafactory_emotion.tiny.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "dair_emotion"

@@ -8,15 +8,11 @@ from conftest import OWN_TEXTS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llamafactory_emotion.errors import CallError, DataError, ModelError
-from llamafactory_emotion.pretraining import BLOCK_TOKENS, pretrain
 from llamafactory_emotion.task import EMOTION, Task
-from llamafactory_emotion.tiny_model import (
-    SPECIAL_TOKENS,
-    build_model,
-    build_tokenizer,
-    main,
-    write_tiny_model,
-)
+from llamafactory_emotion.tiny.reading import BLOCK_TOKENS, pretrain
+from llamafactory_emotion.tiny.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from llamafactory_emotion.tiny.weights import LOOK_BACK, build_model
+from llamafactory_emotion.tiny_model import main, write_tiny_model
 
 TEXT_FILE = "".join(f"{text}\n" for text in OWN_TEXTS)
 
@@ -73,6 +69,20 @@ def test_the_random_state_of_the_caller_is_left_alone(tokenizer):
     build_model(tokenizer, seed=1)
 
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_first_heads_look_as_far_back_as_they_should(tokenizer):
+    model = build_model(tokenizer)
+    model.set_attn_implementation("eager")
+    ids = tokenizer(" ".join(OWN_TEXTS), return_tensors="pt")["input_ids"]
+
+    attention = model(ids, output_attentions=True).attentions[0][0]
+
+    for head, distance in enumerate(LOOK_BACK):
+        looked_at = attention[head].diagonal(-distance)
+        assert looked_at.mean() > 0.9
+        assert looked_at.min() > 0.5
+    assert attention[len(LOOK_BACK)].diagonal(-1)[8:].max() < 0.5
 
 
 def test_transformers_loads_it_and_it_reads(tiny_base: Path):
