@@ -1,0 +1,157 @@
+"""Keep runs apart: what an output folder was begun with, and where a stopped run goes on.
+
+Stands below `training`. A folder that holds files is used only when that was allowed, and a run is
+resumed only with the settings and the rows it was begun with.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from llamafactory_emotion.errors import CallError, EmotionError
+from llamafactory_emotion.files import write_whole
+from llamafactory_emotion.heads.arguments import HeadArguments
+from llamafactory_emotion.heads.data import Splits, digest
+from llamafactory_emotion.predictions.writing import sidecar_path
+from llamafactory_emotion.task import Task
+
+FILE_NAME = "train_head.json"
+PREDICTIONS = "test_predictions.jsonl"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+# What a run's weights do not depend on: places, and rows known by their digest.
+_PASSED_OVER = (
+    *("train", "validation", "test", "task", "dataset_dir", "text_column", "label_column"),
+    *("cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
+)
+_TRAINING = (
+    *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim"),
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "world_size", "weight_decay", "max_grad_norm"),
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor"),
+    *("train_sampling_strategy", "seed", "data_seed", "fp16", "bf16"),
+)
+
+
+def run_settings(
+    arguments: HeadArguments, training: TrainingArguments, task: Task, splits: Splits
+) -> dict[str, Any]:
+    """Give what a run's weights depend on, as it can be written to JSON."""
+    ours = {key: value for key, value in asdict(arguments).items() if key not in _PASSED_OVER}
+    theirs = {key: getattr(training, key) for key in _TRAINING}
+    rows = {"train_rows": digest(splits.train), "validation_rows": digest(splits.validation)}
+    settings = {**ours, **theirs, "task": task.name, "task_fingerprint": task.fingerprint, **rows}
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+def check_folder(arguments: HeadArguments, training: TrainingArguments) -> None:
+    """Refuse an `output_dir` that would be written over.
+
+    Raises:
+        CallError: It is a file, or holds files and neither overwriting nor resuming was asked for.
+    """
+    folder = Path(str(training.output_dir))
+    if folder.exists() and not folder.is_dir():
+        raise CallError(f"output_dir={folder} is a file; name a folder.")
+    if arguments.overwrite or _goes_on_in(folder, training) or not folder.is_dir():
+        return
+    if any(folder.iterdir()):
+        raise CallError(
+            f"output_dir={folder} holds files; name another folder, go on with "
+            "resume_from_checkpoint=true, or allow overwriting with overwrite=true."
+        )
+
+
+def _goes_on_in(folder: Path, training: TrainingArguments) -> bool:
+    """Say whether a run goes on in its own folder, not from a checkpoint of another one."""
+    wanted = training.resume_from_checkpoint
+    if wanted is None:
+        return False
+    return str(wanted).lower() == "true" or Path(wanted).resolve().parent == folder.resolve()
+
+
+def find_checkpoint(training: TrainingArguments, settings: Mapping[str, Any]) -> str | None:
+    """Give the checkpoint to go on from, or None to begin.
+
+    Raises:
+        CallError: There is none, or it was written with other settings, which are named.
+    """
+    wanted = training.resume_from_checkpoint
+    if wanted is None:
+        return None
+    folder = Path(str(training.output_dir))
+    checkpoint = last_checkpoint(folder) if str(wanted).lower() == "true" else Path(wanted)
+    if checkpoint is None or not (checkpoint / "trainer_state.json").is_file():
+        raise CallError(
+            f"resume_from_checkpoint={wanted}: {checkpoint or folder} holds no checkpoint of a "
+            "run; leave the key out to begin anew."
+        )
+    _check_same_run(checkpoint.parent / FILE_NAME, settings)
+    return str(checkpoint)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Give the checkpoint of the most steps in a folder, or None."""
+    found = _checkpoints(folder)
+    return found[max(found)] if found else None
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    return {
+        int(match[1]): place
+        for place in folder.iterdir()
+        if (match := _CHECKPOINT.fullmatch(place.name)) and place.is_dir()
+    }
+
+
+def _check_same_run(record: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    if not isinstance(before, dict):
+        raise CallError(
+            f"{record} is not there or cannot be read, so what the run was begun with is not "
+            "known; begin anew in another output_dir."
+        )
+    changed = [
+        f"{key} was {before.get(key)!r} and is {value!r}"
+        for key, value in settings.items()
+        if before.get(key) != value
+    ]
+    if changed:
+        raise CallError(
+            f"{record.parent} was begun with another recipe ({'; '.join(changed)}); resume with "
+            "the same one, or name another output_dir."
+        )
+
+
+def begin_folder(folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make a run's folder and write down what it is begun with.
+
+    With `overwrite`, checkpoints and test predictions of an earlier run go: they must not be taken
+    for this one's. Its model stays until there is a new one.
+
+    Raises:
+        EmotionError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            for place in _checkpoints(folder).values():
+                shutil.rmtree(place)
+            for place in (folder / PREDICTIONS, sidecar_path(folder / PREDICTIONS)):
+                place.unlink(missing_ok=True)
+    except OSError as error:
+        raise EmotionError(f"{folder} cannot be written ({error.strerror}).") from error
+    with write_whole(folder / FILE_NAME, overwrite=True) as file:
+        json.dump(settings, file, ensure_ascii=False, indent=2)
+        file.write("\n")

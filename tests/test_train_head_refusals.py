@@ -1,0 +1,176 @@
+"""Training a head: every mistake is one sentence, and nothing is lost or left behind."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from head_models import QUICK, refused, train, write_base, write_rows
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer
+
+from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.train_head import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_base(tmp_path_factory.mktemp("base") / "gpt2", "gpt2")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 48)
+
+
+@pytest.fixture
+def call(base, file, tmp_path):
+    return [f"model_name_or_path={base}", f"train={file}", f"output_dir={tmp_path / 'out'}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["learning_rat=1"], "unknown key 'learning_rat' (did you mean 'learning_rate'?)"),
+        (["quantization_bit=8"], "quantization_bit needs finetuning_type=lora"),
+        (["quantization_bit=3", "finetuning_type=lora"], "quantization_bit=3 is neither 4 nor 8"),
+        (["finetuning_type=lora", "freeze_blocks=1"], "LoRA freezes all blocks"),
+        (["finetuning_type=some"], "finetuning_type: invalid choice: 'some'"),
+        (["learning_rate=fast"], "learning_rate: invalid float value: 'fast'"),
+        (["validation=x", "validation_size=3"], "exclude each other; keep one"),
+        (["eval_strategy=epoch"], "give validation or validation_size"),
+        (["early_stopping_patience=1"], "load_best_model_at_end=true"),
+        (["metric_for_best_model=f1"], "f1 is none of loss, accuracy, f1_macro"),
+        (["overwrite=true", "resume_from_checkpoint=true"], "exclude each other"),
+        (["cutoff_len=0", "lora_rank=0"], "cutoff_len=0 must be 1 or more; lora_rank=0 must be"),
+        (["resume_from_checkpoint=true"], "holds no checkpoint of a run"),
+        (["train=nowhere"], "'nowhere' is neither a file nor a data set of"),
+        (["train=gone.jsonl"], "'gone.jsonl' is neither a file nor a data set of"),
+        (["task=gone.yaml"], "neither built in"),
+        (["validation_size=48"], "leaves none of the 48 for training"),
+        (["model_name_or_path=/gone"], "the model folder /gone is not there; check the path."),
+        (["model_name_or_path=package:gone_x/model"], "pip install gone-x"),
+        (["freeze_blocks=9"], "freeze_blocks=9 is more than the model's 3 blocks"),
+        (["finetuning_type=lora", "lora_target=c_attn,q"], "lora_target=q is no linear layer"),
+        (["fp16=true", "bf16=true"], "transformers refuses these settings"),
+        (["model_name_or_path=data"], "data holds no config.json, so it is no model folder"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_path, capsys):
+    assert said in refused(capsys, *call, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_that_is_missing_is_said_at_once(capsys):
+    message = refused(capsys, "learning_rate=1e-4")
+    assert re.findall(r"(\w+) is missing", message) == ["model_name_or_path", "train", "output_dir"]
+
+
+def test_a_folder_with_files_is_left_alone(call, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    assert "holds files; name another folder" in refused(capsys, *call)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_labels_that_the_task_lacks_are_all_listed_with_their_counts(call, tmp_path, capsys):
+    path = write_rows(tmp_path / "other.jsonl", 7, labels=("joy", "boredom", "pride"))
+    assert main([*call[:1], call[2], f"train={path}", "use_cpu=true"]) == 1
+    assert "'boredom' (2), 'pride' (2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["up", "down"], "another number of labels: 2 (up, down), and task 'emotion' has 6"),
+        (sorted(EMOTION.labels), "a classifier with other labels: 6 (anger, fear, joy"),
+    ],
+)
+def test_a_classifier_of_other_labels_is_refused(labels, said, base, call, tmp_path, capsys):
+    config = AutoConfig.from_pretrained(base)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: number for number, label in config.id2label.items()}
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "other")
+    message = refused(capsys, f"model_name_or_path={tmp_path / 'other'}", *call[1:])
+    assert said in message
+
+
+def test_an_adapter_is_no_base(call, tmp_path, capsys):
+    train(*call, *QUICK, "finetuning_type=lora")
+    message = refused(
+        capsys, f"model_name_or_path={tmp_path / 'out'}", call[1], f"output_dir={tmp_path / 'b'}"
+    )
+    assert "is an adapter; name the base model" in message
+
+
+def test_a_tokenizer_that_can_never_pad_is_refused(base, call, tmp_path, capsys):
+    shutil.copytree(base, tmp_path / "bare")
+    settings = tmp_path / "bare" / "tokenizer_config.json"
+    content = json.loads(settings.read_text())
+    del content["eos_token"]
+    settings.write_text(json.dumps(content))
+    message = refused(capsys, f"model_name_or_path={tmp_path / 'bare'}", *call[1:])
+    assert "has no padding token and no end token" in message
+
+
+def test_a_cutoff_that_leaves_no_text_is_refused(base, call, tmp_path, capsys):
+    bert = write_base(tmp_path / "bert", "bert")
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    tokenizer.save_pretrained(bert)
+    message = refused(capsys, f"model_name_or_path={bert}", *call[1:], "cutoff_len=2")
+    assert "cutoff_len=2 leaves no room for a text: 2 special tokens" in message
+
+
+def test_a_tokenizer_of_another_model_is_refused(base, call, tmp_path, capsys):
+    shutil.copytree(base, tmp_path / "mixed")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["one_more"])
+    tokenizer.save_pretrained(tmp_path / "mixed")
+    message = refused(capsys, f"model_name_or_path={tmp_path / 'mixed'}", *call[1:])
+    assert "name the tokenizer's own model" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "halve per_device_train_batch_size"),
+        (OSError(28, "No space left on device"), "cannot be written (No space left on device)"),
+    ],
+)
+def test_what_stops_a_training_is_one_sentence(error, said, call, capsys, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(Trainer, "train", fail)
+    assert said in refused(capsys, *call, *QUICK)
+
+
+def test_blocks_that_a_checkpoint_lacks_are_not_left_at_random(base, call, tmp_path, capsys):
+    shutil.copytree(base, tmp_path / "taller")
+    config = AutoConfig.from_pretrained(base)
+    config.n_layer = 4
+    config.save_pretrained(tmp_path / "taller")
+    message = refused(capsys, f"model_name_or_path={tmp_path / 'taller'}", *call[1:])
+    assert "weights of the model's blocks" in message
+
+
+def test_without_a_network_a_hub_id_is_one_sentence(call, tmp_path, capsys, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    message = refused(capsys, "model_name_or_path=nobody/nothing", *call[1:])
+    assert "the tokenizer of nobody/nothing cannot be" in message
+
+
+def test_8_bit_without_bitsandbytes_names_the_extra(call, capsys, monkeypatch):
+    from llamafactory_emotion.heads import adapters
+
+    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
+    message = refused(capsys, *call, "finetuning_type=lora", "quantization_bit=8")
+    assert "pip install 'llamafactory-emotion[bnb]'" in message
