@@ -271,6 +271,21 @@ def test_the_bounded_cache_of_verdicts_changes_no_figure(predictions, figures, m
     assert found["confusion"]["matrix"][1] == [0, 10, 10, 0, 0, 0, 10]
 
 
+@pytest.mark.parametrize(
+    ("labels", "whole"),
+    [(["a", "b"], True), ([f"a label of several words, number {k}" for k in range(5)], False)],
+)
+def test_a_matrix_too_wide_for_a_terminal_is_not_printed(
+    predictions, capsys, tmp_path, labels, whole
+):
+    task = tmp_path / "wide.yaml"
+    task.write_text(f"name: wide\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
+
+    main([predictions(row(labels[0], labels[1])), "--task", str(task)])
+
+    assert ("rows gold, columns predicted" in capsys.readouterr().out) is whole
+
+
 def test_many_labels_show_the_most_confused_pairs(predictions, capsys, tmp_path):
     task = tmp_path / "many.yaml"
     labels = [f"label{k:02}" for k in range(40)]

@@ -69,6 +69,10 @@ def test_a_label_that_is_a_number_is_its_name_before_it_is_an_id():
         ({"instruction": "\n"}, "the instruction is empty"),
         ({"name": ""}, "it has no name"),
         ({"match": "fuzzy"}, "match 'fuzzy' is none of strict, flexible, contains"),
+        ({"labels": ("fi", "ｆｉ")}, "'fi' and 'ｆｉ' cannot be told apart in an answer"),
+        ({"labels": ("a b", "a  b")}, "'a b' and 'a  b' cannot be told apart"),
+        ({"labels": ("a", "b\nc")}, "holds a line break"),
+        ({"aliases": {"Ｎo": "yes"}}, "alias 'Ｎo' is claimed by 'no' and 'yes'"),
     ],
 )
 def test_a_wrong_task_is_refused_with_the_reason(changes, sentence):
@@ -128,15 +132,30 @@ def test_a_built_in_task_has_a_name():
     [
         ("just text", "is not a task"),
         ("name: [", "is not valid YAML"),
-        ("name: t\ninstruction: i\nlabels: [yes, no]\n", "quote those YAML reads otherwise"),
+        ("name: t\ninstruction: i\nlabels: [yes, no]\n", "list of words, not True, False .quote"),
         ("name: t\ninstruction: i\nlabels: [a, b]\nlabel: [c]\n", "unknown key 'label'"),
         ("name: t\nlabels: [a, b]\n", "instruction must be text"),
         ("name: t\ninstruction: i\nlabels: [a, b]\naliases: [x]\n", "aliases must map"),
         (
             "name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [x], b: [x]}\n",
-            "claimed by two labels: x",
+            "alias 'x' is claimed by 'a' and 'b'",
         ),
         ("name: t\ninstruction: i\nlabels: [a, a]\n", "stands twice"),
+        ("name: t\ninstruction: i\nlabels: [a, b]\nlabels: [a, c]\n", "the key 'labels' stands"),
+        (
+            "name: t\ninstruction: i\nlabels: [a, b]\naliases:\n  a: [x]\n  a: [y]\n",
+            "the key 'a' stands there twice",
+        ),
+        ("name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [no]}\n", "aliases .*, not False"),
+        ("name: t\ninstruction: i\nlabels:\n  - a\n  -\n", "labels .*, not an empty one"),
+        ("name: t\ninstruction: i\nlabels: a, b\n", "labels must be a list of words[.]"),
+        ("name: t\ninstruction: i\nlabels: [a, b]\nmatch: [strict]\n", "match .* is none of"),
+        ("name: t\ninstruction: i\n", "labels must be a list of words"),
+        (
+            "nam: t\nlabels: [a, a]\naliases: {c: [x]}\nmatch: loose\n",
+            "unknown key 'nam'; name must be text; instruction must be text; match 'loose' .*"
+            "; label 'a' stands twice; alias 'x' names 'c', which is no label",
+        ),
         ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
     ],
 )

@@ -6,7 +6,8 @@ set needs a YAML file and no code. `EMOTION` is the built-in one.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -46,7 +47,8 @@ class Task:
     match: str = "flexible"
 
     def __post_init__(self) -> None:
-        problems = list(_task_problems(self))
+        problems = _problems(self.name, self.instruction, self.labels, self.match)
+        problems += _alias_problems(self.aliases.items(), self.labels)
         if problems:
             raise DataError(f"Task {self.name!r}: " + "; ".join(problems) + ".")
         object.__setattr__(self, "aliases", MappingProxyType(dict(self.aliases)))
@@ -108,35 +110,49 @@ def _label_key(text: str) -> str:
     return text.strip().casefold()
 
 
-def _task_problems(task: Task) -> Iterator[str]:
-    if not task.name.strip():
-        yield "it has no name"
-    if not task.instruction.strip():
-        yield "the instruction is empty"
-    if len(task.labels) < 2:
-        yield "it needs two labels or more"
-    if task.match not in MATCH_RULES:
-        yield f"match {task.match!r} is none of {', '.join(MATCH_RULES)}"
-    claimed: dict[str, str] = {}
-    for label in task.labels:
-        if not _label_key(label):
+def _answer_key(text: str) -> str:
+    """Give what is left of a name once signs of one look and runs of white space are one."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _problems(name: str, instruction: str, labels: Iterable[str], match: object) -> list[str]:
+    """Give a sentence part for all that is wrong with a task but its aliases."""
+    labels = list(labels)
+    problems = [] if name.strip() else ["it has no name"]
+    problems += [] if instruction.strip() else ["the instruction is empty"]
+    problems += [] if len(labels) >= 2 else ["it needs two labels or more"]
+    if match not in MATCH_RULES:
+        problems.append(f"match {match!r} is none of {', '.join(MATCH_RULES)}")
+    return [*problems, *_label_problems(labels)]
+
+
+def _label_problems(labels: Iterable[str]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for label in labels:
+        key = _answer_key(label)
+        if not key:
             yield "a label is empty"
-        elif _label_key(label) in claimed:
+        elif len(label.strip().splitlines()) > 1:
+            yield f"label {label!r} holds a line break, and an answer is one line"
+        elif key in seen and _label_key(seen[key]) == _label_key(label):
             yield f"label {label!r} stands twice"
-        claimed[_label_key(label)] = label
-    yield from _alias_problems(task, claimed)
+        elif key in seen:
+            yield f"labels {seen[key]!r} and {label!r} cannot be told apart in an answer"
+        seen.setdefault(key, label)
 
 
-def _alias_problems(task: Task, claimed: dict[str, str]) -> Iterator[str]:
-    for alias, label in task.aliases.items():
-        key = _label_key(alias)
-        if label not in task.labels:
+def _alias_problems(aliases: Iterable[tuple[str, str]], labels: Iterable[str]) -> Iterator[str]:
+    labels = list(labels)
+    claimed = {_answer_key(label): label for label in labels}
+    for alias, label in aliases:
+        key = _answer_key(alias)
+        if label not in labels:
             yield f"alias {alias!r} names {label!r}, which is no label"
         if not key:
             yield f"an alias of {label!r} is empty"
         elif claimed.get(key, label) != label:
             yield f"alias {alias!r} is claimed by {claimed[key]!r} and {label!r}"
-        claimed[key] = label
+        claimed.setdefault(key, label)
 
 
 def load_task(name_or_path: str | Path) -> Task:
@@ -165,40 +181,74 @@ def _read_yaml(path: Path) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        doubled = sorted(set(_doubled_keys(yaml.compose(text, Loader=yaml.SafeLoader))))
+        content = yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if doubled:
+        raise DataError(f"{path}: {', '.join(doubled)} stands there twice; keep one of them.")
+    return content
+
+
+def _doubled_keys(node: Any) -> Iterator[str]:
+    """Give the keys that stand twice in one mapping: YAML keeps the last without a word."""
+    for key, value in node.value if getattr(node, "id", "") == "mapping" else ():
+        if sum(key.value == other.value for other, _ in node.value) > 1:
+            yield f"the key {key.value!r}"
+        yield from _doubled_keys(value)
 
 
 def _task_from_mapping(content: object, path: Path) -> Task:
+    """Make a task of a file's content; what is wrong with its shape and its words is said at once.
+
+    Raises:
+        DataError: Lists every problem.
+    """
     if not isinstance(content, dict):
         raise DataError(f"{path} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed.")
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]
-    labels = content.get("labels")
-    aliases = content.get("aliases") or {}
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        problems.append("labels must be a list of words (quote those YAML reads otherwise: 'no')")
-    text_keys = ("name", "instruction")
-    problems += [
-        f"{key} must be text" for key in text_keys if not isinstance(content.get(key), str)
-    ]
-    if not isinstance(aliases, dict) or not all(isinstance(v, list) for v in aliases.values()):
-        problems.append("aliases must map a label to a list of words")
+    texts = {key: content.get(key) for key in ("name", "instruction")}
+    problems += [f"{key} must be text" for key, text in texts.items() if not isinstance(text, str)]
+    name, instruction = (text if isinstance(text, str) else "?" for text in texts.values())
+    labels = _words(content.get("labels"))
+    if labels is None:
+        problems.append(f"labels must be a list of words{_no_words(content.get('labels'))}")
+    match = content.get("match", "flexible")
+    problems += _problems(name, instruction, labels or ["?", "??"], match)
+    aliases, problem = _aliases(content.get("aliases") or {})
+    problems += [problem] if problem else []
+    problems += _alias_problems(aliases, labels) if labels else []
     if problems:
         raise DataError(f"{path} is not a task: " + "; ".join(problems) + ".")
-    flat = [(str(alias), label) for label, words in aliases.items() for alias in words]
-    doubled = sorted({a for a, label in flat for b, other in flat if a == b and label != other})
-    if doubled:
-        raise DataError(f"{path}: aliases claimed by two labels: {', '.join(doubled)}.")
-    return Task(
-        name=content["name"],
-        labels=tuple(content["labels"]),
-        instruction=content["instruction"].strip(),
-        aliases=dict(flat),
-        match=content.get("match", "flexible"),
-    )
+    return Task(name, tuple(labels or ()), instruction.strip(), dict(aliases), match)
+
+
+def _words(value: object) -> list[str] | None:
+    """Give a list of words without the white space around them, or None when it is none."""
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        return None
+    return [word.strip() for word in value]
+
+
+def _no_words(value: object) -> str:
+    """Say which things in a list are no words; nothing of what is no list."""
+    strange = [word for word in value if not isinstance(word, str)] if type(value) is list else []
+    named = ", ".join("an empty one" if one is None else repr(one) for one in strange)
+    return f", not {named} (quote what YAML reads otherwise: 'no', '1')" if named else ""
+
+
+def _aliases(value: object) -> tuple[list[tuple[str, str]], str | None]:
+    """Give pairs of alias and label, and what is wrong with the mapping they stand in."""
+    pairs = list(value.items()) if isinstance(value, dict) else [("", None)]
+    read = [(label, _words(words)) for label, words in pairs]
+    if not all(isinstance(label, str) and words is not None for label, words in read):
+        found = value.values() if isinstance(value, dict) else ()
+        strange = next((told for told in map(_no_words, found) if told), "")
+        return [], f"aliases must map a label to a list of words{strange}"
+    return [(word, label.strip()) for label, words in read for word in words or ()], None
 
 
 EMOTION = Task(

@@ -30,6 +30,7 @@ LABEL_COLUMNS = ("label", "emotion", "sentiment", "category", "class", "target",
 NO_COLUMN = ""
 _INPUT, _INSTRUCTION = "input", "instruction"
 _PROBLEMS_SHOWN = 10
+_LABELS_SHOWN = 100
 _LABELS_COUNTED = 1000
 _LINES_JUDGED = 100
 _SHORT = 60
@@ -172,7 +173,9 @@ class _Problems:
     def _label_lines(self) -> Iterator[str]:
         if not self.unknown_labels or self.task is None:
             return
-        common = self.unknown_labels.most_common(_PROBLEMS_SHOWN)
+        # Beyond that it is a wrong column, and not labels that the task lacks.
+        few = len(self.unknown_labels) <= _LABELS_SHOWN
+        common = self.unknown_labels.most_common(None if few else _PROBLEMS_SHOWN)
         counts = ", ".join(f"{name} ({count:,})" for name, count in common)
         more = ", ..." if len(self.unknown_labels) > len(common) else ""
         known = ", ".join(f"{number} {name}" for number, name in enumerate(self.task.labels))

@@ -90,6 +90,7 @@ class BrokenRows:
         more = ", ..." if count > len(self._lines[kind]) else ""
         values = self._values.get(kind, Counter())
         named = ", ".join(f"{value!r} ({number:,})" for value, number in values.most_common())
+        named += ", ..." if named and values.total() < count else ""
         return f"{count:,} {kind}{': ' + named if named else ''} (at {places}{more})"
 
     def check(self) -> None:

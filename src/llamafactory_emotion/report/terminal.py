@@ -19,6 +19,7 @@ from llamafactory_emotion.report.tables import Block, Facts, Table
 INVALID = "invalid"
 LINES_SHOWN = 3
 WIDEST_CONFUSION = 20
+_WIDEST_LINE = 160
 
 
 def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
@@ -28,11 +29,16 @@ def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
     if evaluation.by_rule:
         blocks.append(rules_table(evaluation))
     blocks.append(labels_table(metrics))
-    few = len(metrics.labels) <= WIDEST_CONFUSION
-    blocks.append(confusion_table(metrics) if few else confused_table(metrics))
+    blocks.append(confusion_table(metrics) if _fits(metrics) else confused_table(metrics))
     if evaluation.calibration is not None:
         blocks.append(calibration_facts(evaluation.calibration, metrics.n))
     return [*blocks, *joined_blocks(evaluation)]
+
+
+def _fits(metrics: Metrics) -> bool:
+    """Say whether a terminal can show the confusion matrix: few labels, and not of many words."""
+    widths = [len(label) + 2 for label in metrics.labels]
+    return len(widths) <= WIDEST_CONFUSION and sum(widths) + max(widths) <= _WIDEST_LINE
 
 
 def joined_blocks(evaluation: Evaluation, *, of: str = "") -> Iterator[Block]:

@@ -1,0 +1,92 @@
+"""A task of twenty labels with signs in them, through every command and the host, without code."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from e2e.host import ROOT, llamafactory
+
+from llamafactory_emotion import doctor, evaluate, predict, prepare, tiny_model
+from llamafactory_emotion.task import load_task
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+EXAMPLES = ROOT / "examples"
+TASK = """
+name: hostile topics
+instruction: Name the topic of this note.
+labels: ["Fed | Central Banks", Fed, Central Banks, "Oil, Gas & Coal", Oil, M&A / Investments, M&A,
+  I.P.O., "C++ & C#", C++, C, Not relevant, Relevant, Yes (strong), '"Quoted" name',
+  "Stock: Movement", 100% bond, "100", 中央银行, Crédit agricole – €]
+aliases:
+  Oil: [crude, petroleum & co.]
+  M&A: ["mergers | acquisitions"]
+"""
+TRAIN_ROWS, TEST_ROWS = 120, 20
+
+
+def write_rows(path: Path, labels: tuple[str, ...], rows: int, *, seed: int) -> Path:
+    """Write notes of a few words, one of which stands for the label."""
+    chance = random.Random(seed)  # noqa: S311 - words for a test
+    words = ("the", "bank", "rate", "share", "note", "desk", "plan", "week", "talk", "fund")
+    lines = []
+    for number in range(rows):
+        place = number % len(labels)
+        note = chance.choices(words, k=chance.randint(3, 8))
+        note.insert(chance.randrange(len(note)), f"topic{chr(97 + place)}word")
+        text = f"{' '.join(note)} {seed}{number}"
+        lines.append(json.dumps({"text": text, "label": labels[place]}, ensure_ascii=False))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def rows_of(file: str) -> list[dict]:
+    return [json.loads(line) for line in Path(file).read_text("utf-8").split("\n")[:-1]]
+
+
+def run(command, *arguments: object) -> None:
+    assert command.main([str(argument) for argument in arguments]) == 0
+
+
+def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = tmp_path / "topics.yaml"
+    task.write_text(TASK, encoding="utf-8")
+    labels = load_task(task).labels
+    assert len(labels) == 20
+    train = write_rows(tmp_path / "train.jsonl", labels, TRAIN_ROWS, seed=1)
+    test = write_rows(tmp_path / "test.jsonl", labels, TEST_ROWS, seed=2)
+
+    run(prepare, "--task", task, "--train", train, "--test", test, "--validation-size", 0,
+        "--name", "topics", "--dataset-dir", "data")  # fmt: skip
+    run(tiny_model, "--task", task, "--texts", "data/topics_train.jsonl", "--output", "base",
+        "--epochs", 0)  # fmt: skip
+    recipe = ("model_name_or_path=base", "dataset_dir=data", "output_dir=trained")
+    run(doctor, "--task", task, EXAMPLES / "emotion_tiny.yaml", *recipe, "dataset=topics_train")
+    llamafactory(
+        "train", EXAMPLES / "emotion_tiny.yaml", *recipe, "dataset=topics_train", "max_steps=12",
+        "warmup_steps=2", cwd=tmp_path,
+    )  # fmt: skip
+    llamafactory(
+        "train", EXAMPLES / "emotion_predict.yaml", "model_name_or_path=trained",
+        "dataset_dir=data", "eval_dataset=topics_test", "output_dir=host", "max_new_tokens=16",
+        cwd=tmp_path,
+    )  # fmt: skip
+    model = ("model_name_or_path=trained", f"task={task}")
+    run(predict, *model, "dataset_dir=data", "eval_dataset=topics_test", "output=scored.jsonl")
+    run(predict, *model, f"input={test}", "output=answers.jsonl", "generate=true")
+    files = ("scored.jsonl", "answers.jsonl", "host/generated_predictions.jsonl")
+    run(evaluate, *files, "--task", task, "--json", "all.json", "--report", "report.html",
+        "--report", "card.md", "--plot", "plot.svg", "--errors", "errors.csv",
+        "--source", test, "--train", train)  # fmt: skip
+
+    scored, answers, host = map(rows_of, files)
+    assert list(scored[0]["probabilities"]) == list(labels)
+    assert {row["predict"] for row in scored} <= set(labels)
+    assert [row["label"] for row in scored] == [row["label"] for row in answers]
+    assert [row["predict"].strip() for row in answers] == [row["predict"].strip() for row in host]
+    figures = json.loads(Path("all.json").read_text(encoding="utf-8"))["files"]
+    assert [one["n"] for one in figures] == [TEST_ROWS] * 3
+    assert figures[0]["invalid"] == 0
+    assert "Fed | Central Banks" in Path("report.html").read_text(encoding="utf-8")
