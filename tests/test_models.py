@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -198,6 +199,29 @@ def test_quantisation_without_its_package(base, monkeypatch):
     )
     with pytest.raises(CallError, match=r"needs bitsandbytes; install it with pip install"):
         load_model(ModelSource(str(base), quantization_bit=4))
+
+
+@pytest.mark.filterwarnings("ignore")  # bitsandbytes has advice for those without a GPU
+@pytest.mark.parametrize(
+    # Eight bits round what goes through the model too, and a cached prefix is rounded by itself.
+    ("bits", "tolerance"),
+    [(8, 0.15), (4, 1e-3)],
+)
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_quantised_model_scores_as_its_own_forward_does(base, tmp_path, bits, tolerance, adapted):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (the extra `bnb`)")
+    if adapted:
+        save_adapter(base, tmp_path)
+    adapter = str(tmp_path) if adapted else None
+    loaded = load_model(ModelSource(str(base), adapter, quantization_bit=bits))
+    scorer = LabelScorer(loaded)
+
+    found = scorer.score(TEXTS).log_scores
+
+    exact = LabelScorer.from_pretrained(str(base), adapter=adapter).score(TEXTS).log_scores
+    assert getattr(loaded.model, f"is_loaded_in_{bits}bit")
+    assert not np.allclose(found, exact, atol=1e-4)  # else nothing was quantised
+    np.testing.assert_allclose(found, plain_logits(loaded.model, scorer), atol=tolerance)
 
 
 def test_the_adapters_chat_template_is_used_where_the_base_has_none(base, tmp_path):

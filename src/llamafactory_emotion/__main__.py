@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "find what would make a run fail, before it is started",
         "predict": "give every text its labels' probabilities",
         "evaluate": "score a file of predictions",
+        "export_classifier": "write a trained model as an ordinary sequence classifier",
+        "train_head": "train a classifier with a head of its own, encoder or decoder",
     }
 )
 _WRONG_CALL = 2

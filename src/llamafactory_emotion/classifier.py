@@ -15,19 +15,20 @@ from llamafactory_emotion.task import EMOTION, Task, load_task
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from llamafactory_emotion.scoring.scorer import LabelScorer, Scores
+    from llamafactory_emotion.scoring.scores import Scorer, Scores
 
 _NOT_GIVEN = "not given"
 
 
 class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classify texts with a causal language model; nothing is generated, every label is scored.
+    """Classify texts with a language model or a classification head; nothing is generated.
 
     It is loaded when first used and pickled by path, so that it travels to other processes, and as
     a class it is what Ray Data's `map_batches` takes.
 
     Args:
-        model: A model folder or hub id; a folder with only an adapter stands for both.
+        model: A model folder or hub id; a folder with only an adapter stands for both. Also a
+            sequence classifier, exported or trained, with labels of the task's names.
         adapter: A LoRA adapter's folder or hub id.
         task: A task, the name of a built-in one, or the path of a task's YAML file.
         template: `emotion`, or any other name for the model's own chat template.
@@ -98,12 +99,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classifier
 
     @property
-    def scorer(self) -> "LabelScorer":
+    def scorer(self) -> "Scorer":
         """The loaded model; loaded on first use."""
         if getattr(self, "_scorer", None) is None:
-            from llamafactory_emotion.scoring.scorer import LabelScorer
+            from llamafactory_emotion.scoring.opening import open_scorer
 
-            self._scorer: LabelScorer | None = LabelScorer.from_pretrained(
+            self._scorer: Scorer | None = open_scorer(
                 self.model,
                 self._task,
                 adapter=self.adapter,

@@ -139,6 +139,44 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder that is moved to `path` when the body is done.
+
+    It stands beside `path`. When the body raises it is removed, and what stood at `path` is
+    untouched.
+
+    Raises:
+        CallError: `path` is a file, or a folder that holds something and `overwrite` is false.
+        EmotionError: The disk is full or the folder may not be written.
+    """
+    path = Path(path)
+    check_output_folder(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+            built = Path(temporary) / "new"
+            built.mkdir()
+            yield built
+            if path.exists():
+                path.replace(Path(temporary) / "old")
+            built.replace(path)
+    except OSError as error:
+        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def check_output_folder(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder to write that is a file, or holds something (unless `overwrite`).
+
+    Raises:
+        CallError: Says which of the two, and what to do.
+    """
+    if path.exists() and not path.is_dir():
+        raise CallError(f"{path} is a file; name a folder to write.")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
+
+
 def _usual_mode(path: Path) -> int:
     """Give the mode a plain `open` would leave: `mkstemp` makes files private."""
     if path.exists():

@@ -7,7 +7,7 @@ when it is done. The grammar is LLaMA-Factory's: `predict [recipe.yaml] key=valu
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,17 +21,26 @@ from llamafactory_emotion.predicting.inputs import (
     open_dataset,
     open_file,
 )
+from llamafactory_emotion.predicting.length_study import (
+    check_reach,
+    study_cutoffs,
+    study_places,
+    study_table,
+    with_cutoff,
+)
 from llamafactory_emotion.predicting.options import PredictOptions, read_options
 from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.report.tables import print_blocks
 from llamafactory_emotion.task import Task, load_task
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.models import LoadedModel
-    from llamafactory_emotion.scoring.scorer import LabelScorer
+    from llamafactory_emotion.scoring.scores import Scorer
 
 _USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=value ...
 
-  model_name_or_path=MODEL      a folder or hub id (an adapter's folder stands for both)
+  model_name_or_path=MODEL      a folder or hub id (an adapter's folder stands for both);
+                                a sequence classifier, exported or trained, is taken too
   adapter_name_or_path=ADAPTER  a LoRA adapter
   input=FILE|-                  JSON Lines, JSON, CSV, TSV, Parquet, one text a line, or stdin
   output=FILE|-                 where the predictions go
@@ -41,6 +50,7 @@ _USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=valu
   few_shot=FILE shots=K         K examples of each label before every text
   checkpoints=DIR               predict with every checkpoint of a training run
   generate=true                 free answers instead of scored labels
+  cutoff_len=512,1024,...       a file for each length in the folder output, and a table
   normalize=tokens|bytes  calibrate=true  log_likelihoods=true  margin=true
   resume=true                   go on with what a killed run left
   overwrite=true                replace the output
@@ -60,24 +70,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     call = read_call(arguments)
-    options = read_options(call)
+    cutoffs = study_cutoffs(call)
+    options = read_options(with_cutoff(call, cutoffs))
     task = load_task(options.task)
-    targets: list[tuple[Path | None, str]] = [(None, options.place)]
-    if options.checkpoints is not None:
-        targets = list(_checkpoints(Path(options.checkpoints), Path(options.place)))
-    for _, place in targets:
-        if place != STANDARD_STREAM and not options.resume:
-            check_output(Path(place), overwrite=options.overwrite)
+    targets = _targets(options, cutoffs)
+    for target in targets:
+        if target.place != STANDARD_STREAM and not options.resume:
+            check_output(Path(target.place), overwrite=options.overwrite)
     examples = _examples(options, task)
     from llamafactory_emotion.predicting.run import Job, write_predictions
 
     loaded: LoadedModel | None = None
-    for checkpoint, place in targets:
+    for target in targets:
         inputs = _open_inputs(options, task)
-        loaded = _load(options, checkpoint, loaded)
-        scorer = _scorer(loaded, inputs.task, options, examples)
-        write_predictions(Job(scorer, inputs, place, options, call.recipe))
+        loaded = _load(options, target.checkpoint, loaded)
+        check_reach(cutoffs, loaded.max_positions)
+        scorer = _scorer(loaded, inputs.task, target.options, examples)
+        write_predictions(Job(scorer, inputs, target.place, target.options, call.recipe))
+    if cutoffs:
+        print_blocks([study_table(study_places(options, cutoffs), task)], sys.stdout)
     return 0
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One predictions file: where it goes and what is its own."""
+
+    place: str
+    options: PredictOptions
+    checkpoint: Path | None = None
+
+
+def _targets(options: PredictOptions, cutoffs: Sequence[int]) -> list[_Target]:
+    """Give what a call writes: one file, or one for each checkpoint or each cutoff."""
+    if options.checkpoints is not None:
+        found = _checkpoints(Path(options.checkpoints), Path(options.place))
+        return [_Target(place, options, checkpoint) for checkpoint, place in found]
+    if cutoffs:
+        places = study_places(options, cutoffs).items()
+        return [_Target(str(place), replace(options, cutoff_len=cut)) for cut, place in places]
+    return [_Target(options.place, options)]
 
 
 def _open_inputs(options: PredictOptions, task: Task) -> Inputs:
@@ -120,13 +152,18 @@ def _load(
     options: PredictOptions, checkpoint: Path | None, loaded: "LoadedModel | None"
 ) -> "LoadedModel":
     """Load a model, or only the next checkpoint's adapter where the base is loaded already."""
+    from llamafactory_emotion.scoring.head_models import find_head
     from llamafactory_emotion.scoring.models import exchange_adapter, load_model
+    from llamafactory_emotion.scoring.opening import open_model
 
     source = options.source
     if checkpoint is None:
-        return load_model(source)
+        return loaded or open_model(source)
     if not (checkpoint / "adapter_config.json").is_file():
-        return load_model(replace(source, model=str(checkpoint), adapter=None))
+        return open_model(replace(source, model=str(checkpoint), adapter=None))
+    adapted = replace(source, adapter=str(checkpoint))
+    if find_head(adapted) is not None:
+        return open_model(adapted)
     if loaded is None:
         loaded = load_model(replace(source, adapter=None), merge=False)
     return exchange_adapter(loaded, str(checkpoint), source)
@@ -137,10 +174,10 @@ def _scorer(
     task: Task,
     options: PredictOptions,
     examples: Sequence[tuple[str, str]],
-) -> "LabelScorer":
-    from llamafactory_emotion.scoring.scorer import LabelScorer
+) -> "Scorer":
+    from llamafactory_emotion.scoring.opening import scorer_of
 
-    return LabelScorer(
+    return scorer_of(
         loaded,
         task,
         template=options.template,

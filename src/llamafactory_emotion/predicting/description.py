@@ -10,7 +10,7 @@ from typing import Any
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.predicting.options import PredictOptions
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scores import Scorer
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 _RESULTS_DEPEND_ON = (
@@ -29,7 +29,7 @@ _RESULTS_DEPEND_ON = (
 )
 
 
-def run_settings(scorer: LabelScorer, options: PredictOptions) -> dict[str, Any]:
+def run_settings(scorer: Scorer, options: PredictOptions) -> dict[str, Any]:
     """Give what a run's rows depend on; a resumed run must have the same."""
     return {
         "model": scorer.loaded.base,
@@ -41,19 +41,17 @@ def run_settings(scorer: LabelScorer, options: PredictOptions) -> dict[str, Any]
     }
 
 
-def run_description(
-    scorer: LabelScorer, options: PredictOptions, recipe: Path | None
-) -> dict[str, Any]:
+def run_description(scorer: Scorer, options: PredictOptions, recipe: Path | None) -> dict[str, Any]:
     """Give all that is known of a run when it begins."""
     return {
         **run_settings(scorer, options),
         "recipe": None if recipe is None else str(recipe),
         "trained_parameters": scorer.loaded.adapter_parameters,
         "model_parameters": sum(p.numel() for p in scorer.loaded.model.parameters()),
-        "shared_prefix_tokens": len(scorer.encoder.prefix_ids) if scorer.forward.caches else 0,
-        "readout": scorer.forward.readout,
+        "shared_prefix_tokens": scorer.shared_prefix_tokens,
+        "readout": scorer.readout,
         "versions": _versions(),
-        "hardware": _hardware(scorer.forward.device.type),
+        "hardware": _hardware(scorer.device.type),
     }
 
 

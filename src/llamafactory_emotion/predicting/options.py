@@ -13,8 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.recipes import Call, unknown_keys
-from llamafactory_emotion.scoring.models import ModelSource
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
+from llamafactory_emotion.scoring.sources import ModelSource
 from llamafactory_emotion.task import EMOTION
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -40,10 +40,10 @@ class PredictOptions:
         template: `emotion`, or another one for the model's chat template.
         dataset_dir: The folder of `dataset_info.json`.
         eval_dataset: Data sets to predict, by name.
-        cutoff_len: The longest prompt and answer in tokens.
+        cutoff_len: The longest prompt and answer in tokens; for several see `length_study`.
         max_samples: Predict the first rows alone.
         output_dir: Where predictions go when `output` is not given.
-        max_new_tokens: The longest answer when generating.
+        max_new_tokens: The longest answer when generating; None for 8, or more where a label is.
         quantization_bit: 8 or 4.
         infer_dtype: `auto`, `float32`, `bfloat16` or `float16`.
         bf16: The same as `infer_dtype=bfloat16`.
@@ -83,7 +83,7 @@ class PredictOptions:
     cutoff_len: int = 2048
     max_samples: int | None = None
     output_dir: str | None = None
-    max_new_tokens: int = 8
+    max_new_tokens: int | None = None
     quantization_bit: int | None = None
     infer_dtype: str = "auto"
     bf16: bool = False
@@ -147,20 +147,38 @@ def read_options(call: Call) -> PredictOptions:
     Raises:
         CallError: Lists everything that is wrong.
     """
-    values = {key: value for key, value in call.values.items() if value is not None}
-    kinds = get_type_hints(PredictOptions)
-    own = {field.name for field in fields(PredictOptions)}
-    problems = unknown_keys(call.values, own)
-    taken = {}
-    for key, value in values.items():
-        if key in own:
-            taken[key] = _typed(value, kinds[key])
-            if taken[key] is None:
-                problems.append(f"{key}={value!r} is not {_named(kinds[key])}")
-    problems += _contradictions(values)
+    taken, problems = typed_values(call, PredictOptions)
+    problems += _contradictions({k: v for k, v in call.values.items() if v is not None})
     if problems:
         raise CallError("; ".join(problems) + ".")
     return PredictOptions(**taken)
+
+
+def typed_values(call: Call, options: type) -> tuple[dict[str, Any], list[str]]:
+    """Give a call's values for the fields of a dataclass of options, and what is wrong with them.
+
+    Keys of LLaMA-Factory's that are no field are passed over.
+    """
+    kinds = get_type_hints(options)
+    own = {field.name for field in fields(options)}
+    problems = unknown_keys(call.values, own)
+    taken = {}
+    for key, value in call.values.items():
+        if key in own and value is not None:
+            taken[key] = _typed(value, kinds[key])
+            if taken[key] is None:
+                problems.append(f"{key}={value!r} is not {_named(kinds[key])}")
+    return taken, problems
+
+
+def not_followed(values: Mapping[str, Any]) -> list[str]:
+    """Name the keys of LLaMA-Factory's in a call that would change what the model computes."""
+    return [
+        f"{key} is not followed here and would change the result; remove it, or predict with "
+        "LLaMA-Factory"
+        for key in _NOT_DONE
+        if values.get(key)
+    ]
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -191,12 +209,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "output is missing: name the predictions file, or - for standard output"
     if not values.keys() & {"input", "eval_dataset"}:
         yield "input is missing: name a file of texts, - for standard input, or an eval_dataset"
-    yield from (
-        f"{key} is not followed here and would change the result; remove it, or predict with "
-        "LLaMA-Factory"
-        for key in _NOT_DONE
-        if values.get(key)
-    )
+    yield from not_followed(values)
     yield from _exclusions(values)
     yield from (
         f"{key}={values[key]} must be 1 or more"

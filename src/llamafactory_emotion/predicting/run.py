@@ -30,9 +30,10 @@ from llamafactory_emotion.predictions.writing import (
     inspect_output,
     write_sidecar,
 )
-from llamafactory_emotion.scoring.generation import generate_answers
+from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scores import Scorer
 
 _SIGNIFICANT_DIGITS = 7
 
@@ -41,7 +42,7 @@ _SIGNIFICANT_DIGITS = 7
 class Job:
     """One predictions file to be written."""
 
-    scorer: LabelScorer
+    scorer: Scorer
     inputs: Inputs
     place: str
     options: PredictOptions
@@ -82,6 +83,10 @@ def write_predictions(job: Job) -> None:
         EmotionError: The file cannot be written; what was written stays valid.
     """
     resumed, counts = None, _Counts()
+    if job.options.generate:
+        answer_tokens(
+            _language_model(job), job.options.max_new_tokens
+        )  # refuses before a file is begun
     description = run_description(job.scorer, job.options, job.recipe)
     if job.path is not None and job.options.resume:
         check_same_run(job.path, run_settings(job.scorer, job.options))
@@ -116,7 +121,7 @@ def _skip(job: Job, resumed: Resumed, counts: _Counts) -> None:
                 f"{resumed.rows - remaining:,}; it was written from another input."
             )
         remaining -= len(rows)
-        prompts = job.scorer.encoder.encode_contents([row.content for row in rows])
+        prompts = job.scorer.encode_contents([row.content for row in rows])
         counts.add_prompts(prompts)
         last = prompts[-1].prompt
     if last != resumed.last_prompt:
@@ -150,9 +155,20 @@ def _answer(
     ]
 
 
+def _language_model(job: Job) -> LabelScorer:
+    if not isinstance(job.scorer, LabelScorer):
+        raise CallError(
+            f"{job.scorer.loaded.adapter or job.scorer.loaded.base} is a classification head and "
+            "cannot write answers; remove generate, or name the language model."
+        )
+    return job.scorer
+
+
 def _generate(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict[str, Any]]:
-    prompts = job.scorer.encoder.encode_contents([row.content for row in rows])
-    answers = generate_answers(job.scorer, prompts, max_new_tokens=job.options.max_new_tokens)
+    prompts = job.scorer.encode_contents([row.content for row in rows])
+    scorer = _language_model(job)
+    most = answer_tokens(scorer, job.options.max_new_tokens)
+    answers = generate_answers(scorer, prompts, max_new_tokens=most)
     counts.add_prompts(prompts)
     for row, prompt, answer in zip(rows, prompts, answers, strict=True):
         yield {"prompt": prompt.prompt, "predict": answer} | _gold(row)

@@ -8,6 +8,7 @@ escaped, so that it is shown and neither laid out nor run.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -28,6 +29,28 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>&|~$#@]|:(?=//|[\w+-]+:)|(?<=www)\.", re.IGN
 _BY_ENTITY = "<>&|:@."
 
 
+@dataclass(frozen=True)
+class CardFigures:
+    """The figures of an evaluation that a card shows; named as in `evaluate`'s JSON.
+
+    `data` is the name of what was predicted, and `broken` counts rows that were left out.
+    """
+
+    task: str
+    data: str
+    match: str
+    n: int
+    accuracy: float
+    accuracy_ci: tuple[float, float]
+    f1_macro: float
+    f1_macro_ci: tuple[float, float]
+    invalid: int
+    invalid_rate: float
+    majority_label: str
+    majority_baseline: float
+    broken: int
+
+
 def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparison]) -> str:
     """Write the section: YAML between `---` lines, then Markdown.
 
@@ -38,13 +61,16 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
     first = evaluations[0]
     names = short_names([one.source for one in evaluations])
     index = yaml.safe_dump(
-        {"model-index": [_model_index(first)]}, sort_keys=False, allow_unicode=True, width=1000
+        {"model-index": [model_index(model_name(first), _figures(first))]},
+        sort_keys=False,
+        allow_unicode=True,
+        width=1000,
     )
     parts = [
         "---\n"
         "# dataset.type should be the data set's id on the hub; put it there before publishing.\n"
         f"{index}---\n\n## Evaluation",
-        _prose(first),
+        prose(_figures(first)),
         # The first block sums up; the prose has said it.
         *(_block(block) for block in evaluation_blocks(first)[1:]),
         *_invalid_answers(first),
@@ -55,20 +81,39 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
     return "\n\n".join(parts) + "\n"
 
 
-def _model_index(evaluation: Evaluation) -> dict[str, Any]:
+def _figures(evaluation: Evaluation) -> CardFigures:
     metrics = evaluation.metrics
-    data = _data_name(evaluation)
+    return CardFigures(
+        task=evaluation.task.name,
+        data=_data_name(evaluation),
+        match=evaluation.match,
+        n=metrics.n,
+        accuracy=metrics.accuracy,
+        accuracy_ci=metrics.accuracy_ci,
+        f1_macro=metrics.f1_macro,
+        f1_macro_ci=metrics.f1_macro_ci,
+        invalid=metrics.invalid,
+        invalid_rate=metrics.invalid_rate,
+        majority_label=metrics.majority_label,
+        majority_baseline=metrics.majority_baseline,
+        broken=evaluation.broken,
+    )
+
+
+def model_index(name: str, figures: CardFigures) -> dict[str, Any]:
+    """Give one entry of a card's `model-index`, as the hub reads it."""
+    data = one_line(figures.data) or "data"
     return {
-        "name": model_name(evaluation),
+        "name": one_line(name) or "model",
         "results": [
             {
-                "task": {"type": "text-classification", "name": _one_line(evaluation.task.name)},
+                "task": {"type": "text-classification", "name": one_line(figures.task)},
                 "dataset": {"type": data, "name": data},
                 "metrics": [
-                    {"type": "accuracy", "value": round(metrics.accuracy, 6), "name": "Accuracy"},
+                    {"type": "accuracy", "value": round(figures.accuracy, 6), "name": "Accuracy"},
                     {
                         "type": "f1",
-                        "value": round(metrics.f1_macro, 6),
+                        "value": round(figures.f1_macro, 6),
                         "name": "Macro-F1",
                         "args": {"average": "macro"},
                     },
@@ -84,28 +129,28 @@ def model_name(evaluation: Evaluation) -> str:
     path = sidecar.adapter or sidecar.model or evaluation.source
     is_file = path == evaluation.source
     name = PurePath(path).stem if is_file else PurePath(path.rstrip("/\\")).name
-    return _one_line(name) or "model"
+    return one_line(name) or "model"
 
 
 def _data_name(evaluation: Evaluation) -> str:
     check = evaluation.row_check
-    return _one_line(PurePath(check.source if check else evaluation.source).name) or "data"
+    return one_line(PurePath(check.source if check else evaluation.source).name) or "data"
 
 
-def _prose(evaluation: Evaluation) -> str:
-    metrics = evaluation.metrics
-    low, high = (f"{bound:.4f}" for bound in metrics.accuracy_ci)
-    f1_low, f1_high = (f"{bound:.4f}" for bound in metrics.f1_macro_ci)
+def prose(figures: CardFigures) -> str:
+    """Say an evaluation's figures in a few sentences of Markdown."""
+    low, high = (f"{bound:.4f}" for bound in figures.accuracy_ci)
+    f1_low, f1_high = (f"{bound:.4f}" for bound in figures.f1_macro_ci)
     said = (
-        f"Accuracy {metrics.accuracy:.4f} (95 % interval {low} to {high}) and macro-F1 "
-        f"{metrics.f1_macro:.4f} ({f1_low} to {f1_high}) on n = {metrics.n:,} rows of "
-        f"{markdown_text(_data_name(evaluation))}, match rule {evaluation.match}. "
-        f"{metrics.invalid:,} answers ({percent(metrics.invalid_rate)}) name no label or several; "
+        f"Accuracy {figures.accuracy:.4f} (95 % interval {low} to {high}) and macro-F1 "
+        f"{figures.f1_macro:.4f} ({f1_low} to {f1_high}) on n = {figures.n:,} rows of "
+        f"{markdown_text(figures.data)}, match rule {markdown_text(figures.match)}. "
+        f"{figures.invalid:,} answers ({percent(figures.invalid_rate)}) name no label or several; "
         "they are invalid and count as wrong. Always answering "
-        f"{markdown_text(metrics.majority_label)} would reach {metrics.majority_baseline:.4f}."
+        f"{markdown_text(figures.majority_label)} would reach {figures.majority_baseline:.4f}."
     )
-    if evaluation.broken:
-        said += f" {evaluation.broken:,} broken rows were left out."
+    if figures.broken:
+        said += f" {figures.broken:,} broken rows were left out."
     return said
 
 
@@ -143,10 +188,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, figures: bo
 
 def markdown_text(text: str) -> str:
     """Give text so that Markdown shows it as it is: no emphasis, link, HTML, table or line end."""
-    return _SPECIAL.sub(_escaped, _one_line(text))
+    return _SPECIAL.sub(_escaped, one_line(text))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Give text on one line, without characters that would act."""
     return printable(" ".join(text.split()))
 
 

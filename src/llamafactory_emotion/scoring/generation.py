@@ -8,10 +8,30 @@ from collections.abc import Sequence
 
 import torch
 
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
 
 _ROWS_PER_BATCH = 32
+_USUAL_ANSWER = 8
+
+
+def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
+    """Give how many tokens an answer may have: what is asked for, or enough for every label.
+
+    Raises:
+        CallError: A label is longer: what is left of it once cut may read as another label.
+    """
+    longest, label = max(
+        (len(ids), label)
+        for ids, label in zip(scorer.encoder.label_ids, scorer.task.labels, strict=True)
+    )
+    if asked is not None and asked < longest:
+        raise CallError(
+            f"max_new_tokens={asked} cuts off the label {label!r}, which has {longest} tokens; "
+            f"give {longest + 1} or more, or leave the key out."
+        )
+    return asked or max(_USUAL_ANSWER, longest + 1)
 
 
 def generate_answers(

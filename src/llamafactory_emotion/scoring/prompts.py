@@ -6,7 +6,7 @@ text: a special token's name inside it never becomes a control token.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +97,15 @@ class PromptEncoder:
         self._examples = "".join(
             f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
         )
-        self._special = _special_token_pattern(tokenizer)
+        self._special = special_token_pattern(tokenizer)
         self.label_ids = self._encode_labels()
         self.prefix_ids = self._shared_prefix()
         self.limit = self._prompt_limit(cutoff_len, max_positions)
+
+    @property
+    def opening(self) -> str:
+        """The text in front of every text: the template's head, the instruction, the examples."""
+        return self.template.head + self._with_examples(self.task.user_content(""))[0]
 
     def encode(self, texts: Iterable[str]) -> list[EncodedPrompt]:
         """Encode texts, each behind the task's instruction."""
@@ -108,7 +113,7 @@ class PromptEncoder:
 
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
         """Encode whole user contents (instruction and text)."""
-        prepared = [self._with_examples(_valid_unicode(content)) for content in contents]
+        prepared = [self._with_examples(valid_unicode(content)) for content in contents]
         encoded = self._encode_rows([content for content, _ in prepared])
         return [
             self._finish(content, start, ids)
@@ -169,30 +174,13 @@ class PromptEncoder:
 
     def _cut(self, content: str, start: int) -> str:
         """Give the longest content that fits, cut in the text and between two of its tokens."""
-        ends = self._possible_ends(content, start)
-        low, high = 0, len(ends) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if len(self._encode_rows([content[: ends[middle]]])[0]) <= self.limit:
-                low = middle
-            else:
-                high = middle - 1
-        return content[: ends[low]]
-
-    def _possible_ends(self, content: str, start: int) -> list[int]:
-        """Give the places to cut at: where a token begins; any character without a fast one."""
-        if not self.tokenizer.is_fast:
-            return list(range(start, len(content)))
-        offsets = self.tokenizer(
-            [content],
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-            verbose=False,
-        )["offset_mapping"][0]
-        # No cut text that fits has more tokens than the limit; a byte-level token may begin
-        # inside a character, and then shares its start with the token before it.
-        return sorted({start, *(begin for begin, _ in offsets[: self.limit + 1] if begin > start)})
+        return longest_that_fits(
+            self.tokenizer,
+            content,
+            start=start,
+            limit=self.limit,
+            length=lambda part: len(self._encode_rows([part])[0]),
+        )
 
     def _prompt_limit(self, cutoff_len: int, max_positions: int | None) -> int:
         lengths = [len(ids) for ids in self.label_ids]
@@ -299,7 +287,8 @@ def _chat_template(tokenizer: Any, name: str) -> Template:
     return Template(name, (), head, tail, answer_prefix, end_ids, has_control_tokens=True)
 
 
-def _special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
+def special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
+    """Give a pattern of a tokenizer's special tokens by their names, or None if it has none."""
     names = set(tokenizer.all_special_tokens)
     names |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     if not names:
@@ -307,7 +296,51 @@ def _special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
     return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
 
 
-def _valid_unicode(text: str) -> str:
+def longest_that_fits(
+    tokenizer: Any, text: str, *, start: int, limit: int, length: Callable[[str], int]
+) -> str:
+    """Give the longest beginning of a text that fits, cut between two of its tokens.
+
+    Args:
+        tokenizer: Says where tokens begin.
+        text: The text; at least its first `start` characters are kept.
+        start: Where cutting may begin.
+        limit: The most tokens the whole prompt may have.
+        length: Gives the number of tokens of the prompt around a part of the text.
+    """
+    ends = _possible_ends(tokenizer, text, start, limit)
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if length(text[: ends[middle]]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return text[: ends[low]]
+
+
+def _possible_ends(tokenizer: Any, text: str, start: int, limit: int) -> list[int]:
+    """Give the places to cut at: where a token begins; any character without a fast tokenizer."""
+    if not tokenizer.is_fast:
+        return list(range(start, len(text)))
+    offsets = tokenizer(
+        [text],
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        verbose=False,
+    )["offset_mapping"][0]
+    # No cut text that fits has more tokens than the limit; a byte-level token may begin
+    # inside a character, and what a normalizer adds to a text lies on a character's place.
+    ends, past = [start], start
+    for begin, end in offsets[: limit + 1]:
+        if begin >= past and begin > start:
+            ends.append(begin)
+        past = max(past, end)
+    return ends
+
+
+def valid_unicode(text: str) -> str:
     """Replace half characters (a lone surrogate, as JSON may hold), which no tokenizer takes."""
     try:
         text.encode()

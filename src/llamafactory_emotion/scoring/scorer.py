@@ -5,20 +5,20 @@ Stands on `prompts` (which ids) and `models` (which weights); gives `Scores` to 
 needed and every architecture numbers its positions by itself.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 
-from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.scoring.batches import LengthBatches, token_budget
 from llamafactory_emotion.scoring.continuations import can_branch, label_log_likelihoods
 from llamafactory_emotion.scoring.forward import SharedCache, build_forward
-from llamafactory_emotion.scoring.models import LoadedModel, ModelSource, load_model
+from llamafactory_emotion.scoring.models import LoadedModel, load_model
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE, EncodedPrompt, PromptEncoder
+from llamafactory_emotion.scoring.scores import Scores, log_probabilities_of
+from llamafactory_emotion.scoring.sources import ModelSource
 from llamafactory_emotion.task import EMOTION, Task
 
 if TYPE_CHECKING:
@@ -27,63 +27,9 @@ if TYPE_CHECKING:
 NORMALIZATIONS = ("none", "tokens", "bytes")
 # Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
 CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")
-# Small batches waste less on padding and stay in a CPU's cache; a GPU wants many tokens at once.
-_TOKENS_PER_BATCH = {"cpu": 512, "cuda": 4096}
-# Keys and values of the prefix are laid out once for each row of a batch; this bounds them.
-_CACHED_TOKENS_PER_BATCH_TOKEN = 32
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What scoring found for some texts, in the order of the texts.
-
-    Attributes:
-        labels: The task's labels; the order of the columns.
-        log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
-            (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
-        prompts: The prompt of each text as the model read it.
-        truncated: How many texts were cut to fit the cutoff.
-        special_tokens: How many texts hold the name of a special token (which stayed text).
-    """
-
-    labels: tuple[str, ...]
-    log_scores: "npt.NDArray[np.float32]"
-    prompts: tuple[str, ...]
-    truncated: int
-    special_tokens: int
-
-    @property
-    def log_probabilities(self) -> "npt.NDArray[np.float64]":
-        """Natural logarithms of `probabilities`, computed without underflow."""
-        return _log_softmax(self.log_scores)
-
-    @property
-    def probabilities(self) -> "npt.NDArray[np.float64]":
-        """Softmax of the scores over the labels: shape (texts, labels), each row sums to 1."""
-        probabilities = np.exp(self.log_probabilities)
-        total: npt.NDArray[np.float64] = probabilities.sum(axis=1, keepdims=True)
-        normalized: npt.NDArray[np.float64] = probabilities / total
-        return normalized
-
-    @property
-    def predictions(self) -> tuple[str, ...]:
-        """The likeliest label of each text; of two that tie, the one that stands first."""
-        return tuple(self.labels[index] for index in self.log_scores.argmax(axis=1))
-
-    @property
-    def margins(self) -> "npt.NDArray[np.float64]":
-        """How far the likeliest label leads, in nats of log-probability; 0 is a tie."""
-        ordered = np.sort(self.log_scores.astype(np.float64), axis=1)
-        margins: npt.NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
-        return margins
-
-
-def _log_softmax(scores: "npt.NDArray[Any]") -> "npt.NDArray[np.float64]":
-    result: npt.NDArray[np.float64] = log_softmax(scores.astype(np.float64), axis=1)
-    return result
-
-
-class LabelScorer:
+class LabelScorer(LengthBatches):
     """A loaded model, a task and a prompt, ready to score texts.
 
     Args:
@@ -130,7 +76,7 @@ class LabelScorer:
         self._lengths = _label_lengths(self.encoder, normalize)
         several = any(len(ids) > 1 for ids in self.encoder.label_ids)
         self.gives_log_likelihoods = log_likelihoods or several or normalize != "none"
-        self.tokens_per_batch: int = _budget(tokens_per_batch, loaded.model.device.type)
+        self.tokens_per_batch: int = token_budget(tokens_per_batch, loaded.model.device.type)
         self.forward = build_forward(loaded.model, self.encoder)
         self.forward.branches = can_branch(self.forward, self.encoder)
         self._cache = self.forward.cache_prefix(self.encoder.prefix_ids)
@@ -158,6 +104,25 @@ class LabelScorer:
         loaded = load_model(ModelSource(model, adapter, **source_options))
         return cls(loaded, task, **options)
 
+    @property
+    def device(self) -> Any:
+        """The torch device that texts are put on."""
+        return self.forward.device
+
+    @property
+    def readout(self) -> str:
+        """How logits come about; see `forward`."""
+        return self.forward.readout
+
+    @property
+    def shared_prefix_tokens(self) -> int:
+        """How many tokens at the start of every prompt are computed once."""
+        return len(self.encoder.prefix_ids) if self.forward.caches else 0
+
+    def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
+        """Encode whole user contents (instruction and text)."""
+        return self.encoder.encode_contents(contents)
+
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts.
 
@@ -180,7 +145,7 @@ class LabelScorer:
             self._score_rows(prompts, rows, scores, cached=cached)
         scores = (scores / self._lengths).astype(np.float32)
         if self._correction.any():
-            scores = (_log_softmax(scores) - self._correction).astype(np.float32)
+            scores = (log_probabilities_of(scores) - self._correction).astype(np.float32)
         return Scores(
             labels=self.task.labels,
             log_scores=scores,
@@ -210,42 +175,14 @@ class LabelScorer:
         *,
         cached: bool,
     ) -> None:
-        """Score rows, which come sorted by length, batch by batch, longest first."""
         cache = self._cache if cached else None
         shared = len(self.encoder.prefix_ids) if cached else 0
-        remaining = list(rows)
-        while remaining:
-            longest = len(prompts[remaining[-1]].ids) - shared
-            size = min(len(remaining), self._rows_that_fit(longest, shared))
-            batch = remaining[-size:]
-            ids = [prompts[row].ids[shared:] for row in batch]
-            try:
-                scores[batch] = self._score_batch(ids, cache)
-            except RuntimeError as error:
-                self._shrink_or_raise(error, size, longest + shared)
-                continue
-            del remaining[-size:]
+        lengths = [len(prompt.ids) for prompt in prompts]
 
-    def _rows_that_fit(self, longest: int, shared: int) -> int:
-        by_tokens = self.tokens_per_batch // longest
-        by_cache = self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // (longest + shared)
-        return max(1, min(by_tokens, by_cache))
+        def score_batch(batch: Sequence[int]) -> "npt.NDArray[np.float32]":
+            return self._score_batch([prompts[row].ids[shared:] for row in batch], cache)
 
-    def _shrink_or_raise(self, error: RuntimeError, rows: int, length: int) -> None:
-        text = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
-            raise error
-        if rows == 1:
-            raise ModelError(
-                f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
-                "or load the model in a smaller dtype or with quantization_bit."
-            ) from error
-        # What fitted is what counts, not a budget that was never filled.
-        self.tokens_per_batch = max(1, min(self.tokens_per_batch, rows * length) // 2)
-        error.__traceback__ = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self.fill_by_length(scores, rows, lengths, score_batch, shared=shared)
 
     def _score_batch(
         self, ids: Sequence[Sequence[int]], cache: SharedCache | None
@@ -267,11 +204,3 @@ def _label_lengths(encoder: PromptEncoder, normalize: str) -> "npt.NDArray[np.fl
     if normalize == "bytes":
         return np.array([len(label.encode()) for label in encoder.task.labels], dtype=np.float64)
     return np.ones(len(encoder.task.labels))
-
-
-def _budget(tokens_per_batch: int | None, device: str) -> int:
-    if tokens_per_batch is None:
-        return _TOKENS_PER_BATCH["cpu" if device == "cpu" else "cuda"]
-    if tokens_per_batch < 1:
-        raise CallError(f"tokens_per_batch is {tokens_per_batch}; it must be 1 or more.")
-    return tokens_per_batch

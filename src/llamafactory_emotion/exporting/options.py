@@ -1,0 +1,159 @@
+"""What a call of `export_classifier` asks for: its keys, checked, all problems in one message.
+
+Stands on `predicting.options`, whose grammar it shares: the keys of a training or merging recipe
+that do not matter here are passed over.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.predicting.options import not_followed, typed_values
+from llamafactory_emotion.recipes import Call
+from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
+from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.task import EMOTION
+
+# The largest difference of a probability, in float32, on the rows to verify.
+TOLERANCE = 1e-6
+# What predict can do to scores and a head cannot.
+_NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The keys that `export_classifier` follows; those of LLaMA-Factory first.
+
+    Attributes:
+        model_name_or_path: The model.
+        adapter_name_or_path: A LoRA adapter for it, which is merged.
+        template: `emotion`, or another one for the model's chat template.
+        cutoff_len: The longest prompt and answer in tokens; the folder's tokenizer keeps it.
+        infer_dtype: The type of the weights in the folder; `auto` keeps the checkpoint's.
+        use_cpu: Run on the CPU even where there is a GPU.
+        flash_attn: `auto`, `disabled`, `sdpa` or `fa2`, for the check.
+        model_revision: The hub revision.
+        cache_dir: Where downloads are kept.
+        hf_hub_token: The hub token.
+        trust_remote_code: Run code that comes with the model.
+        seed: Of the draw of examples.
+        task: A built-in task or a task's YAML file.
+        few_shot: A labelled file to draw examples from; they become a part of the prompt.
+        shots: How many examples of each label.
+        output: The folder to write.
+        verify: A file of texts on which the folder must give what `predict` gives.
+        text_column: The column of its texts.
+        tolerance: The largest difference of a probability there; a millionth unless given.
+        evaluation: What `evaluate --json` wrote, for the card.
+        device: `cpu`, `cuda`, `cuda:1`, ...
+        overwrite: Replace a model folder that exists.
+    """
+
+    model_name_or_path: str
+    output: str
+    adapter_name_or_path: str | None = None
+    template: str = EMOTION_TEMPLATE
+    cutoff_len: int = 2048
+    infer_dtype: str = "auto"
+    use_cpu: bool = False
+    flash_attn: str = "auto"
+    model_revision: str = "main"
+    cache_dir: str | None = None
+    hf_hub_token: str | None = None
+    trust_remote_code: bool = False
+    seed: int = 42
+    task: str = EMOTION.name
+    few_shot: str | None = None
+    shots: int = 1
+    verify: str | None = None
+    text_column: str | None = None
+    tolerance: str | None = None
+    evaluation: str | None = None
+    device: str | None = None
+    overwrite: bool = False
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the model comes from and how it is held."""
+        return ModelSource(
+            self.model_name_or_path,
+            self.adapter_name_or_path,
+            dtype=self.infer_dtype,
+            device="cpu" if self.use_cpu else self.device,
+            attention=self.flash_attn,
+            revision=self.model_revision,
+            cache_dir=self.cache_dir,
+            token=self.hf_hub_token,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+    @property
+    def allowed(self) -> float:
+        """The largest difference of a probability on the rows to verify."""
+        return TOLERANCE if self.tolerance is None else float(self.tolerance)
+
+
+def read_options(call: Call) -> ExportOptions:
+    """Check a call's keys and values.
+
+    Raises:
+        CallError: Lists everything that is wrong.
+    """
+    values = {key: value for key, value in call.values.items() if value is not None}
+    known = {key: value for key, value in values.items() if key not in _NO_HEAD}
+    taken, problems = typed_values(Call(known, call.recipe), ExportOptions)
+    problems += [*_contradictions(values), *not_followed(values)]
+    if problems:
+        raise CallError("; ".join(problems) + ".")
+    return ExportOptions(**taken)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    if "model_name_or_path" not in values:
+        yield "model_name_or_path is missing: name the model's folder or hub id"
+    if "output" not in values:
+        yield "output is missing: name the folder to write"
+    yield from (
+        f"{key} cannot be put into a classifier's head; remove it, or use predict"
+        for key in _NO_HEAD
+        if values.get(key) not in (None, False, "none")
+    )
+    if values.get("quantization_bit"):
+        yield "quantization_bit cannot be exported; name the base model and the adapter without it"
+    if "," in str(values.get("adapter_name_or_path", "")):
+        yield "adapter_name_or_path names several adapters; merge them first"
+    if "shots" in values and "few_shot" not in values:
+        yield "shots needs few_shot=FILE, the examples' file"
+    yield from (
+        f"{key}={values[key]} must be 1 or more"
+        for key in ("cutoff_len", "shots")
+        if isinstance(values.get(key), int) and values[key] < 1
+    )
+    if "tolerance" in values and not _is_share(values["tolerance"]):
+        yield f"tolerance={values['tolerance']} must be a number above 0 and below 1"
+    yield from _bad_output(values)
+
+
+def _is_share(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0 < float(value) < 1
+    except (TypeError, ValueError):
+        return False
+
+
+def _bad_output(values: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse an output that would take something else away."""
+    if not isinstance(values.get("output"), str):
+        return
+    output = Path(values["output"])
+    for key in ("model_name_or_path", "adapter_name_or_path"):
+        read = values.get(key)
+        if isinstance(read, str) and Path(read).exists():
+            place = Path(read).resolve()
+            if place.is_relative_to(output.resolve()):
+                yield f"output={output} would write over {key}={read}; name another folder"
+    is_full = output.is_dir() and any(output.iterdir())
+    if values.get("overwrite") is True and is_full and not (output / "config.json").is_file():
+        yield f"output={output} holds files and is no model folder, so it is not replaced"

@@ -1,0 +1,227 @@
+r"""Put the prompt into the tokenizer: a text in, the ids of the whole prompt out.
+
+Stands on `scoring.prompts`, whose ids are the measure. The post-processor puts the ids of the
+prompt's two ends around every text. Where a word splitter joins a text's edge with the prompt (it
+reads "!\n" as one word), a few characters of the prompt, the glue, are put on the text itself.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, normalizers, processors
+
+from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.scoring.prompts import PromptEncoder
+
+_LONGEST_GLUE = 6
+_BEFORE, _AFTER = "<prompt>", "<cue>"
+
+# Texts whose edges word splitters treat in special ways.
+HARD_TEXTS = (
+    "so glad",
+    "So glad!",
+    "what now?!",
+    "it is over.",
+    "one more thing...",
+    "wait, ",
+    " it begins with a space",
+    "it ends with a space ",
+    "  two  spaces  ",
+    "\nit begins with a break",
+    "it ends with a break\n",
+    "\r\n\r\nboth\r\n",
+    "full stop, then a break.\n",
+    "\t",
+    " ",
+    "\n",
+    ".",
+    "!",
+    "'s",
+    "don't",
+    "(in brackets)",
+    '"quoted"',
+    "12",
+    "in 2024",
+    "1,000.5 %",
+    "A",
+    "ALL CAPITALS",
+    "爱是什么",
+    "我很高兴。",
+    "嬉しい！",
+    "очень рад",
+    "سعيد",
+    "café cafe\u0301",
+    "🙂",
+    "well 🙂!",
+    "👩‍👩‍👧",
+    "\xa0hard spaces\xa0",
+    "\u200b",
+    "Answer:",
+    "Answer: joy\nAnswer:",
+    "<s>[INST] hello </s>",
+    "<|eot_id|>",
+    "<|begin_of_text|>well<|end_of_text|>",
+    "{{content}} %s $A",
+    "https://example.org/?q=1#top",
+    "#tag @name *bold* `code`",
+    "a" * 50,
+    "word " * 40,
+)
+
+
+@dataclass(frozen=True)
+class BakedPrompt:
+    """A tokenizer that puts the prompt around every text.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        before_ids: The token ids in front of every text.
+        after_ids: The token ids behind every text.
+        glue_before: The prompt's characters that are put on a text's start.
+        glue_after: Those that are put on its end; lost when the tokenizer truncates a text.
+        empty_alike: Whether a text without characters gets the ids of its prompt: no normalizer
+            touches it, so it gets no glue.
+    """
+
+    tokenizer: Tokenizer
+    before_ids: tuple[int, ...]
+    after_ids: tuple[int, ...]
+    glue_before: str
+    glue_after: str
+    empty_alike: bool
+
+
+def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
+    """Find the smallest glue with which every text gets the ids that the encoder gives it.
+
+    Args:
+        encoder: Says which ids are right; its tokenizer stays as it is.
+
+    Raises:
+        ModelError: The tokenizer is not a fast one, or no glue gives the same ids.
+    """
+    if not encoder.tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer is a {type(encoder.tokenizer).__name__}, which cannot be described by "
+            "a tokenizer.json, so a prompt cannot be put into it; use a model with a fast one."
+        )
+    prompts = dict(zip(HARD_TEXTS, encoder.encode(HARD_TEXTS), strict=True))
+    wanted = {text: list(one.ids) for text, one in prompts.items() if not one.truncated}
+    frame = _Frame(encoder)
+    nearest = list(wanted)
+    for before, after in _glues(frame):
+        baked = frame.bake(before, after)
+        unlike = [text for text, ids in wanted.items() if baked.tokenizer.encode(text).ids != ids]
+        if not unlike:
+            return baked
+        nearest = min(nearest, unlike, key=len)
+    raise ModelError(
+        "the prompt cannot be put into this tokenizer: whatever part of it stands on a text's "
+        f"edges, some texts do not get the ids they are scored with ({nearest[0]!r} for one); "
+        "serve this model with predict or EmotionClassifier instead."
+    )
+
+
+def _glues(frame: "_Frame") -> Iterator[tuple[str, str]]:
+    """Give glues, the smallest first; what is put on a text's end costs more, as it can be cut."""
+    befores = [frame.lead[len(frame.lead) - size :] for size in range(_LONGEST_GLUE + 1)]
+    afters = [frame.tail[:size] for size in range(_LONGEST_GLUE + 1)]
+    for after in dict.fromkeys(afters):
+        for before in dict.fromkeys(befores):
+            yield before, after
+
+
+class _Frame:
+    """The parts of a prompt that stand around its text, and their ids.
+
+    Attributes:
+        lead: What glue in front of a text can be a part of: a control token's name cannot, since
+            on a text it would be text.
+        tail: The same behind a text.
+    """
+
+    def __init__(self, encoder: PromptEncoder) -> None:
+        self._encoder = encoder
+        self._split = not encoder.template.has_control_tokens
+        self._inner = _without_dummy_space(encoder.tokenizer.backend_tokenizer)
+        self._normalizer = self._inner.normalizer
+        head, tail = encoder.template.head, encoder.template.tail
+        names = [str(name) for name in encoder.tokenizer.all_special_tokens]
+        head_ends = [head.rfind(name) + len(name) for name in names if name in head]
+        self.lead = encoder.opening[max(head_ends, default=0) :]
+        self.tail = tail[: min((tail.find(name) for name in names if name in tail), default=None)]
+
+    def bake(self, before: str, after: str) -> BakedPrompt:
+        """Give a tokenizer with that glue; it is the same object every time, set anew."""
+        encoder, opening = self._encoder, self._encoder.opening
+        plain = encoder.tokenizer(
+            opening[: len(opening) - len(before)],
+            add_special_tokens=False,
+            split_special_tokens=self._split,
+        )["input_ids"]
+        before_ids = [*encoder.template.bos_ids, *plain]
+        inner = self._inner
+        self._normalize([])
+        inner.encode_special_tokens = self._split
+        after_ids = inner.encode(encoder.template.tail[len(after) :], add_special_tokens=False).ids
+        # Prepend has no twin; an empty match at the very end is replaced instead.
+        self._normalize(
+            [normalizers.Prepend(before)] * bool(before)
+            + [normalizers.Replace(Regex(r"\z"), after)] * bool(after)
+        )
+        inner.encode_special_tokens = True
+        inner.post_processor = _around(inner, before_ids, after_ids)
+        alike = inner.encode("").ids == list(encoder.encode([""])[0].ids)
+        return BakedPrompt(inner, tuple(before_ids), tuple(after_ids), before, after, alike)
+
+    def _normalize(self, steps: list[Any]) -> None:
+        own = [] if self._normalizer is None else [self._normalizer]
+        self._inner.normalizer = normalizers.Sequence([*steps, *own])
+
+
+def _around(tokenizer: Tokenizer, before: Sequence[int], after: Sequence[int]) -> Any:
+    """Give a post-processor that puts ids around every text; they are counted when it truncates."""
+    ends = [(name, ids) for name, ids in ((_BEFORE, before), (_AFTER, after)) if ids]
+    names = [name for name, _ in ends]
+    first = [_BEFORE] if _BEFORE in names else []
+    last = [_AFTER] if _AFTER in names else []
+    tokens = [
+        {"id": name, "ids": list(ids), "tokens": [str(tokenizer.id_to_token(i)) for i in ids]}
+        for name, ids in ends
+    ]
+    return processors.TemplateProcessing(
+        single=[*first, "$A", *last],
+        pair=[*first, "$A", "$B", *last],
+        special_tokens=tokens,
+    )
+
+
+def _without_dummy_space(tokenizer: Tokenizer) -> Tokenizer:
+    """Give a copy that puts no space of its own before a text: here the text is no beginning."""
+    content = json.loads(tokenizer.to_str())
+    content["normalizer"] = _without_prepend(content["normalizer"])
+    _without_prefix_space(content["pre_tokenizer"])
+    content["post_processor"] = content["truncation"] = content["padding"] = None
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _without_prepend(normalizer: Any) -> Any:
+    if normalizer is None or normalizer["type"] == "Prepend":
+        return None
+    if normalizer["type"] == "Sequence":
+        parts = [_without_prepend(part) for part in normalizer["normalizers"]]
+        normalizer["normalizers"] = [part for part in parts if part is not None]
+    return normalizer
+
+
+def _without_prefix_space(pre_tokenizer: Any) -> None:
+    if pre_tokenizer is None:
+        return
+    if pre_tokenizer["type"] == "Metaspace":
+        pre_tokenizer["prepend_scheme"] = "never"
+    if "add_prefix_space" in pre_tokenizer:
+        pre_tokenizer["add_prefix_space"] = False
+    for part in pre_tokenizer.get("pretokenizers", ()):
+        _without_prefix_space(part)

@@ -1,0 +1,116 @@
+"""Compare a written folder with the scorer it was made from, text by text.
+
+Stands on `scoring`. The folder is run by transformers' own pipeline, as its users will run it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.scoring.scores import Scores
+from llamafactory_emotion.scoring.sources import as_model_error, quiet_loading
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# The largest difference of a probability on texts of our own: it tells rounding from a mistake.
+_ROUNDING = 1e-4
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a folder's answers compare with the scorer's on the same texts.
+
+    Attributes:
+        rows: The number of texts.
+        other_labels: How many get another label.
+        difference: The largest difference of a probability.
+        worst: The row it was found in, from 0.
+    """
+
+    rows: int
+    other_labels: int
+    difference: float
+    worst: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows, {self.rows - self.other_labels:,} labels identical, largest "
+            f"difference of a probability {self.difference:.1e}"
+        )
+
+
+def compare(found: "npt.NDArray[Any]", wanted: Scores) -> Comparison:
+    """Compare probabilities of shape (texts, labels) with the scorer's."""
+    differences = np.abs(found - wanted.probabilities).max(axis=1)
+    other = found.argmax(axis=1) != wanted.log_scores.argmax(axis=1)
+    worst = int(differences.argmax())
+    return Comparison(len(found), int(other.sum()), float(differences[worst]), worst)
+
+
+def check_alike(comparison: Comparison) -> None:
+    """Refuse a folder that gives other probabilities than its model on texts of our own.
+
+    Raises:
+        ModelError: Says how far apart they are.
+    """
+    if not comparison.difference <= _ROUNDING:
+        raise ModelError(
+            "the classifier does not give what predict gives on texts with difficult edges: "
+            f"{comparison}; it was not written. Serve this model with predict or "
+            "EmotionClassifier, and please report its architecture."
+        )
+
+
+def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
+    """Refuse a folder that does not give what `predict` gives on the rows to verify.
+
+    Raises:
+        ModelError: Says how far apart they are, and in which row.
+    """
+    if comparison.other_labels or not comparison.difference <= tolerance:
+        raise ModelError(
+            f"the classifier does not give what predict gives on {source}: {comparison} (in row "
+            f"{comparison.worst}; {tolerance:.0e} is allowed); it was not written. Where only "
+            "rounding differs, as it may in a large model, allow more with tolerance=1e-5."
+        )
+
+
+def pipeline_probabilities(
+    folder: Path, texts: Sequence[str], labels: Sequence[str], *, device: str
+) -> "npt.NDArray[np.float64]":
+    """Run a folder in float32 through transformers' text-classification pipeline.
+
+    Args:
+        folder: The folder.
+        texts: Any texts; they are put into batches by length and given back in order.
+        labels: The order of the columns.
+        device: Where it runs.
+
+    Raises:
+        ModelError: transformers cannot read or run the folder.
+    """
+    import torch
+    from transformers import pipeline
+
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    with as_model_error("transformers cannot run the exported folder"), quiet_loading():
+        classify = pipeline(
+            "text-classification",
+            model=str(folder),
+            dtype=torch.float32,
+            device=None if device == "auto" else device,
+        )
+        answers: Any = classify(
+            [texts[row] for row in order], top_k=None, batch_size=_BATCH, truncation=True
+        )
+    found = np.empty((len(texts), len(labels)), dtype=np.float64)
+    for row, answer in zip(order, answers, strict=True):
+        scores = {one["label"]: one["score"] for one in answer}
+        found[row] = [scores[label] for label in labels]
+    return found
