@@ -1,6 +1,8 @@
 """What several tests need."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,4 +43,46 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("base") / "tiny_base"
     write_tiny_model(OWN_TEXTS, folder, epochs=0)
+    return folder
+
+
+# The newest release that LLaMA-Factory allows, and what it imports.
+DEEPSPEED = ("deepspeed==0.18.4", "hjson", "ninja", "py-cpuinfo", "msgpack", "einops")
+
+
+@pytest.fixture(scope="session")
+def deepspeed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that adds DeepSpeed to a run: its import warns, so it stays out of these tests."""
+    folder = tmp_path_factory.mktemp("deepspeed")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder,
+         *DEEPSPEED],
+        check=True,
+        env={**os.environ, "DS_BUILD_OPS": "0"},
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier_folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama with random weights and a head for six emotions, as transformers saves it."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+    from llamafactory_emotion.task import EMOTION
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.pad_token = tokenizer.eos_token
+    config = LlamaConfig.from_pretrained(
+        tiny_base,
+        num_labels=len(EMOTION.labels),
+        id2label=dict(enumerate(EMOTION.labels)),
+        label2id={label: number for number, label in enumerate(EMOTION.labels)},
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.25,  # wide, so that the probabilities differ visibly
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("classifier") / "classifier"
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder

@@ -8,6 +8,7 @@ import pytest
 
 from llamafactory_emotion import doctor
 from llamafactory_emotion.checks import environment, machine, needs
+from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Level
 from llamafactory_emotion.checks.machine import Gpu, Machine
@@ -55,6 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     )
     entries["alpaca"] = {"file_name": "twin.json"}
     entries["hub"] = {"hf_hub_url": "someone/emotion", "formatting": "emotion"}
+    entries["misspelt"] = {**entries["sound"], "formating": "emotion"}
+    entries["miscolumned"] = {**entries["sound"], "columns": {**columns, "promt": "text"}}
+    entries["split"] = {**entries["sound"], "split": "validation"}
     entries["formless"] = {"file_name": "sound.jsonl", "formatting": "no_such_formatting"}
     (data / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
     (place / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
@@ -149,7 +153,7 @@ BROKEN = [
     ({"template": "llama3"}, "end-token", "never learned", "template: emotion"),
     ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
     ({"finetuning_type": "freeze", "freeze_trainable_layers": 30},
-     "targets", "the model has 2", "train"),
+     "targets", "the model has", "train"),
     # training
     ({"fp16": True}, "precision", "exclude each other", "bf16"),
     ({"bf16": False, "fp16": True, "finetuning_type": "full"}, "precision", "NaN", "bf16"),
@@ -162,7 +166,7 @@ BROKEN = [
     ({"deepspeed": "broken.json"}, "deepspeed", "not valid JSON", "examples/deepspeed"),
     ({**PREDICT, "deepspeed": "zero3.json"}, "deepspeed", "does not predict", "predict"),
     ({"deepspeed": "zero3.json", "pure_bf16": True}, "deepspeed", "does not go", "bf16"),
-    ({"learning_rate": 0.5}, "steps", "very high", "usual"),
+    ({"learning_rate": 0.5}, "number", "very high", "usual"),
     ({"warmup_steps": 5000}, "steps", "warmup_steps 5000", "lower"),
     ({**BEST, "save_strategy": "steps"}, "evaluation", "load_best_model_at_end", "the same"),
     ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
@@ -173,6 +177,45 @@ BROKEN = [
     ({**PREDICT, "predict_with_generate": None}, "prediction", "without predict_with", "true"),
     ({"output_dir": "saves/trained"}, "output", "goes on from it", "another output_dir"),
     ({"split_special_tokens": True}, "template", "split_special_tokens", "remove"),
+    # numbers
+    ({"per_device_train_batch_size": 0}, "number", "must be 1 or more", "change"),
+    ({"gradient_accumulation_steps": 0}, "number", "must be 1 or more", "change"),
+    ({"num_train_epochs": -1}, "number", "must be more than 0", "change"),
+    ({"lora_rank": 0}, "number", "must be 1 or more", "change"),
+    ({"lora_dropout": 1.5}, "number", "must be from 0 to 1", "change"),
+    ({"learning_rate": -0.0001}, "number", "must be more than 0", "change"),
+    ({"cutoff_len": 0}, "number", "must be 1 or more", "change"),
+    ({"max_samples": -1}, "number", "must be 1 or more", "change"),
+    ({"warmup_ratio": 10.0}, "number", "must be from 0 to 1", "change"),
+    ({"cutoff_len": 100_000}, "number", "reads 2048 tokens at most", "2048"),
+    ({"cutoff_len": None, "max_length": 512}, "number", "belongs to generation", "cutoff_len: 512"),
+    ({"finetuning_type": "freeze", "freeze_trainable_layers": 0},
+     "number", "nothing to train", "last blocks"),
+    # more of what others wrote
+    ({"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy"),
+    ({"optim": "adamw"}, "value", "...", "write optim: adamw_torch"),
+    ({"dataset": "sound,,alpaca"}, "dataset", "comma", "remove"),
+    ({"dataset": ["sound", "soudn"]}, "dataset", "no data set 'soudn'", "write sound"),
+    ({"dataset": "misspelt"}, "entry", "a key 'formating'", "write formatting"),
+    ({"dataset": "miscolumned"}, "entry", "a key 'promt'", "write prompt"),
+    ({"dataset": "split"}, "entry", "names the split 'validation'", "remove split"),
+    ({"stage": "dpo"}, "stage", "compares two answers", "stage: sft"),
+    ({"stage": "pt"}, "stage", "does not learn to answer", "stage: sft"),
+    ({"lora_target": ["q_proj", "qproj"]}, "targets", "lora_target qproj", "q_proj"),
+    ({"finetuning_type": "freeze", "freeze_trainable_layers": 1,
+      "freeze_trainable_modules": "attention"}, "targets", "no such part", "self_attn"),
+    ({"quantization_bit": 5}, "quantization", "does not make 5 bits", "4 or 8"),
+    ({"quantization_bit": 4, "quantization_method": "gptq"}, "quantization", "nothing", "bnb"),
+    ({"quantization_bit": 8, "deepspeed": "zero3.json"}, "quantization", "ZeRO-3", "4 with bnb"),
+    ({"resume_from_checkpoint": "saves/none"}, "output", "is not there", "checkpoint-N"),
+    ({"lr_scheduler_type": "cosine_with_min_lr"}, "steps", "least rate", "min_lr_rate"),
+    ({"early_stopping_steps": 3}, "evaluation", "without an evaluation", "eval_strategy"),
+    ({**BEST, "metric_for_best_model": "eval_f1"}, "evaluation", "there is no f1", "loss"),
+    ({**BEST, "compute_accuracy": True, "eval_on_each_dataset": True,
+      "metric_for_best_model": "eval_accuracy"}, "evaluation", "no accuracy", "long_accuracy"),
+    ({**BEST, "compute_accuracy": True, "greater_is_better": False,
+      "metric_for_best_model": "accuracy"}, "evaluation", "the worst", "remove"),
+    ({"eval_dataset": "sound", "do_eval": True}, "evaluation", "trained on and", "another"),
     ({"mask_history": True, "train_on_prompt": True}, "refused", "mask_history", ""),
     ({"streaming": True}, "refused", "max_steps", ""),
 ]  # fmt: skip
@@ -192,6 +235,7 @@ NEEDY = [
     (OLD_GPU, {"bf16": False, "fp16": True, "flash_attn": "fa2"}, "attention", "older than"),
     (NEW_GPU, {"report_to": "wandb"}, "packages", "wandb is not installed"),
     (NEW_GPU, {"deepspeed": "zero3.json"}, "launcher", "torchrun"),
+    (NEW_GPU, {"fsdp": "full_shard auto_wrap"}, "launcher", "several processes"),
 ]
 
 
@@ -226,9 +270,17 @@ def test_ray_asks_for_more_processors_than_there_are(look, monkeypatch):
     monkeypatch.setenv("USE_RAY", "1")
     monkeypatch.setattr(needs, "version_of", lambda _: "2.40.0")
 
-    found = look(ray_num_workers=2)["environment"]
+    gpus = NEW_GPU.gpus * 2
 
-    assert any("20 in all, and there are 4" in one.sentence for one in serious(found))
+    few = look(Machine(gpus, cpus=4), ray_num_workers=1)["environment"]
+    told = look(Machine(gpus, cpus=4), ray_init_kwargs={"num_cpus": 20})["environment"]
+    alone = look(Machine(gpus, cpus=64), ray_num_workers=3)["environment"]
+    none = look(CPU, bf16=None)["environment"]
+
+    assert any("20 in all, and there are 4" in one.sentence for one in serious(few))
+    assert serious(told) == []
+    assert any("ray_num_workers 3, and there are 2 GPUs" in one.sentence for one in serious(alone))
+    assert any("without a GPU" in one.sentence for one in serious(none))
 
 
 def test_a_model_that_does_not_fit_the_gpu(look):
@@ -237,6 +289,50 @@ def test_a_model_that_does_not_fit_the_gpu(look):
     found = look(small)["environment"]
 
     assert any(one.check == "memory" for one in serious(found))
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({}, 2.0),
+        ({"bf16": None}, 2.0),
+        ({"quantization_bit": 8}, 1.1),
+        ({"finetuning_type": "full"}, 16.0),
+        ({"finetuning_type": "full", "bf16": None, "pure_bf16": True}, 8.0),
+        ({"finetuning_type": "full", "deepspeed": {"zero_optimization": {"stage": 3}}}, 4.0),
+        ({"finetuning_type": "full", "deepspeed": {"zero_optimization": {"stage": 2}}}, 5.5),
+        ({"deepspeed": {"zero_optimization": {"stage": 2}}}, 2.0),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, 0.5),
+        ({"fsdp": "full_shard"}, 0.5),
+    ],
+    ids=str,
+)
+def test_memory_is_bytes_a_parameter_shared_out_over_four_processes(tiny_base, changes, share):
+    values = {"model_name_or_path": str(tiny_base), "do_train": True, "finetuning_type": "lora"}
+    values |= {"bf16": True, **changes}
+    context = Context(values, NEW_GPU, None, {"NPROC_PER_NODE": "4"})
+    parameters = sum(one.numel() for one in context.base.skeleton.parameters())
+
+    assert needs.memory_needed(context) == pytest.approx(share * parameters / machine.GIB)
+
+
+def test_a_key_without_a_value_is_found(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    found = doctor.examine(Call({"do_train": True, "lora_rank": None, "template": None}, None))
+
+    said = [one.sentence for one in found["recipe"] if one.check == "value"]
+    assert said == ["lora_rank has no value"]
+
+
+def test_an_adapter_is_not_merged_into_a_quantised_base(look):
+    found = look(
+        do_train=None, stage=None, dataset=None, output_dir=None, bf16=None, export_dir="saves/x",
+        report_to=None, per_device_train_batch_size=None, quantization_bit=8,
+        adapter_name_or_path="saves/adapter",
+    )  # fmt: skip
+
+    assert any("merged into a quantised base" in one.sentence for one in found["recipe"])
 
 
 def test_conflicting_labels_are_noted(look):
@@ -251,6 +347,36 @@ def test_labels_of_several_tokens_are_noted(look):
     assert any(one.check == "labels" and "several tokens" in one.sentence for one in found)
 
 
+def test_data_of_another_task_is_told_with_every_label_and_its_rows(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "task.yaml").write_text(
+        "name: words\ninstruction: Which word?\nlabels: [quince, medlar]\n", encoding="utf-8"
+    )
+    call = ["dataset=sound,alpaca", "do_train=true", "output_dir=saves/new", "--json"]
+
+    assert doctor.main([*call, "--task", "task.yaml"]) == 1
+
+    found = json.loads(capsys.readouterr().out)["recipe"]
+    told = [one["sentence"] for one in found if one["check"] == "task"]
+    assert "'anger' (20), 'love' (20)" in told[0]
+    assert "1 rows of 'alpaca' have an answer that is no label" in told[1]
+    assert "'zygote' (1)" in told[1]
+    assert sum("another instruction" in one for one in told) == 2
+
+
+def test_an_answer_that_is_too_short_for_a_label_is_told(look):
+    predict = {**PREDICT, "eval_dataset": "alpaca"}
+
+    assert not [one for one in serious(look(**predict)["recipe"]) if one.check == "answer-length"]
+    short = [
+        one
+        for one in look(**(predict | {"max_new_tokens": 3}))["recipe"]
+        if one.check == "answer-length"
+    ]
+    assert len(short) == 1
+    assert "the label 'zygote' and its end are" in short[0].sentence
+
+
 def test_all_problems_are_told_at_once(look):
     found = look(lora_rnk=8, learning_rate="fast", dataset="soudn", template="lama3")["recipe"]
 
@@ -261,7 +387,7 @@ def test_all_problems_are_told_at_once(look):
 def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(Context, "_hub_problem", "the hub cannot be reached (not asked)")
+    monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
 
     found = doctor.examine(read_call([str(recipe.relative_to(ROOT))]), assume_gpu=80)
 
@@ -430,3 +556,10 @@ def test_no_weights_are_loaded(look, monkeypatch):
 def test_assumed_memory_must_be_a_number_above_zero(capsys):
     assert doctor.main(["--assume-gpu", "0", "do_train=true"]) == 2
     assert "--assume-gpu needs" in capsys.readouterr().err
+
+
+def test_options_may_stand_between_keys(capsys):
+    code = doctor.main(["do_train=true", "--assume-gpu", "24", "lora_rnk=8"])
+
+    assert code == 1
+    assert "lora_rank" in capsys.readouterr().out

@@ -80,6 +80,20 @@ def test_a_label_of_several_tokens_is_right_as_a_whole_or_not_at_all(caplog):
     assert "labels of several tokens" in caplog.text
 
 
+def test_a_label_that_begins_another_must_end():
+    """The greedy answer to the first row is the longer label, and the last row was cut."""
+    labels = ((JOY,), (JOY, 30), (FEAR,))
+    batch = evaluated(
+        ([_, JOY, END], [0, JOY, 30]),
+        ([_, JOY, END], [0, JOY, END]),
+        ([_, JOY, 30, END], [0, JOY, 30, 9]),
+        ([_, FEAR, END], [0, FEAR, 30]),
+        ([_, JOY], [0, JOY]),
+    )
+
+    assert metrics(labels)(batch)["accuracy"] == pytest.approx(4 / 5)
+
+
 def test_labels_that_the_task_lacks_are_taken_from_the_gold():
     batch = evaluated(([_, 40, END], [0, 40, END]), ([_, 41, END], [0, JOY, END]))
 

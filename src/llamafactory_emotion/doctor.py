@@ -14,6 +14,7 @@ from llamafactory_emotion.checks.finding import Finding, Level
 from llamafactory_emotion.console import printable, run_command
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.recipes import Call, read_call
+from llamafactory_emotion.task import Task, load_task
 
 Check = Callable[..., Iterator[Finding]]
 
@@ -36,9 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="GIB",
         help="judge the recipe for another machine: one recent GPU with so much memory",
     )
+    add("--task", help="a built-in task or a task's YAML file: check the data against it")
     add("--json", action="store_true", help="print the findings as JSON")
     add("--debug", action="store_true", help="show the traceback of an error")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     return run_command(lambda: _run(options), debug=options.debug)
 
 
@@ -46,18 +48,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.assume_gpu is not None and not options.assume_gpu > 0:
         raise CallError("--assume-gpu needs a GPU's memory in GiB, say --assume-gpu 24.")
     call = read_call(options.recipe) if options.recipe else Call({}, None)
-    findings = examine(call, assume_gpu=options.assume_gpu)
+    task = None if options.task is None else load_task(options.task)
+    findings = examine(call, assume_gpu=options.assume_gpu, task=task)
     print(_as_json(findings) if options.json else _as_text(findings, has_recipe=bool(call.values)))
     failed = any(one.level is Level.ERROR for part in findings.values() for one in part)
     return 1 if failed else 0
 
 
-def examine(call: Call, *, assume_gpu: float | None = None) -> dict[str, list[Finding]]:
+def examine(
+    call: Call, *, assume_gpu: float | None = None, task: Task | None = None
+) -> dict[str, list[Finding]]:
     """Run all checks.
 
     Args:
         call: A recipe's keys and values; none to look at the environment alone.
         assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
+        task: The task that the recipe's data should be of; None to take the data as it is.
 
     Returns:
         The findings under `environment` (what the machine is or lacks) and `recipe` (what is wrong
@@ -66,21 +72,25 @@ def examine(call: Call, *, assume_gpu: float | None = None) -> dict[str, list[Fi
     from llamafactory_emotion.checks.context import Context
     from llamafactory_emotion.checks.data import DATA
     from llamafactory_emotion.checks.environment import ENVIRONMENT
+    from llamafactory_emotion.checks.evaluation import EVALUATION
     from llamafactory_emotion.checks.keys import KEYS, host_verdict
     from llamafactory_emotion.checks.machine import assumed_machine, this_machine
     from llamafactory_emotion.checks.model import MODEL
     from llamafactory_emotion.checks.needs import NEEDS
+    from llamafactory_emotion.checks.numbers import NUMBERS
+    from llamafactory_emotion.checks.task import TASK
     from llamafactory_emotion.checks.training import TRAINING
 
-    context = Context(call.values, this_machine(), call.recipe)
+    context = Context(call.values, this_machine(), call.recipe, task=task)
     environment = _findings(ENVIRONMENT, context)
     cannot_run = any(one.check in _NEEDED_TO_ASK for one in _errors(environment))
     if not call.values or cannot_run:
         return {"environment": environment, "recipe": []}
     if assume_gpu is not None:
-        context = Context(call.values, assumed_machine(assume_gpu), call.recipe)
+        context = Context(call.values, assumed_machine(assume_gpu), call.recipe, task=task)
     environment = _sorted([*environment, *_findings(NEEDS, context)])
-    recipe = _findings((*KEYS, *DATA, *MODEL, *TRAINING), context)
+    checks = (*KEYS, *NUMBERS, *DATA, *TASK, *MODEL, *TRAINING, *EVALUATION)
+    recipe = _findings(checks, context)
     if not _errors(recipe):
         recipe = _sorted([*recipe, *_findings((host_verdict,), context)])
     return {"environment": environment, "recipe": recipe}

@@ -24,6 +24,19 @@ from typing import Any
 _NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {"fp16": False, "bf16": False, "pure_bf16": False, "report_to": "none", "use_cpu": True}
 )
+# Where a data set's rows may be, and what belongs to the rows of chats.
+_PLACES = frozenset(
+    {
+        "file_name",
+        "hf_hub_url",
+        "ms_hub_url",
+        "om_hub_url",
+        "cloud_file_name",
+        "script_url",
+        "columns",
+        "tags",
+    }
+)
 _LEFT_OUT = ("deepspeed", "fsdp", "fsdp_config", "tf32", "resume_from_checkpoint", "plot_loss")
 
 
@@ -187,6 +200,16 @@ def encode(
         prompt_lengths=tuple(len(prompt) for prompt, _ in pairs),
         answers=tuple((*answer, *extra) for _, answer in pairs),
     )
+
+
+@cache
+def entry_keys() -> tuple[frozenset[str], frozenset[str]]:
+    """Give the keys that an entry of `dataset_info.json` may have, and those of its `columns`."""
+    with _quiet():
+        from llamafactory.data.parser import DatasetAttr
+
+    names = {field.name for field in dataclasses.fields(DatasetAttr)}
+    return frozenset(names | _PLACES), frozenset(names)
 
 
 def as_examples(

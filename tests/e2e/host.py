@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import runpy
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -41,12 +43,24 @@ def llamafactory(
     command = ("llamafactory-cli", action, str(recipe), *overrides)
     if environment:
         return run_program(*command, cwd=cwd, **environment)
+    return _succeeded(run_in_fork(*command, cwd=cwd))
+
+
+def run_in_fork(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `llamafactory-cli ...` or `python -m MODULE ...` in a fork, whatever it ends with."""
     outputs = tuple(cwd / f".{name}.txt" for name in ("stdout", "stderr"))
     process = _imported_llamafactory().Process(target=_run_command, args=(command, cwd, outputs))
     process.start()
     process.join(TIMEOUT)
     stdout, stderr = (output.read_text("utf-8", "replace") for output in outputs)
-    return _succeeded(subprocess.CompletedProcess(command, process.exitcode or 0, stdout, stderr))
+    return subprocess.CompletedProcess(command, process.exitcode or 0, stdout, stderr)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _usual_environment() -> dict[str, str]:
@@ -73,6 +87,10 @@ def _run_command(command: tuple[str, ...], cwd: Path, outputs: tuple[Path, Path]
     for output, stream in zip(outputs, (1, 2), strict=True):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.chdir(cwd)
+    if command[0] == "python":
+        sys.argv = list(command[2:])
+        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+        return
     sys.argv = list(command)
     from llamafactory.cli import main
 

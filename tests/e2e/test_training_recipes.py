@@ -12,7 +12,17 @@ from safetensors.numpy import load_file
 
 from llamafactory_emotion.task import EMOTION
 
-EXPECTED = ["emotion_lora", "emotion_merge", "emotion_predict", "emotion_tiny"]
+EXPECTED = [
+    "emotion_freeze",
+    "emotion_full_ds3",
+    "emotion_lora",
+    "emotion_lora_packed",
+    "emotion_merge",
+    "emotion_multitask",
+    "emotion_predict",
+    "emotion_qlora",
+    "emotion_tiny",
+]
 EXAMPLES = ROOT / "examples"
 DATA = f"dataset_dir={ROOT / 'data'}"
 
@@ -26,6 +36,9 @@ def test_the_recipes_are_the_ones_we_know():
 def test_llamafactory_accepts_every_key(recipe: Path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    # These need a GPU or torchrun; whole runs below and in test_overrides read them.
+    for key in ("bf16", "pure_bf16", "deepspeed"):
+        content.pop(key, None)
 
     parse = get_infer_args if "export_dir" in content else get_train_args
 
@@ -103,6 +116,69 @@ def test_the_headline_recipe_trains_merges_and_predicts(tiny_base: Path, tmp_pat
         assert row["label"].strip() in EMOTION.labels
         assert row["prompt"].startswith(f"<|begin_of_text|>{EMOTION.instruction}\n")
         assert row["prompt"].endswith("\nAnswer:")
+
+
+def test_the_packed_recipe_keeps_the_best_checkpoint_by_the_true_accuracy(
+    tiny_base: Path, tmp_path: Path
+):
+    output = tmp_path / "out"
+
+    result = llamafactory(
+        "train", EXAMPLES / "emotion_lora_packed.yaml", f"model_name_or_path={tiny_base}", DATA,
+        "dataset=emotion_demo_train", "eval_dataset=emotion_demo_test", "max_samples=96",
+        "num_train_epochs=2", "bf16=false", f"output_dir={output}", cwd=tmp_path,
+    )  # fmt: skip
+
+    state = json.loads((output / "trainer_state.json").read_text(encoding="utf-8"))
+    evaluated = [entry for entry in state["log_history"] if "eval_accuracy" in entry]
+    assert [entry["epoch"] for entry in evaluated] == [1.0, 2.0]
+    assert state["best_metric"] == max(entry["eval_accuracy"] for entry in evaluated)
+    # 96 rows were judged, however many packs they made.
+    for entry in evaluated:
+        assert entry["eval_accuracy"] * 96 == pytest.approx(round(entry["eval_accuracy"] * 96))
+    packs = int(re.search(r"Num examples = (\d+)", result.stdout + result.stderr)[1])
+    assert packs < 20
+    assert load_file(output / "adapter_model.safetensors")
+
+
+def test_the_four_bit_recipe_trains_on_quantised_weights(tiny_base: Path, tmp_path: Path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (the extra `bnb`)")
+
+    result = llamafactory(
+        "train", EXAMPLES / "emotion_qlora.yaml", f"model_name_or_path={tiny_base}", DATA,
+        "dataset=emotion_demo_test", "max_steps=2", "bf16=false", f"output_dir={tmp_path / 'out'}",
+        cwd=tmp_path,
+    )  # fmt: skip
+
+    assert "Quantizing model to 4 bit with bitsandbytes" in result.stdout + result.stderr
+    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert any(abs(weights).max() > 0 for name, weights in learned.items() if "lora_B" in name)
+
+
+def test_the_freeze_recipe_trains_the_last_blocks_alone(tiny_base: Path, tmp_path: Path):
+    llamafactory(
+        "train", EXAMPLES / "emotion_freeze.yaml", f"model_name_or_path={tiny_base}", DATA,
+        "dataset=emotion_demo_test", "max_steps=2", "pure_bf16=false", "freeze_trainable_layers=1",
+        f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
+    )  # fmt: skip
+
+    before = load_file(tiny_base / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    last = max(int(name.split(".")[2]) for name in before if name.startswith("model.layers."))
+    assert changed
+    assert all(name.startswith(f"model.layers.{last}.") for name in changed)
+
+
+def test_the_multitask_recipe_reads_both_tasks(tiny_base: Path, tmp_path: Path):
+    result = llamafactory(
+        "train", EXAMPLES / "emotion_multitask.yaml", f"model_name_or_path={tiny_base}", DATA,
+        "dataset=emotion_demo_train,sentiment_demo_train", "max_samples=32", "max_steps=2",
+        "bf16=false", f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert "Num examples = 64" in result.stdout + result.stderr
+    assert load_file(tmp_path / "out" / "adapter_model.safetensors")
 
 
 def test_only_the_label_and_the_end_token_bear_loss(tiny_base: Path, tmp_path: Path):

@@ -4,11 +4,9 @@ Nothing here judges. What cannot be loaded is None, and why stands beside it, so
 file is told once and not by every check that would have needed it. Weights are never loaded.
 """
 
-import contextlib
-import copy
+import json
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion import host
+from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.machine import Machine
-from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info
+from llamafactory_emotion.data.dataset_folder import read_dataset_info
 from llamafactory_emotion.data.records import Record, read_records
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.files import open_text
+from llamafactory_emotion.task import Task
 
 ROWS_READ = 20_000
-_HUB_SECONDS = 5.0
 _HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
 
@@ -56,12 +55,14 @@ class Context:
         machine: The machine that the recipe is judged for.
         recipe: The recipe's file, or None when keys alone were given.
         variables: The environment's variables.
+        task: The task that the recipe is for, where one was named.
     """
 
     values: Mapping[str, Any]
     machine: Machine
     recipe: Path | None = None
     variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    task: Task | None = None
 
     @property
     def trains_or_predicts(self) -> bool:
@@ -97,6 +98,38 @@ class Context:
         here = int(each) if each.isdigit() else max(1, len(self.machine.gpus))
         return here * (int(nodes) if nodes.isdigit() else 1)
 
+    @cached_property
+    def deepspeed_settings(self) -> Mapping[str, Any]:
+        """The settings of deepspeed; empty when there are none or they cannot be read."""
+        return self._deepspeed_parts[0]
+
+    @property
+    def deepspeed_problem(self) -> str | None:
+        """Why the settings of deepspeed cannot be read."""
+        return self._deepspeed_parts[1]
+
+    @property
+    def zero_stage(self) -> int:
+        """How much deepspeed shares out: 3 the weights too; 0 without it."""
+        zero = self.deepspeed_settings.get("zero_optimization")
+        stage = zero.get("stage") if isinstance(zero, dict) else None
+        return stage if isinstance(stage, int) else 0
+
+    @cached_property
+    def _deepspeed_parts(self) -> tuple[Mapping[str, Any], str | None]:
+        value = self.value("deepspeed")
+        if not value or isinstance(value, dict):
+            return value or {}, None
+        try:
+            content = json.loads(Path(str(value)).read_text(encoding="utf-8"))
+        except OSError:
+            return {}, f"the deepspeed settings {value} cannot be read"
+        except ValueError as problem:
+            return {}, f"the deepspeed settings {value} are not valid JSON ({problem})"
+        if not isinstance(content, dict):
+            return {}, f"the deepspeed settings {value} are no JSON object"
+        return content, None
+
     @property
     def model(self) -> str:
         """The base model's name or path."""
@@ -122,121 +155,26 @@ class Context:
 
     def data_sets(self, key: str) -> list[str]:
         """Give the names under `dataset` or `eval_dataset`."""
-        return [name for name in map(str.strip, str(self.value(key) or "").split(",")) if name]
+        return [name for name in self.names(key) if name]
+
+    def names(self, key: str) -> list[str]:
+        """Give a list of names, as LLaMA-Factory reads it: a list, or text parted by commas."""
+        value = self.value(key)
+        parts = value if isinstance(value, list) else str(value or "").split(",")
+        return [str(part).strip() for part in parts]
 
     @cached_property
-    def config(self) -> Any:
-        """The model's configuration, or None; `config_problem` says why."""
-        return self._model_parts[0]
-
-    @cached_property
-    def config_problem(self) -> str | None:
-        """Why the configuration cannot be read."""
-        return self._model_parts[1]
-
-    @cached_property
-    def skeleton(self) -> Any:
-        """The model laid out without memory for its weights, or None."""
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        if self.config is None:
-            return None
-        try:
-            with torch.device("meta"), _silent_transformers():
-                return AutoModelForCausalLM.from_config(self.config)
-        except (ValueError, ImportError, RuntimeError, AttributeError, TypeError):
-            return None
-
-    @cached_property
-    def _model_parts(self) -> tuple[Any, str | None]:
-        from transformers import AutoConfig
-
-        return self._loaded(AutoConfig)
-
-    @cached_property
-    def _tokenizer_parts(self) -> tuple[Any, str | None]:
-        from transformers import AutoTokenizer
-
-        return self._loaded(AutoTokenizer)
-
-    def tokenizer(self) -> Any:
-        """Give a fresh copy of the tokenizer, or None: templates change what they are given."""
-        return copy.deepcopy(self._tokenizer_parts[0])
-
-    @property
-    def tokenizer_problem(self) -> str | None:
-        """Why the tokenizer cannot be read."""
-        return self._tokenizer_parts[1]
-
-    def _loaded(self, kind: Any) -> tuple[Any, str | None]:
-        if not self.model:
-            return None, "no model is named"
-        if not Path(self.model).is_dir():
-            problem = "it is not there" if is_path(self.model) else self._hub_problem
-            if problem:
-                return None, problem
-        with _silent_transformers():
-            try:
-                return kind.from_pretrained(self.model, **self._hub_options), None
-            except (OSError, ValueError, KeyError, ImportError) as error:
-                return None, " ".join(str(error).split())
-
-    @property
-    def _hub_options(self) -> dict[str, Any]:
-        return {
-            "revision": self.value("model_revision"),
-            "cache_dir": self.value("cache_dir"),
-            "token": self.value("hf_hub_token"),
-            "trust_remote_code": self.is_on("trust_remote_code"),
-        }
-
-    @cached_property
-    def _hub_problem(self) -> str | None:
-        """Why a model of the hub cannot be read, found out in seconds; None when it can be."""
-        from httpx import HTTPError
-        from huggingface_hub import HfApi, try_to_load_from_cache
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            HFValidationError,
-            RepositoryNotFoundError,
+    def base(self) -> BaseModel:
+        """The base model's files, as far as they can be read."""
+        return BaseModel(
+            self.model,
+            {
+                "revision": self.value("model_revision"),
+                "cache_dir": self.value("cache_dir"),
+                "token": self.value("hf_hub_token"),
+                "trust_remote_code": self.is_on("trust_remote_code"),
+            },
         )
-
-        cached = try_to_load_from_cache(
-            self.model, "config.json", cache_dir=self.value("cache_dir")
-        )
-        if isinstance(cached, str):
-            return None
-        api = HfApi(token=self.value("hf_hub_token"))
-        try:
-            api.model_info(self.model, timeout=_HUB_SECONDS)
-            api.auth_check(self.model)
-        except GatedRepoError:
-            return "it is gated"
-        except RepositoryNotFoundError:
-            return "the hub has no such model, or it is private"
-        except HFValidationError:
-            return "the hub has no such model: this is no id of one"
-        except (HTTPError, HfHubHTTPError, OSError) as error:
-            return f"the hub cannot be reached ({type(error).__name__})"
-        return None
-
-    @cached_property
-    def generation_ends(self) -> tuple[int, ...]:
-        """The tokens at which the base model's own generation settings stop; empty if unknown."""
-        from transformers import GenerationConfig
-
-        if self.config is None:
-            return ()
-        with _silent_transformers():
-            try:
-                ends = GenerationConfig.from_pretrained(self.model).eos_token_id
-            except (OSError, ValueError):
-                return ()
-        if ends is None:
-            return ()
-        return tuple(ends) if isinstance(ends, list) else (ends,)
 
     @cached_property
     def registry_problem(self) -> str | None:
@@ -281,11 +219,6 @@ class Context:
         return DataSet(name, entry, path, tuple(examples))
 
 
-def is_path(name: str) -> bool:
-    """Say whether a name is a folder's: a hub id has one slash at most and no dots in front."""
-    return Path(name).is_absolute() or name.startswith((".", "~", "saves/")) or name.count("/") > 1
-
-
 def _fields(path: Path) -> Iterator[Mapping[str, Any]]:
     with open_text(path):  # says so when it is not there
         pass
@@ -293,20 +226,3 @@ def _fields(path: Path) -> Iterator[Mapping[str, Any]]:
         if not isinstance(record, Record):
             raise EmotionError(f"{path}:{record.line}: {record.reason}")
         yield record.fields
-
-
-@contextlib.contextmanager
-def _silent_transformers() -> Iterator[None]:
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
-
-
-__all__ = ["FILE_NAME", "Context", "DataSet", "is_path"]

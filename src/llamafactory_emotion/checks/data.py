@@ -7,8 +7,9 @@ from difflib import get_close_matches
 
 from llamafactory_emotion import host
 from llamafactory_emotion.audit import audit_splits
-from llamafactory_emotion.checks.context import FILE_NAME, Context, DataSet
+from llamafactory_emotion.checks.context import Context, DataSet
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.reading import Row
 
 _LABELS_AT_MOST = 200
@@ -39,6 +40,48 @@ def check_registry(context: Context) -> Iterator[Finding]:
         )
 
 
+def check_entries(context: Context) -> Iterator[Finding]:
+    """Entries of `dataset_info.json` that LLaMA-Factory reads otherwise than they are meant."""
+    if any(not name for name in context.names("dataset")) and context.data_sets("dataset"):
+        yield error("dataset", "dataset has a comma with no name beside it", "remove the comma")
+    known, columns = host.entry_keys()
+    for data_set in context.loaded.values():
+        entry = data_set.entry
+        named = entry.get("columns")
+        strange = [(key, known) for key in entry if key not in known]
+        strange += [(key, columns) for key in (named or {}) if key not in columns]
+        for key, usual in strange:
+            near = get_close_matches(key, usual, n=1)
+            yield error(
+                "entry",
+                f"{context.dataset_dir / FILE_NAME}: {data_set.name!r} has a key {key!r}, which "
+                "LLaMA-Factory passes over",
+                f"write {near[0]}" if near else f"remove {key}",
+            )
+        if data_set.path is not None and entry.get("split", "train") != "train":
+            yield error(
+                "entry",
+                f"{data_set.name!r} is a file and names the split {entry['split']!r}: a file has "
+                "the split train only",
+                "remove split, and register a file a split",
+            )
+        yield from _stage(context, data_set)
+
+
+def _stage(context: Context, data_set: DataSet) -> Iterator[Finding]:
+    """Training stages for which the rows are of the wrong kind."""
+    stage = str(context.value("stage"))
+    if stage in ("rm", "dpo") and not data_set.entry.get("ranking"):
+        yield error(
+            "stage",
+            f"stage: {stage} compares two answers, and {data_set.name!r} has one a row: "
+            "LLaMA-Factory stops",
+            "stage: sft",
+        )
+    elif stage != "sft":
+        yield warning("stage", f"stage: {stage} does not learn to answer with labels", "stage: sft")
+
+
 def check_rows(context: Context) -> Iterator[Finding]:
     """Files that are not there or cannot be read; hubs that cannot be reached."""
     for data_set in context.loaded.values():
@@ -50,7 +93,10 @@ def check_rows(context: Context) -> Iterator[Finding]:
             )
         elif data_set.path is not None and not data_set.examples:
             yield error(
-                "rows", f"the data set {data_set.name!r} has no rows", "name another data set"
+                "rows",
+                f"the data set {data_set.name!r} has no rows with a prompt and an answer",
+                "name another data set, or mend the columns of its entry in "
+                f"{context.dataset_dir / FILE_NAME}",
             )
         elif data_set.path is None:
             yield _from_a_hub(data_set)
@@ -108,13 +154,13 @@ def check_lengths(context: Context) -> Iterator[Finding]:
     """Rows longer than the cutoff: LLaMA-Factory cuts them on the right, the cue first."""
     cutoff = int(context.number("cutoff_len"))
     template = context.values.get("template")
-    tokenizer = context.tokenizer()
+    tokenizer = context.base.tokenizer()
     if tokenizer is None or template not in host.templates() or cutoff < 1:
         return
     packs = context.is_on("packing") or context.is_on("neat_packing")
     for data_set in context.loaded.values():
         if data_set.examples:
-            encoded = host.encode(context.tokenizer(), str(template), data_set.examples)
+            encoded = host.encode(context.base.tokenizer(), str(template), data_set.examples)
             lengths = [
                 prompt + len(answer)
                 for prompt, answer in zip(encoded.prompt_lengths, encoded.answers, strict=True)
@@ -144,6 +190,7 @@ def _lengths(name: str, lengths: Sequence[int], cutoff: int, *, packs: bool) -> 
 
 DATA: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     check_registry,
+    check_entries,
     check_rows,
     check_audit,
     check_lengths,

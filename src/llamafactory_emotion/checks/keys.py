@@ -12,6 +12,18 @@ from llamafactory_emotion.checks.finding import Finding, error, warning
 _PREDICT_ONLY = frozenset(
     {"input", "output", "text_column", "label_column", "task", "checkpoints", "few_shot", "shots"}
 )
+# What LLaMA-Factory reads as a list or as text parted by commas.
+_LISTS = frozenset(
+    {
+        "dataset",
+        "eval_dataset",
+        "freeze_trainable_modules",
+        "freeze_extra_modules",
+        "lora_target",
+        "additional_target",
+    }
+)
+_NAMES_SHOWN = 12
 _OLD_NAMES = MappingProxyType(
     {
         "evaluation_strategy": "eval_strategy",
@@ -22,6 +34,13 @@ _OLD_NAMES = MappingProxyType(
         "load_in_4bit": "quantization_bit",
         "load_in_8bit": "quantization_bit",
         "val_dataset": "eval_dataset",
+        "group_by_length": "train_sampling_strategy: group_by_length",
+        "max_source_length": "cutoff_len",
+        "max_seq_len": "cutoff_len",
+        "bits": "quantization_bit",
+        "lora_target_modules": "lora_target",
+        "model_name": "model_name_or_path",
+        "use_lora": "finetuning_type: lora",
     }
 )
 
@@ -36,7 +55,8 @@ def check_known(context: Context) -> Iterator[Finding]:
             yield error(
                 "unknown-key",
                 f"{key} is a key of `llamafactory_emotion.predict`, not of LLaMA-Factory",
-                "give it on predict's command line",
+                "give it on predict's command line"
+                + (" (doctor itself takes --task FILE)" if key == "task" else ""),
             )
             continue
         near = get_close_matches(key, known, n=1)
@@ -61,6 +81,8 @@ def check_values(context: Context) -> Iterator[Finding]:
     for key, value in context.values.items():
         if key not in known or value is None or host.accepts(known[key].hint, value):
             continue
+        if key in _LISTS and isinstance(value, list) and all(isinstance(o, str) for o in value):
+            continue
         yield error(
             "value",
             f"{key}: {value!r} {_misfit(known[key].hint, value)}",
@@ -71,7 +93,9 @@ def check_values(context: Context) -> Iterator[Finding]:
 def _misfit(hint: Any, value: Any) -> str:
     names = host.choices(hint)
     if names:
-        return f"is none of {', '.join(names)}"
+        near = [*get_close_matches(str(value), names, n=_NAMES_SHOWN, cutoff=0.3), *names]
+        shown = names if len(names) <= _NAMES_SHOWN else list(dict.fromkeys(near))[:_NAMES_SHOWN]
+        return f"is none of {', '.join(shown)}{', ...' if len(shown) < len(names) else ''}"
     if isinstance(value, str) and _as_number(value) is not None:
         return "is text, and a number is needed"
     return f"is not of the kind {_kind(hint)}"
@@ -81,7 +105,8 @@ def _remedy(key: str, value: Any, hint: Any) -> str:
     names = host.choices(hint)
     if isinstance(value, bool) and ("no" in names or "yes" in names):
         return f'quote it: {key}: "no" (YAML reads a bare no as false)'
-    if names and (near := get_close_matches(str(value), names, n=1)):
+    begun = [name for name in names if name.startswith(str(value))]
+    if near := begun or get_close_matches(str(value), names, n=1):
         return f"write {key}: {near[0]}"
     if isinstance(value, str) and (number := _as_number(value)) is not None:
         return f"write {key}: {number}, without quotes"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from llamafactory_emotion import host
-from llamafactory_emotion.checks.context import Context, is_path
+from llamafactory_emotion.checks.base_model import is_path
+from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 from llamafactory_emotion.task import EMOTION
 
@@ -32,9 +33,11 @@ def check_model(context: Context) -> Iterator[Finding]:
             if adapter
             else "name the folder that training or export wrote",
         )
-    elif context.config is None and folder.is_dir():
-        yield error("model", f"{model} cannot be read: {context.config_problem}", "write it again")
-    elif context.config is None:
+    elif context.base.config is None and folder.is_dir():
+        yield error(
+            "model", f"{model} cannot be read: {context.base.config_problem}", "write it again"
+        )
+    elif context.base.config is None:
         yield _unreachable(context)
 
 
@@ -50,7 +53,7 @@ def _not_there(context: Context, kind: str, folder: str) -> Finding:
 
 def _unreachable(context: Context) -> Finding:
     """Judge a model of the hub: gated or not there is an error, no network is not the recipe's."""
-    reason = context.config_problem or ""
+    reason = context.base.config_problem or ""
     if "gated" in reason:
         return error(
             "model",
@@ -99,7 +102,7 @@ def check_adapter(context: Context) -> Iterator[Finding]:
 
 def check_labels(context: Context) -> Iterator[Finding]:
     """How many tokens each label has under this tokenizer, and whether they can be told apart."""
-    tokenizer, template = context.tokenizer(), context.values.get("template")
+    tokenizer, template = context.base.tokenizer(), context.values.get("template")
     if tokenizer is None or template not in host.templates():
         return
     labels = _labels(context)
@@ -134,6 +137,8 @@ def check_labels(context: Context) -> Iterator[Finding]:
 
 
 def _labels(context: Context) -> Sequence[str]:
+    if context.task is not None:
+        return context.task.labels
     answers = {
         answer.strip() for one in context.loaded.values() for _, answer in one.examples if answer
     }
@@ -147,10 +152,10 @@ def _labels(context: Context) -> Sequence[str]:
 
 def check_end_token(context: Context) -> Iterator[Finding]:
     """A base model with a chat template it never learned: it goes on after the label."""
-    tokenizer, template = context.tokenizer(), context.values.get("template")
+    tokenizer, template = context.base.tokenizer(), context.values.get("template")
     if tokenizer is None or template not in host.templates():
         return
-    learned = {tokenizer.eos_token_id, *context.generation_ends}
+    learned = {tokenizer.eos_token_id, *context.base.generation_ends}
     has_chat_template = bool(getattr(tokenizer, "chat_template", None))
     encoded = host.encode(tokenizer, str(template), [])
     if not encoded.end_tokens:
@@ -171,9 +176,9 @@ def check_end_token(context: Context) -> Iterator[Finding]:
 
 def check_targets(context: Context) -> Iterator[Finding]:
     """LoRA targets and frozen layers that the model does not have."""
-    if context.config is None or not context.is_on("do_train"):
+    if context.base.config is None or not context.is_on("do_train"):
         return
-    layers = getattr(context.config.get_text_config(), "num_hidden_layers", None)
+    layers = getattr(context.base.config.get_text_config(), "num_hidden_layers", None)
     asked = int(abs(context.number("freeze_trainable_layers")))
     if context.value("finetuning_type") == "freeze" and layers and asked > layers:
         yield error(
@@ -183,16 +188,30 @@ def check_targets(context: Context) -> Iterator[Finding]:
         )
     if context.value("finetuning_type") == "lora":
         yield from _missing_targets(context)
+    elif context.value("finetuning_type") == "freeze" and context.base.skeleton is not None:
+        parts = {
+            name.split(".0.", 1)[1].split(".")[0]
+            for name, _ in context.base.skeleton.named_parameters()
+            if ".0." in name
+        }
+        for module in context.names("freeze_trainable_modules"):
+            if module not in (*parts, "all"):
+                yield error(
+                    "targets",
+                    f"freeze_trainable_modules {module}: a block of {context.model} has no such "
+                    "part",
+                    f"all, or of {', '.join(sorted(parts))}",
+                )
 
 
 def _missing_targets(context: Context) -> Iterator[Finding]:
-    targets = [name.strip() for name in str(context.value("lora_target")).split(",")]
-    if targets == ["all"] or context.skeleton is None:
+    targets = context.names("lora_target")
+    if targets == ["all"] or context.base.skeleton is None:
         return
     linear = sorted(
         {
             name.rsplit(".", 1)[-1]
-            for name, module in context.skeleton.named_modules()
+            for name, module in context.base.skeleton.named_modules()
             if type(module).__name__ in ("Linear", "Conv1D")
         }
     )

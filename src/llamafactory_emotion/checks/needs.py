@@ -10,14 +10,16 @@ from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 from llamafactory_emotion.checks.machine import GIB, import_failure, version_of
 
-# What LLaMA-Factory asks of Ray for each worker, whatever the worker needs.
-RAY_CPUS_PER_WORKER = 10
+# What LLaMA-Factory asks of Ray for each GPU there is, whatever a worker needs.
+RAY_CPUS_PER_GPU = 10
 _LOGGERS = ("wandb", "tensorboard", "mlflow", "swanlab", "comet_ml", "trackio")
 _OTHER_MACHINE = "run it on a machine with a GPU (--assume-gpu 24 judges it for one)"
 # Bytes a parameter when it is trained: weights, gradients and Adam's two states.
 _TRAINED_BYTES, _TRAINED_BYTES_PURE_HALF = 16, 8
 _QUANTIZED_BYTES = MappingProxyType({4: 0.6, 8: 1.1})
+_HALF_PRECISION_BYTES = 2.0
 _LITTLE_LEFT = 0.9
+_ZERO_3 = 3
 
 
 def check_precision(context: Context) -> Iterator[Finding]:
@@ -104,6 +106,12 @@ def check_launcher(context: Context) -> Iterator[Finding]:
             "only where it sees several GPUs",
             "put FORCE_TORCHRUN=1 before the command",
         )
+    elif context.value("fsdp") and alone and not context.switched_on("FORCE_TORCHRUN"):
+        yield error(
+            "launcher",
+            "fsdp needs several processes, and there is one",
+            "several GPUs, and FORCE_TORCHRUN=1 before the command",
+        )
     if not context.switched_on("USE_RAY"):
         return
     if version_of("ray") is None:
@@ -113,23 +121,45 @@ def check_launcher(context: Context) -> Iterator[Finding]:
             "pip install 'llamafactory-emotion[ray]'",
         )
         return
-    needed = max(1, int(context.number("ray_num_workers"))) * RAY_CPUS_PER_WORKER
-    if needed > context.machine.cpus and not context.machine.assumed:
+    if not context.machine.assumed:
+        yield from _ray_resources(context)
+
+
+def _ray_resources(context: Context) -> Iterator[Finding]:
+    gpus, cpus = len(context.machine.gpus), context.machine.cpus
+    workers = max(1, int(context.number("ray_num_workers")))
+    told = context.value("ray_init_kwargs")
+    if isinstance(told, dict) and isinstance(told.get("num_cpus"), int):
+        cpus = told["num_cpus"]
+    if not gpus:
         yield error(
             "launcher",
-            f"LLaMA-Factory asks Ray for {RAY_CPUS_PER_WORKER} processors a worker, {needed} in "
-            f"all, and there are {context.machine.cpus}: it waits for ever",
+            "USE_RAY=1 without a GPU: LLaMA-Factory then asks Ray for ten times the processors "
+            "there are, and waits for ever",
+            "unset USE_RAY, or run it on a machine with a GPU",
+        )
+    elif workers > gpus:
+        yield error(
+            "launcher",
+            f"ray_num_workers {workers}, and there are {gpus} GPUs: LLaMA-Factory stops",
+            f"ray_num_workers: {gpus}, or start Ray on more machines first",
+        )
+    elif gpus * RAY_CPUS_PER_GPU > cpus:
+        needed = gpus * RAY_CPUS_PER_GPU
+        yield error(
+            "launcher",
+            f"LLaMA-Factory asks Ray for {RAY_CPUS_PER_GPU} processors for each GPU, {needed} in "
+            f"all, and there are {cpus}: it waits for ever",
             f'tell Ray of more (ray_init_kwargs: {{"num_cpus": {needed}}}), or unset USE_RAY',
         )
 
 
 def check_memory(context: Context) -> Iterator[Finding]:
     """Whether weights and what training adds fit the GPU."""
-    if context.skeleton is None or not context.machine.has_gpu:
+    needed = memory_needed(context)
+    if needed is None or not context.machine.has_gpu:
         return
-    parameters = sum(one.numel() for one in context.skeleton.parameters())
-    shared = context.processes if context.value("deepspeed") or context.value("fsdp") else 1
-    needed = parameters * _bytes_a_parameter(context) / shared / GIB
+    parameters = sum(one.numel() for one in context.base.skeleton.parameters())
     gpu = min(context.machine.gpus, key=lambda one: one.memory_gib)
     sentence = (
         f"{context.model} has {parameters / 1e9:.2f} billion parameters; weights, gradients and "
@@ -146,15 +176,33 @@ def check_memory(context: Context) -> Iterator[Finding]:
         yield note("memory", f"{sentence}: little is left for activations")
 
 
-def _bytes_a_parameter(context: Context) -> float:
-    trains = context.is_on("do_train")
-    half = any(context.is_on(key) for key in ("bf16", "fp16", "pure_bf16"))
-    weight = _QUANTIZED_BYTES.get(int(context.number("quantization_bit")), 2.0 if half else 4.0)
-    if not trains or context.value("finetuning_type") == "lora":
+def memory_needed(context: Context) -> float | None:
+    """Give the GiB that each GPU needs for weights, gradients and optimizer; None if unknown.
+
+    Activations and an adapter's own few weights are left out. Of what deepspeed and FSDP share out
+    a GPU has its part: ZeRO-3 and FSDP all of it, ZeRO-1 and ZeRO-2 all but the weights.
+    """
+    if context.base.skeleton is None:
+        return None
+    parameters = sum(one.numel() for one in context.base.skeleton.parameters())
+    # Without a word on precision LLaMA-Factory loads in half precision too, where there is a GPU.
+    weight = _QUANTIZED_BYTES.get(int(context.number("quantization_bit")), _HALF_PRECISION_BYTES)
+    all_bytes = _bytes_a_parameter(context, weight)
+    if context.zero_stage == _ZERO_3 or context.value("fsdp"):
+        own = all_bytes / context.processes
+    elif context.zero_stage:
+        own = weight + (all_bytes - weight) / context.processes
+    else:
+        own = all_bytes
+    return float(parameters * own / GIB)
+
+
+def _bytes_a_parameter(context: Context, weight: float) -> float:
+    if not context.is_on("do_train") or context.value("finetuning_type") == "lora":
         return weight
     share = 1.0
     if context.value("finetuning_type") == "freeze":
-        layers = getattr(context.config.get_text_config(), "num_hidden_layers", 0) or 1
+        layers = getattr(context.base.config.get_text_config(), "num_hidden_layers", 0) or 1
         share = min(1.0, abs(context.number("freeze_trainable_layers")) / layers)
     trained = _TRAINED_BYTES_PURE_HALF if context.is_on("pure_bf16") else _TRAINED_BYTES
     return share * trained + (1 - share) * weight

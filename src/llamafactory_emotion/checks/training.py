@@ -1,24 +1,18 @@
-"""Do precision, attention, packing, batch and evaluation go together?"""
+"""Do precision, attention, packing, quantisation and batch go together?"""
 
-import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 
-# What LLaMA-Factory asks of Ray for each worker, whatever the worker needs.
-RAY_CPUS_PER_WORKER = 10
-_LOGGERS = {
-    "wandb": "wandb",
-    "tensorboard": "tensorboard",
-    "mlflow": "mlflow",
-    "swanlab": "swanlab",
-}
-_HIGHEST_RATE = 1e-2
 _ZERO_3 = 3
+# What each method makes of a model while it is loaded.
+_BITS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
+)
 
 
 def check_precision(context: Context) -> Iterator[Finding]:
@@ -84,6 +78,32 @@ def check_quantization(context: Context) -> Iterator[Finding]:
             f"quantization_bit with finetuning_type: {context.value('finetuning_type')}",
             "finetuning_type: lora",
         )
+    bits, method = context.value("quantization_bit"), str(context.value("quantization_method"))
+    allowed = _BITS.get(method)
+    if allowed is None:
+        yield warning(
+            "quantization",
+            f"quantization_bit with quantization_method: {method} quantises nothing",
+            "quantization_method: bnb, or name a quantised model and remove quantization_bit",
+        )
+    elif bits not in allowed:
+        yield error(
+            "quantization",
+            f"quantization_method: {method} does not make {bits} bits",
+            f"quantization_bit: {' or '.join(map(str, allowed))}",
+        )
+    elif context.zero_stage == _ZERO_3 and (method, bits) != ("bnb", 4):
+        yield error(
+            "quantization",
+            f"{bits} bits of {method} do not go with ZeRO-3",
+            "quantization_bit: 4 with bnb, or ZeRO-2",
+        )
+    if context.values.get("export_dir") and context.values.get("adapter_name_or_path"):
+        yield error(
+            "quantization",
+            "an adapter cannot be merged into a quantised base",
+            "remove quantization_bit: merge into the base as it is",
+        )
     if context.is_on("pure_bf16"):
         yield warning("quantization", "pure_bf16 with a quantised base", "bf16: true instead")
 
@@ -92,10 +112,9 @@ def check_deepspeed(context: Context) -> Iterator[Finding]:
     """The settings of deepspeed, and what ZeRO-3 does not go with."""
     if not context.value("deepspeed"):
         return
-    settings, problem = _deepspeed_settings(context.value("deepspeed"))
-    if problem:
-        yield error("deepspeed", problem, "name one of examples/deepspeed/*.json")
-    if _stage(settings) != _ZERO_3:
+    if context.deepspeed_problem:
+        yield error("deepspeed", context.deepspeed_problem, "name one of examples/deepspeed/*.json")
+    if context.zero_stage != _ZERO_3:
         return
     if context.is_on("predict_with_generate"):
         yield error(
@@ -107,26 +126,6 @@ def check_deepspeed(context: Context) -> Iterator[Finding]:
         yield error("deepspeed", "pure_bf16 does not go with ZeRO-3", "bf16: true instead")
 
 
-def _deepspeed_settings(value: Any) -> tuple[dict[str, Any], str | None]:
-    if isinstance(value, dict):
-        return value, None
-    try:
-        content = json.loads(Path(str(value)).read_text(encoding="utf-8"))
-    except OSError:
-        return {}, f"the deepspeed settings {value} cannot be read"
-    except ValueError as problem:
-        return {}, f"the deepspeed settings {value} are not valid JSON ({problem})"
-    if not isinstance(content, dict):
-        return {}, f"the deepspeed settings {value} are no JSON object"
-    return content, None
-
-
-def _stage(settings: dict[str, Any]) -> int:
-    zero = settings.get("zero_optimization")
-    stage = zero.get("stage") if isinstance(zero, dict) else None
-    return stage if isinstance(stage, int) else 0
-
-
 def check_steps(context: Context) -> Iterator[Finding]:
     """The effective batch, how many steps there are, and what does not fit into them."""
     if not context.is_on("do_train"):
@@ -136,8 +135,6 @@ def check_steps(context: Context) -> Iterator[Finding]:
         * max(1, int(context.number("gradient_accumulation_steps")))
         * context.processes
     )
-    if (rate := context.number("learning_rate")) > _HIGHEST_RATE:
-        yield warning("steps", f"learning_rate {rate:g} is very high", "1e-5 to 1e-3 are usual")
     names = context.data_sets("dataset")
     rows = [len(context.loaded[name].examples) for name in names if name in context.loaded]
     if len(rows) < len(names) or not all(rows):
@@ -159,60 +156,6 @@ def check_steps(context: Context) -> Iterator[Finding]:
             yield warning("steps", f"{key} {given}, and there are {steps} steps", f"lower {key}")
 
 
-def check_evaluation(context: Context) -> Iterator[Finding]:
-    """The best checkpoint, and the metric it is chosen by."""
-    strategy = str(context.value("eval_strategy") or "no")
-    best = str(context.value("metric_for_best_model") or "")
-    accuracy = best.removeprefix("eval_").endswith(("accuracy", "f1_macro"))
-    if context.is_on("load_best_model_at_end"):
-        saved = str(context.value("save_strategy") or "steps")
-        if saved not in ("best", strategy):
-            yield error(
-                "evaluation",
-                f"load_best_model_at_end with eval_strategy {strategy} and save_strategy {saved}",
-                "make both the same",
-            )
-    if accuracy and not context.is_on("compute_accuracy"):
-        yield error(
-            "evaluation",
-            f"metric_for_best_model: {best} is not computed",
-            "add compute_accuracy: true",
-        )
-    if best.endswith("f1_macro") and context.value("template") != "emotion":
-        yield error(
-            "evaluation",
-            f"{best} is computed under the template emotion only",
-            "template: emotion, or metric_for_best_model: accuracy",
-        )
-    if context.is_on("compute_accuracy") and context.value("template") != "emotion":
-        yield note(
-            "evaluation",
-            "LLaMA-Factory's own accuracy counts the end token, which is always right, as well",
-            "template: emotion counts whole labels",
-        )
-
-
-def check_prediction(context: Context) -> Iterator[Finding]:
-    """Sampling left on, and answers of a thousand tokens."""
-    if not context.is_on("do_predict"):
-        return
-    if not context.is_on("predict_with_generate"):
-        yield error("prediction", "do_predict without predict_with_generate", "set it to true")
-    if context.value("do_sample") is not False:
-        yield warning(
-            "prediction",
-            "sampling is on (LLaMA-Factory's default): every run gives other answers",
-            "do_sample: false",
-        )
-    if context.number("max_new_tokens") > 64:  # a label is a few tokens
-        yield warning(
-            "prediction",
-            f"answers may have {context.number('max_new_tokens'):.0f} tokens; a label has a few, "
-            "and a model that does not stop writes on for minutes",
-            "max_new_tokens: 8",
-        )
-
-
 def check_output(context: Context) -> Iterator[Finding]:
     """An output folder that is taken."""
     folder = Path(str(context.values.get("output_dir") or ""))
@@ -229,6 +172,29 @@ def check_output(context: Context) -> Iterator[Finding]:
             yield error(
                 "output", f"{folder} holds a trained model already", "name another output_dir"
             )
+
+
+def check_resumption(context: Context) -> Iterator[Finding]:
+    """A checkpoint to go on from that is not there."""
+    named = context.values.get("resume_from_checkpoint")
+    if isinstance(named, str) and not Path(named).is_dir():
+        yield error(
+            "output",
+            f"resume_from_checkpoint: {named} is not there",
+            "name a checkpoint-N folder, or remove the key: a run goes on by itself from the last "
+            "checkpoint in its output_dir",
+        )
+
+
+def check_scheduler(context: Context) -> Iterator[Finding]:
+    """Schedules that need a number more."""
+    name = str(context.value("lr_scheduler_type"))
+    if name.endswith("with_min_lr") and not context.values.get("lr_scheduler_kwargs"):
+        yield error(
+            "steps",
+            f"lr_scheduler_type: {name} without the least rate",
+            "add lr_scheduler_kwargs: {min_lr_rate: 0.1}",
+        )
 
 
 def check_template_settings(context: Context) -> Iterator[Finding]:
@@ -249,8 +215,8 @@ TRAINING: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     check_quantization,
     check_deepspeed,
     check_steps,
-    check_evaluation,
-    check_prediction,
     check_output,
+    check_resumption,
+    check_scheduler,
     check_template_settings,
 )

@@ -7,7 +7,7 @@ every model gets right: 99 % shown where 90 % of the labels are right (hiyouga/L
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,21 @@ _LOGGER = logging.getLogger(__name__)
 TokenIds = tuple[int, ...]
 
 
+class _Answer(NamedTuple):
+    """The tokens of a gold label, those predicted in their places, and whether an end follows."""
+
+    gold: TokenIds
+    predicted: TokenIds
+    ends: bool
+
+
 class AnswerMetrics:
     """Accuracy and macro-F1 over an evaluation set, fed batch by batch or all at once.
 
     A row counts as right when the model, reading the prompt, gives the label's tokens one after
-    the other; what comes after them does not matter. Packed rows, padding on either side and
-    labels of several tokens are told apart by where the labels' tokens stand.
+    the other; what comes after them does not matter, unless the label begins another one: then the
+    end token must come. Packed rows, padding on either side and labels of several tokens are told
+    apart by where the labels' tokens stand.
 
     Accuracy is that of greedy answers. Macro-F1 is too where every label is one token. Where labels
     have several, a wrong answer is one of the other labels only if each of its tokens was predicted
@@ -43,7 +52,7 @@ class AnswerMetrics:
         self._end_id = end_id
         self._known = tuple(labels)
         self._cue = tuple(cue)
-        self._answers: list[tuple[TokenIds, TokenIds]] = []
+        self._answers: list[_Answer] = []
 
     def __call__(self, evaluated: Any, *, compute_result: bool = True) -> dict[str, float] | None:
         """Take a batch; give the figures so far when asked to, and begin anew.
@@ -64,17 +73,19 @@ class AnswerMetrics:
 
     def _answers_of(
         self, predicted: NDArray[np.integer[Any]], gold: NDArray[np.integer[Any]]
-    ) -> Iterator[tuple[TokenIds, TokenIds]]:
-        """Yield the gold and the predicted tokens of every answer in one row of a batch."""
+    ) -> Iterator["_Answer"]:
+        """Yield every answer in one row of a batch."""
         # The token at a position is predicted at the one before.
         places = np.flatnonzero(gold[1:] != IGNORED) + 1
         breaks = np.flatnonzero((np.diff(places) > 1) | (gold[places[:-1]] == self._end_id)) + 1
         for run in np.split(places, breaks):
             kept = [place for place in self._after_cue(run, gold) if gold[place] != self._end_id]
             if kept:
-                yield (
-                    tuple(int(gold[place]) for place in kept),
-                    tuple(int(predicted[place - 1]) for place in kept),
+                yield _Answer(
+                    gold=tuple(int(gold[place]) for place in kept),
+                    predicted=tuple(int(predicted[place - 1]) for place in kept),
+                    # At the end token's place; a row that was cut has none there.
+                    ends=run[-1] == kept[-1] or predicted[run[-1] - 1] == self._end_id,
                 )
 
     def _after_cue(self, run: NDArray[np.intp], gold: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
@@ -87,9 +98,8 @@ class AnswerMetrics:
     def _figures(self) -> dict[str, float]:
         if not self._answers:
             return {"accuracy": float("nan"), "f1_macro": float("nan")}
-        gold = [answer for answer, _ in self._answers]
-        predicted = [answer for _, answer in self._answers]
-        self._answers = []
+        answers, self._answers = self._answers, []
+        gold = [answer.gold for answer in answers]
         labels = self._known if set(gold) <= set(self._known) else tuple(sorted(set(gold)))
         if any(len(label) > 1 for label in labels):
             _LOGGER.warning(
@@ -97,6 +107,11 @@ class AnswerMetrics:
                 "wrong at its first token as invalid; `evaluate` gives it exactly"
             )
         numbers = {label: number for number, label in enumerate(labels)}
+        begun = {one for one in labels for other in labels if one == other[: len(one)] != other}
+        predicted = [
+            answer.predicted if answer.ends or answer.predicted not in begun else ()
+            for answer in answers
+        ]
         return label_metrics(
             np.array([numbers[label] for label in gold], dtype=np.int64),
             np.array([numbers.get(label, -1) for label in predicted], dtype=np.int64),

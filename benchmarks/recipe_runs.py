@@ -1,0 +1,116 @@
+"""What the benchmarks of recipes share: a data folder, a base that has read, runs of the host.
+
+No benchmark itself. Everything goes through LLaMA-Factory's own command, as a user's run does.
+"""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from llamafactory_emotion.data.reading import Row, read_rows
+from llamafactory_emotion.task import ANSWER_CUE, EMOTION
+from llamafactory_emotion.tiny_model import write_tiny_model
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+DEMO = ROOT / "data"
+# A CPU trains in single precision, and FlashAttention-2 does not run on it.
+ON_A_CPU = ("fp16=false", "bf16=false", "flash_attn=sdpa")
+# Quoted: a bare `no` is false in YAML, on the command line too.
+NEITHER_SAVED_NOR_JUDGED = (
+    'save_strategy="no"',
+    'eval_strategy="no"',
+    "load_best_model_at_end=false",
+    "plot_loss=false",
+)
+
+
+def read_training_rows(folder: Path) -> list[Row]:
+    """Read the labelled rows of `train.jsonl`, or of the demo's training file, shuffled."""
+    names = ("train.jsonl", "emotion_demo_train.jsonl")
+    place = next((folder / name for name in names if (folder / name).is_file()), None)
+    if place is None:
+        sys.exit(f"{folder} holds no train.jsonl; name another folder with --data.")
+    rows = list(read_rows(place, EMOTION))
+    random.Random(0).shuffle(rows)  # noqa: S311 - not for secrets
+    return rows
+
+
+def write_data(folder: Path, splits: Mapping[str, Sequence[Row]]) -> None:
+    """Write splits and the `dataset_info.json` that names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {}
+    for name, rows in splits.items():
+        lines = [json.dumps({"text": row.text, "label": row.label}) for row in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        columns = {"prompt": "text", "response": "label"}
+        entries[name] = {
+            "file_name": f"{name}.jsonl",
+            "formatting": "emotion",
+            "columns": columns,
+        }
+    (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def make_base(folder: Path, rows: Sequence[Row], data: Path, *, epochs: float) -> Path:
+    """Make a tiny base that has read the rows' texts and was shortly trained on their labels.
+
+    Args:
+        folder: Where the base goes.
+        rows: The rows of the data set `base`, for their texts.
+        data: The data folder that holds `base`.
+        epochs: How often the base is trained on the labels; 0 for none.
+    """
+    untrained = folder / "read"
+    write_tiny_model([row.text for row in rows], untrained)
+    if not epochs:
+        return untrained
+    base = folder / "base"
+    train(
+        "emotion_tiny.yaml",
+        f"model_name_or_path={untrained}",
+        f"dataset_dir={data}",
+        "dataset=base",
+        f"num_train_epochs={epochs}",
+        f"output_dir={base}",
+    )
+    # A base model carries no chat template; LLaMA-Factory saved the one it was trained with.
+    (base / "chat_template.jinja").unlink(missing_ok=True)
+    return base
+
+
+def tokens_a_row(base: Path, rows: Sequence[Row]) -> float:
+    """Give the mean tokens of a row under the template `emotion`: prompt, label, both ends."""
+    prompts = [EMOTION.user_content(row.text) + ANSWER_CUE for row in rows]
+    encoded = AutoTokenizer.from_pretrained(base)(prompts, add_special_tokens=False)["input_ids"]
+    return sum(len(ids) + 3 for ids in encoded) / len(rows)
+
+
+def train(recipe: str, *overrides: str) -> dict[str, Any]:
+    """Run `llamafactory-cli train` with a recipe; give the results it wrote."""
+    command = shutil.which("llamafactory-cli") or "llamafactory-cli"
+    return run([command, "train"], recipe, *overrides)
+
+
+def run(command: Sequence[str], recipe: str, *overrides: str) -> dict[str, Any]:
+    """Run a command with a recipe; give the results in its `output_dir` and what it printed."""
+    done = subprocess.run(
+        [*command, str(EXAMPLES / recipe), *overrides],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{recipe} {' '.join(overrides)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    output = next(value[11:] for value in reversed(overrides) if value.startswith("output_dir="))
+    results: dict[str, Any] = {"output": done.stdout + done.stderr}
+    for file in sorted(Path(output).glob("*_results.json")):
+        results |= json.loads(file.read_text(encoding="utf-8"))
+    return results

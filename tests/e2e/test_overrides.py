@@ -1,0 +1,289 @@
+"""docs/recipes.md: every row of its tables is executed as it stands, or parsed and checked."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from e2e.host import PROGRAMS, ROOT, free_port, llamafactory, run_program
+from e2e.recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
+from random_models import random_model, tokenizer_of
+from safetensors.numpy import load_file
+
+from llamafactory_emotion import doctor, host
+from llamafactory_emotion.checks import needs
+from llamafactory_emotion.checks.base_model import BaseModel
+from llamafactory_emotion.checks.context import Context
+from llamafactory_emotion.checks.finding import Level
+from llamafactory_emotion.checks.machine import assumed_machine
+from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.task import EMOTION
+
+ROWS = overrides()
+SERVING = "serving with an OpenAI-style API"
+# What a CPU and the hour ask for: no half precision, few steps, our own rows.
+SMALL = (
+    "fp16=false",
+    "bf16=false",
+    "max_steps=2",
+    "max_samples=64",
+    "dataset=emotion_demo_test",
+    f"dataset_dir={ROOT / 'data'}",
+)
+# The published sizes of the models that the rows name; their files are not needed.
+CONFIGURATIONS = {
+    "Meta-Llama-3-8B": {
+        "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 128256, "tie_word_embeddings": False,
+    },
+    "opt-6.7b": {
+        "model_type": "opt", "hidden_size": 4096, "ffn_dim": 16384, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "vocab_size": 50272, "word_embed_proj_dim": 4096,
+    },
+    "Qwen2.5-7B": {
+        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+        "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+        "vocab_size": 152064, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+
+
+def rows_with(executed: str) -> list[Entry]:
+    return [row for row in ROWS if row.executed == executed and row.name != SERVING]
+
+
+@pytest.fixture(scope="module")
+def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny random model of each architecture that a row names."""
+    folder = tmp_path_factory.mktemp("bases")
+    for architecture in ("opt", "qwen2"):
+        random_model(architecture).save_pretrained(folder / architecture)
+        tokenizer = copy.deepcopy(tokenizer_of())
+        if architecture == "qwen2":
+            tokenizer.bos_token = None  # as Qwen's own
+        tokenizer.save_pretrained(folder / architecture)
+    return {"opt": folder / "opt", "Qwen": folder / "qwen2", "": tiny_base}
+
+
+def base_for(row: Entry, bases: dict[str, Path]) -> str:
+    """Give the override that puts a tiny model in the place of the one that a row names."""
+    named = " ".join(row.overrides)
+    return f"model_name_or_path={next(bases[word] for word in bases if word in named)}"
+
+
+@pytest.mark.parametrize("row", rows_with(EXECUTED), ids=str)
+def test_an_override_runs_as_the_page_has_it(row: Entry, bases, tmp_path: Path):
+    validation = ("eval_dataset=emotion_demo_test",) if "packed" in row.recipe.stem else ()
+
+    llamafactory(
+        "train", row.recipe, *row.overrides, base_for(row, bases), *SMALL, *validation,
+        'save_strategy="no"', 'eval_strategy="no"', "load_best_model_at_end=false",
+        f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
+    )  # fmt: skip
+
+    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert any(abs(weights).max() > 0 for name, weights in learned.items() if "lora_B" in name)
+    asked = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))
+    expected = dict(pair.split("=", 1) for pair in row.overrides)
+    for key, name in (("lora_rank", "r"), ("use_dora", "use_dora"), ("use_rslora", "use_rslora")):
+        assert str(asked[name]).lower() == expected.get(key, str(asked[name])).lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", [row for row in rows_with(TWO_PROCESSES) if "deepspeed" in str(row.overrides)], ids=str
+)
+def test_an_override_runs_in_two_processes_with_deepspeed(
+    row: Entry, tiny_base: Path, deepspeed: Path, tmp_path: Path
+):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    llamafactory(
+        "train", row.recipe, *row.overrides, f"model_name_or_path={tiny_base}", *SMALL,
+        f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
+        **row.environment, PYTHONPATH=str(deepspeed), OMP_NUM_THREADS="1", DS_ACCELERATOR="cpu",
+    )  # fmt: skip
+
+    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert any(abs(weights).max() > 0 for name, weights in learned.items() if "lora_B" in name)
+
+
+@pytest.mark.slow
+def test_full_training_runs_in_two_processes_under_zero_3(
+    tiny_base: Path, deepspeed: Path, tmp_path: Path
+):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    result = llamafactory(
+        "train", ROOT / "examples" / "emotion_full_ds3.yaml", f"model_name_or_path={tiny_base}",
+        *SMALL, f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
+        FORCE_TORCHRUN="1", NPROC_PER_NODE="2", PYTHONPATH=str(deepspeed), OMP_NUM_THREADS="1",
+        DS_ACCELERATOR="cpu",
+    )  # fmt: skip
+
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (tiny_base, tmp_path / "out")
+    )
+    assert {name: values.shape for name, values in after.items()} == {
+        name: values.shape for name, values in before.items()
+    }, "ZeRO-3 must gather the weights before it saves them"
+    assert any((after[name] != before[name]).any() for name in before)
+    assert "DeepSpeed" in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
+    """Two commands on one machine, each told that it is one of two hosts."""
+    row = next(row for row in ROWS if row.name == "two hosts")
+    port = str(free_port())
+    command = [
+        "llamafactory-cli", "train", str(row.recipe), *row.overrides,
+        f"model_name_or_path={tiny_base}", *SMALL, f"output_dir={tmp_path / 'out'}",
+    ]  # fmt: skip
+    usual = {**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
+    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    hosts = [
+        subprocess.Popen(
+            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**usual, **row.environment, **there, "NODE_RANK": rank, "HF_HUB_OFFLINE": "1"},
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+
+    outputs = [process.communicate(timeout=500)[0] for process in hosts]
+
+    assert [process.returncode for process in hosts] == [0, 0], outputs[0][-3000:]
+    assert "world size: 2" in outputs[0]
+    assert load_file(tmp_path / "out" / "adapter_model.safetensors")
+
+
+@pytest.mark.slow
+def test_a_served_model_answers_our_prompt_with_a_label(bases, tmp_path: Path):
+    row = next(row for row in ROWS if row.name == SERVING)
+    trained, port = tmp_path / "trained", str(free_port())
+    llamafactory(
+        "train", ROOT / "examples" / "emotion_lora.yaml", f"model_name_or_path={bases['']}", *SMALL,
+        "learning_rate=1e-2", "max_steps=30", f"output_dir={trained}", cwd=tmp_path,
+    )  # fmt: skip
+    log = (tmp_path / "log").open("w")
+    server = subprocess.Popen(
+        [PROGRAMS / "llamafactory-cli", "api", row.recipe, *row.overrides,
+         f"model_name_or_path={bases['']}", f"adapter_name_or_path={trained}"],
+        cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT,
+        env={**os.environ, **row.environment, "API_PORT": port, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    try:
+        answer = ask(port, EMOTION.user_content("we won the match in the very last minute"), server)
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+        log.close()
+
+    assert answer.strip() in EMOTION.labels
+
+
+def ask(port: str, message: str, server: subprocess.Popen[bytes]) -> str:
+    """Put a question to a server that may still be loading."""
+    body = {"model": "any", "messages": [{"role": "user", "content": message}]}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    for _ in range(300):
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                return json.load(response)["choices"][0]["message"]["content"]
+        except (ConnectionError, urllib.error.URLError):
+            time.sleep(1)
+    raise AssertionError("the server does not answer")
+
+
+@pytest.mark.slow
+def test_a_bare_ray_worker_knows_the_template(tmp_path: Path):
+    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+    code = (
+        "import ray\n"
+        "ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
+        "@ray.remote\n"
+        "def known():\n"
+        "    import llamafactory.data\n"
+        "    from llamafactory.data.converter import DATASET_CONVERTERS\n"
+        "    from llamafactory.data.template import TEMPLATES\n"
+        "    return 'emotion' in TEMPLATES, 'emotion' in DATASET_CONVERTERS\n"
+        "print(ray.get(known.remote()))\n"
+    )
+
+    result = run_program(sys.executable, "-c", code, cwd=tmp_path)
+
+    assert result.stdout.split("\n")[-2] == "(True, True)"
+
+
+ALL = [*shipped(), *ROWS]
+
+
+@pytest.fixture(scope="module")
+def published_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of configurations without weights, named as on the hub."""
+    folder = tmp_path_factory.mktemp("published")
+    for name, content in CONFIGURATIONS.items():
+        for spelling in (name, f"{name}-Instruct"):
+            (folder / spelling).mkdir()
+            (folder / spelling / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("row", [row for row in ALL if row.memory], ids=str)
+def test_the_memory_on_the_page_is_what_doctor_computes(
+    row: Entry, published_models: Path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    call = read_call([str(row.recipe), *row.overrides])
+    named = str(call.values["model_name_or_path"])
+    if named.startswith("saves/"):  # what is merged is as large as its base
+        named = "Meta-Llama-3-8B"
+    processes = {"NPROC_PER_NODE": "4"} if row.name == "emotion_full_ds3" else {}
+    values = {**call.values, "model_name_or_path": str(published_models / Path(named).name)}
+
+    context = Context(values, assumed_machine(80), None, {**processes, **row.environment})
+
+    assert round(needs.memory_needed(context) or 0) == row.memory
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", ALL, ids=str)
+def test_a_row_is_passed_by_doctor(row: Entry, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name, value in row.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
+
+    found = doctor.examine(read_call([str(row.recipe), *row.overrides]), assume_gpu=80)
+
+    assert [one.sentence for one in found["recipe"] if one.level is Level.ERROR] == []
+    by_environment = [one for one in found["environment"] if one.level is Level.ERROR]
+    assert [one.sentence for one in by_environment] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", [row for row in ROWS if row.executed.startswith("no")], ids=str)
+def test_a_row_that_cannot_run_here_is_taken_by_llamafactory(row: Entry, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = read_call([str(row.recipe), *row.overrides]).values
+
+    assert host.refusal(values, training=True) is None
+
+
+def test_the_page_lists_every_recipe_that_ships():
+    there = {recipe.stem for recipe in (ROOT / "examples").glob("emotion_*.yaml")}
+
+    assert {row.name for row in shipped()} == there
+    assert shutil.which("llamafactory-cli") or (PROGRAMS / "llamafactory-cli").is_file()
