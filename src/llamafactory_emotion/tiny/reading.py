@@ -50,7 +50,9 @@ def pretrain(
     steps = epochs * math.ceil(len(blocks) / _BLOCKS_PER_STEP)
     if not steps:
         return None
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
+    )
     schedule = get_cosine_schedule_with_warmup(optimizer, _WARM_UP_STEPS, steps)
     order = torch.Generator().manual_seed(seed)
     model.train()

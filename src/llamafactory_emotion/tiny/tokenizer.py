@@ -12,7 +12,7 @@ from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-VOCABULARY_SIZE = 8192
+VOCABULARY_SIZE = 6144
 BEGIN_OF_TEXT = "<|begin_of_text|>"
 END_OF_TEXT = "<|end_of_text|>"
 SPECIAL_TOKENS = (
