@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo test test-slow check format dist clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,14 +20,19 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --editable '.[dev]'
 	touch $@
 
+define DEMO
+rm -rf saves/tiny_base saves/emotion_tiny
+python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base
+llamafactory-cli train examples/emotion_tiny.yaml
+llamafactory-cli train examples/emotion_predict.yaml \
+	model_name_or_path=saves/emotion_tiny eval_dataset=emotion_demo_test \
+	output_dir=saves/emotion_tiny/predict
+python -m llamafactory_emotion.evaluate saves/emotion_tiny/predict/generated_predictions.jsonl
+endef
+export DEMO
+
 demo: $(VENV)/.installed ## Train, predict and evaluate a tiny Llama on the demo data (CPU, minutes)
-	rm -rf saves/tiny_base saves/emotion_tiny
-	python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base
-	llamafactory-cli train examples/emotion_tiny.yaml
-	llamafactory-cli train examples/emotion_predict.yaml \
-		model_name_or_path=saves/emotion_tiny eval_dataset=emotion_demo_test \
-		output_dir=saves/emotion_tiny/predict
-	python -m llamafactory_emotion.evaluate saves/emotion_tiny/predict/generated_predictions.jsonl
+	bash -exc "$$DEMO"
 
 test: check ## Run the checks and the test suite
 	pytest
@@ -44,6 +49,17 @@ check: $(VENV)/.installed ## Run the formatter, the linter, the type checker and
 format: $(VENV)/.installed ## Format the code and mend what the linter can
 	ruff format .
 	ruff check --fix .
+
+DIST_VENV := build/wheel-venv
+
+dist: $(VENV)/.installed ## Build wheel and sdist, install the wheel by itself and run the demo from it
+	rm -rf dist $(DIST_VENV) build/work
+	python -m build
+	$(PYTHON) -m venv $(DIST_VENV)
+	$(DIST_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(DIST_VENV)/bin/python -m pip install --quiet dist/*.whl
+	export PATH="$(CURDIR)/$(DIST_VENV)/bin:$$PATH" && cd build \
+		&& python -m llamafactory_emotion.init work && cd work && bash -exc "$$DEMO"
 
 clean: ## Remove the environment, what was built and what was trained
 	rm -rf $(VENV) build dist saves .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
