@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from llamafactory_emotion.console import printable, run_command
+from llamafactory_emotion.console import printable, run_command, run_recipe_command
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
 
 
@@ -110,3 +110,23 @@ def test_a_reader_that_goes_away_is_no_error():
 )
 def test_characters_that_act_on_a_terminal_are_shown_and_not_sent(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--help"], 0), (["recipe.yaml", "-h"], 0)])
+def test_usage_is_shown_when_asked_for_or_nothing_is_given(words, code, capsys):
+    assert run_recipe_command(lambda asked: 1, words, usage="usage: so") == code
+    assert capsys.readouterr().out == "usage: so\n"
+
+
+@pytest.mark.parametrize("shows_traceback", [False, True])
+def test_the_work_gets_the_words_without_debug(shows_traceback, capsys):
+    seen = []
+
+    def work(words):
+        seen.extend(words)
+        raise DataError("w")
+
+    words = ["a=1", *(["--debug"] if shows_traceback else []), "b=2"]
+    assert run_recipe_command(work, words, usage="") == 1
+    assert seen == ["a=1", "b=2"]
+    assert ("Traceback" in capsys.readouterr().err) is shows_traceback

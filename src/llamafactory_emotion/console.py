@@ -9,11 +9,33 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from llamafactory_emotion.errors import EmotionError
+from llamafactory_emotion.errors import CallError, EmotionError
 
 INTERRUPTED = 130
+
+
+def run_recipe_command(
+    work: Callable[[Sequence[str]], int], argv: Sequence[str] | None, *, usage: str
+) -> int:
+    """Run a command of LLaMA-Factory's grammar, `[recipe.yaml] key=value ...`.
+
+    Args:
+        work: Takes the words of the call and returns the exit code.
+        argv: The words, or None for those of this process; `--help` and `--debug` are known.
+        usage: Printed for `--help` (0 is returned) and for a call without a word (2).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    asked = [word for word in words if word != "--debug"]
+    if words and not {"-h", "--help"} & set(words):
+        return run_command(lambda: work(asked), debug=asked != words)
+    return run_command(lambda: _show(usage, 0 if words else CallError.exit_code))
+
+
+def _show(usage: str, code: int) -> int:
+    print(usage)
+    return code
 
 
 def run_command(work: Callable[[], int], *, debug: bool = False) -> int:

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llamafactory_emotion.console import printable, run_command
-from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.console import printable, run_recipe_command
 from llamafactory_emotion.exporting.options import read_options
 from llamafactory_emotion.recipes import read_call
 from llamafactory_emotion.task import load_task
@@ -38,12 +37,7 @@ through pipeline("text-classification", model=DIR), vLLM, or predict model_name_
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export and say what was done; give the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(_USAGE)
-        return 0 if arguments else CallError.exit_code
-    debug = "--debug" in arguments
-    return run_command(lambda: _run([a for a in arguments if a != "--debug"]), debug=debug)
+    return run_recipe_command(_run, argv, usage=_USAGE)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamafactory_emotion.console import run_command
+from llamafactory_emotion.console import run_recipe_command
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output
 from llamafactory_emotion.predicting.inputs import (
@@ -60,12 +60,7 @@ A recipe of LLaMA-Factory (examples/emotion_predict.yaml) is taken as it is."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict and write; give the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(_USAGE)
-        return 0 if arguments else CallError.exit_code
-    debug = "--debug" in arguments
-    return run_command(lambda: _run([a for a in arguments if a != "--debug"]), debug=debug)
+    return run_recipe_command(_run, argv, usage=_USAGE)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamafactory_emotion.console import run_command
-from llamafactory_emotion.errors import CallError, EmotionError, ModelError
+from llamafactory_emotion.console import run_recipe_command
+from llamafactory_emotion.errors import EmotionError, ModelError
 from llamafactory_emotion.recipes import Call, read_call
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ Recipes stand in examples/head."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and write; give the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(_USAGE)
-        return 0 if arguments else CallError.exit_code
-    debug = "--debug" in arguments
-    return run_command(lambda: _run([a for a in arguments if a != "--debug"]), debug=debug)
+    return run_recipe_command(_run, argv, usage=_USAGE)
 
 
 def _run(words: Sequence[str]) -> int:

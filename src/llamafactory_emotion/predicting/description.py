@@ -3,16 +3,13 @@
 Stands below `predict`.
 """
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion import __version__
 from llamafactory_emotion.predicting.options import PredictOptions
 from llamafactory_emotion.scoring.scores import Scorer
+from llamafactory_emotion.scoring.surroundings import hardware, versions
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 _RESULTS_DEPEND_ON = (
     "template",
     "cutoff_len",
@@ -50,35 +47,6 @@ def run_description(scorer: Scorer, options: PredictOptions, recipe: Path | None
         "model_parameters": sum(p.numel() for p in scorer.loaded.model.parameters()),
         "shared_prefix_tokens": scorer.shared_prefix_tokens,
         "readout": scorer.readout,
-        "versions": _versions(),
-        "hardware": _hardware(scorer.device.type),
+        "versions": versions(),
+        "hardware": hardware(scorer.device.type),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "llamafactory_emotion": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _hardware(device: str) -> str:
-    import torch
-
-    if device == "cuda":
-        count = torch.cuda.device_count()
-        name = torch.cuda.get_device_name(0)
-        return name if count == 1 else f"{count} x {name}"
-    return f"{_processor()}, {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.is_file():
-        for line in description.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -12,4 +12,5 @@ scorer           texts in, label scores out
 head_scorer      the same with a classification head
 opening          whichever of the two a folder is
 generation       free answers instead
+surroundings     the versions and the hardware of a run
 """
