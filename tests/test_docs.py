@@ -19,7 +19,7 @@ from llamafactory_emotion.__main__ import COMMANDS
 from llamafactory_emotion.recipes import read_call
 
 PAGES = pages()
-LANGUAGES = {"", "bash", "json", "jinja", "python", "text", "toml", "yaml"}
+LANGUAGES = {"", "bash", "json", "jinja", "mermaid", "python", "text", "toml", "yaml"}
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 Check = Callable[[Command], None]
 
@@ -123,7 +123,19 @@ def stage(tiny_base: Path, classifier_folder: Path, tmp_path_factory) -> Stage:
     return Stage(models, PAGES)
 
 
-@pytest.mark.parametrize("page", [page for page, blocks in RUN.items() if any(blocks)])
+TRANSLATIONS = [page for page in PAGES if re.fullmatch(r"README\.\w+\.md", page)]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS)
+def test_a_translations_commands_stand_in_the_english_pages(page: str):
+    english = "\n".join(text for name, text in PAGES.items() if name not in TRANSLATIONS)
+
+    assert [str(one) for one in ALL if one.page == page and one.text not in english] == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page, blocks in RUN.items() if any(blocks) and page not in TRANSLATIONS]
+)
 def test_every_command_of_a_page_runs_as_it_is_written(page: str, stage: Stage, tmp_path: Path):
     run_page(page, RUN[page], tmp_path / "page", stage)
 

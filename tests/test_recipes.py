@@ -155,3 +155,17 @@ def test_reading_a_call_imports_nothing_heavy():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["2", "set()"]
     assert "did you mean 'input'?" in run.stderr
+
+
+def test_a_value_that_is_a_file_is_no_recipe():
+    call = read_call(["task=labels.yaml", "input=x"])
+
+    assert call.recipe is None
+    assert call.values == {"task": "labels.yaml", "input": "x"}
+
+
+def test_a_recipe_with_an_equals_sign_in_its_name_is_read(tmp_path):
+    recipe = tmp_path / "rank=8.yaml"
+    recipe.write_text("lora_rank: 8\n", encoding="utf-8")
+
+    assert read_call([str(recipe)]).values == {"lora_rank": 8}

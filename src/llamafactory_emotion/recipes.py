@@ -42,7 +42,7 @@ def read_call(arguments: Sequence[str]) -> Call:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    recipe = Path(arguments[0]) if arguments and arguments[0].endswith(_RECIPE_SUFFIXES) else None
+    recipe = Path(arguments[0]) if arguments and _names_a_recipe(arguments[0]) else None
     pairs = list(arguments[1:] if recipe else arguments)
     wrong = [pair for pair in pairs if "=" not in pair or pair.startswith(("=", "-"))]
     if wrong:
@@ -60,6 +60,11 @@ def read_call(arguments: Sequence[str]) -> Call:
     return Call(
         {str(key): "-" if value == [None] else value for key, value in content.items()}, recipe
     )
+
+
+def _names_a_recipe(word: str) -> bool:
+    """Tell `recipe.yaml` from `task=labels.yaml`, which may come first as well."""
+    return word.endswith(_RECIPE_SUFFIXES) and ("=" not in word or Path(word).is_file())
 
 
 def _load(recipe: Path | None) -> Any:

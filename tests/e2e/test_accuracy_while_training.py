@@ -68,7 +68,7 @@ def evaluate(
 def test_it_is_the_accuracy_of_the_greedy_answers(half_trained, greedy, tmp_path, overrides):
     figures = evaluate(half_trained, tmp_path / "out", *overrides, cwd=tmp_path)
 
-    assert 0.2 < greedy["accuracy"] < 0.95, "a model that says nothing about the metric"
+    assert 0.05 < greedy["accuracy"] < 0.95, "a model that says nothing about the metric"
     assert figures["eval_accuracy"] == pytest.approx(greedy["accuracy"], abs=1e-9)
     assert figures["eval_f1_macro"] == pytest.approx(greedy["f1_macro"], abs=1e-9)
 

@@ -130,7 +130,8 @@ def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
     """Give the head's matrix: each label's row of the output matrix times the model's logit scale.
 
     Shape (labels, width), in the model's own type; in float32 where a scale is multiplied in, so
-    that it is not rounded once more.
+    that it is not rounded once more. In float32 the mean of the rows is taken off each of them:
+    probabilities do not change, and smaller logits are rounded less.
     """
     weight: torch.Tensor = loaded.model.get_output_embeddings().weight
     rows = weight.detach()[[ids[0] for ids in encoder.label_ids]]
@@ -138,7 +139,10 @@ def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
     scale = (getattr(config, "logit_scale", None) or 1.0) / (
         getattr(config, "logits_scaling", None) or 1.0
     )
-    return rows.clone() if scale == 1.0 else rows.float() * scale
+    if scale == 1.0 and rows.dtype != torch.float32:
+        return rows.clone()
+    scaled = rows.double() * scale
+    return (scaled - scaled.mean(dim=0, keepdim=True)).float()
 
 
 def prompt_record(encoder: PromptEncoder, baked: BakedPrompt) -> dict[str, str]:

@@ -183,7 +183,11 @@ class Forward:
     def _row_logits(
         self, states: torch.Tensor, rows: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        return self._scale(functional.linear(states.to(rows.device).float(), rows, bias))
+        # A few rows cost nothing in float64, and leave out the largest rounding of a label's logit.
+        exact = torch.float64 if rows.device.type in ("cpu", "cuda") else torch.float32
+        added = None if bias is None else bias.to(exact)
+        logits = functional.linear(states.to(rows.device, exact), rows.to(exact), added)
+        return self._scale(logits).float()
 
     def _padded(self, ids: Rows) -> torch.Tensor:
         """Pad on the right with each row's own last token: causal models never look there."""
