@@ -82,17 +82,18 @@ class Measurement:
         print(f"shared prefix {shared} tokens, {own:.1f} own a text, labels of {lengths} tokens")
         self.scorer.score(self.texts[:WARM_UP_ROWS])
         self._floor(self.prompts[:WARM_UP_ROWS])
-        seconds = self._time_in_turn(
-            {
-                "floor": lambda: self._floor(self.prompts),
-                "ours": lambda: self.scorer.score(self.texts),
-                "plain forward": self._plain_forward,
-            }
-        )
+        ways: dict[str, Callable[[], object]] = {
+            "floor": lambda: self._floor(self.prompts),
+            "ours": lambda: self.scorer.score(self.texts),
+            "plain forward": self._plain_forward,
+        }
+        if find_spec("lm_eval"):
+            ways["lm-eval"] = self._lm_eval()
+        seconds, results = self._time_in_turn(ways)
         predictions = self.scorer.score(self.texts).predictions
         answers, seconds["LLaMA-Factory"] = self._llamafactory()
-        if find_spec("lm_eval"):
-            theirs, seconds["lm-eval"] = self._lm_eval()
+        if "lm-eval" in results:
+            theirs = self._best(results["lm-eval"])
             print(f"labels agree with lm-eval: {_agreement(predictions, theirs)}")
         first = [answer.split(maxsplit=1)[0] if answer else "" for answer in answers]
         labels = [row for row, word in enumerate(first) if word in self.task.labels]
@@ -103,15 +104,18 @@ class Measurement:
             rate, ratio = len(self.texts) / taken, taken / seconds["ours"]
             print(f"{name:16} {rate:9.1f} {taken:9.2f} {ratio:18.2f}")
 
-    def _time_in_turn(self, ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    def _time_in_turn(
+        self, ways: Mapping[str, Callable[[], object]]
+    ) -> tuple[dict[str, float], dict[str, object]]:
         """Time each way several times, in turn, so that what else the machine does hits all."""
         taken: dict[str, list[float]] = {name: [] for name in ways}
+        results: dict[str, object] = {}
         for _ in range(self.repeats):
             for name, work in ways.items():
                 started = time.perf_counter()
-                work()
+                results[name] = work()
                 taken[name].append(time.perf_counter() - started)
-        return {name: statistics.median(seconds) for name, seconds in taken.items()}
+        return {name: statistics.median(seconds) for name, seconds in taken.items()}, results
 
     def _floor(self, prompts: Sequence[Sequence[int]]) -> None:
         """Run a dense forward over as many tokens as the texts and labels have, without padding."""
@@ -162,7 +166,8 @@ class Measurement:
         found = read_predictions(output / "generated_predictions.jsonl", broken)
         return [row.predict.strip() for row in found], float(figures["predict_runtime"])
 
-    def _lm_eval(self) -> tuple[list[str], float]:
+    def _lm_eval(self) -> Callable[[], list[float]]:
+        """Give a call that computes the log-likelihood of every choice of every text."""
         from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
 
@@ -178,16 +183,14 @@ class Measurement:
             for number, prompt in enumerate(prompts)
             for label in self.task.labels
         ]
-        width = len(self.task.labels)
-        theirs.loglikelihood(requests[: WARM_UP_ROWS * width], disable_tqdm=True)
-        started = time.perf_counter()
-        answers = [found for found, _ in theirs.loglikelihood(requests, disable_tqdm=True)]
-        taken = time.perf_counter() - started
-        best = [
-            max(range(width), key=answers[start : start + width].__getitem__)
-            for start in range(0, len(answers), width)
-        ]
-        return [self.task.labels[label] for label in best], taken
+        warm_up = requests[: WARM_UP_ROWS * len(self.task.labels)]
+        theirs.loglikelihood(warm_up, disable_tqdm=True)
+        return lambda: [found for found, _ in theirs.loglikelihood(requests, disable_tqdm=True)]
+
+    def _best(self, likelihoods: object) -> list[str]:
+        """Give the likeliest label of each text."""
+        rows = torch.tensor(likelihoods).view(-1, len(self.task.labels))
+        return [self.task.labels[int(label)] for label in rows.argmax(dim=1)]
 
 
 def _options() -> argparse.Namespace:

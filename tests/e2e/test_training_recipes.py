@@ -218,16 +218,15 @@ def test_the_hub_entries_are_read_as_they_are_published(tiny_base: Path, tmp_pat
     for split in ("train", "validation", "test"):
         parquet.write_table(table, hub / f"{split}-00000-of-00001.parquet")
 
-    for name in ("emotion_train", "emotion_validation", "emotion_test"):
-        llamafactory(
-            "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={tiny_base}", DATA,
-            f"eval_dataset={name}", f"output_dir={tmp_path / name}", cwd=tmp_path,
-            HF_HOME=str(tmp_path / "cache"),
-        )  # fmt: skip
+    llamafactory(
+        "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={tiny_base}", DATA,
+        "eval_dataset=emotion_train,emotion_validation,emotion_test",
+        f"output_dir={tmp_path / 'out'}", cwd=tmp_path, HF_HOME=str(tmp_path / "cache"),
+    )  # fmt: skip
 
-        written = (tmp_path / name / "generated_predictions.jsonl").read_text("utf-8")
-        labels = [json.loads(line)["label"].strip() for line in written.splitlines()]
-        assert labels == ["sadness", "surprise", "anger"]
+    written = (tmp_path / "out" / "generated_predictions.jsonl").read_text("utf-8")
+    labels = [json.loads(line)["label"].strip() for line in written.splitlines()]
+    assert labels == ["sadness", "surprise", "anger"] * 3
 
 
 def test_a_bad_label_stops_the_host_with_the_label_and_the_text(tiny_base: Path, tmp_path: Path):
