@@ -169,8 +169,11 @@ def test_without_a_network_a_hub_id_is_one_sentence(call, tmp_path, capsys, monk
 
 
 def test_8_bit_without_bitsandbytes_names_the_extra(call, capsys, monkeypatch):
-    from llamafactory_emotion.heads import adapters
+    import importlib.util
 
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else plain(name)
+    )
     message = refused(capsys, *call, "finetuning_type=lora", "quantization_bit=8")
     assert "pip install 'llamafactory-emotion[bnb]'" in message

@@ -7,7 +7,7 @@ its keys are known from LLaMA-Factory's own source, which is read and never impo
 import ast
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -92,9 +92,13 @@ def unknown_keys(keys: Iterable[str], own: Iterable[str]) -> list[str]:
     strange = [key for key in keys if key not in own]
     if not strange:
         return []
-    known = own | host_keys()
+    return keys_outside(strange, own | host_keys())
+
+
+def keys_outside(keys: Iterable[str], known: Set[str]) -> list[str]:
+    """Give a sentence part for every key that is not known, with the nearest that is."""
     problems = []
-    for key in strange:
+    for key in keys:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             problems.append(

@@ -52,6 +52,13 @@ class BaseModel:
             return None
 
     @cached_property
+    def parameters(self) -> int | None:
+        """How many parameters the model has, or None where it cannot be laid out."""
+        if self.skeleton is None:
+            return None
+        return int(sum(one.numel() for one in self.skeleton.parameters()))
+
+    @cached_property
     def _model_parts(self) -> tuple[Any, str | None]:
         from transformers import AutoConfig
 

@@ -156,10 +156,9 @@ def _ray_resources(context: Context) -> Iterator[Finding]:
 
 def check_memory(context: Context) -> Iterator[Finding]:
     """Whether weights and what training adds fit the GPU."""
-    needed = memory_needed(context)
-    if needed is None or not context.machine.has_gpu:
+    needed, parameters = memory_needed(context), context.base.parameters
+    if needed is None or parameters is None or not context.machine.has_gpu:
         return
-    parameters = sum(one.numel() for one in context.base.skeleton.parameters())
     gpu = min(context.machine.gpus, key=lambda one: one.memory_gib)
     sentence = (
         f"{context.model} has {parameters / 1e9:.2f} billion parameters; weights, gradients and "
@@ -182,9 +181,9 @@ def memory_needed(context: Context) -> float | None:
     Activations and an adapter's own few weights are left out. Of what deepspeed and FSDP share out
     a GPU has its part: ZeRO-3 and FSDP all of it, ZeRO-1 and ZeRO-2 all but the weights.
     """
-    if context.base.skeleton is None:
+    parameters = context.base.parameters
+    if parameters is None:
         return None
-    parameters = sum(one.numel() for one in context.base.skeleton.parameters())
     # Without a word on precision LLaMA-Factory loads in half precision too, where there is a GPU.
     weight = _QUANTIZED_BYTES.get(int(context.number("quantization_bit")), _HALF_PRECISION_BYTES)
     all_bytes = _bytes_a_parameter(context, weight)

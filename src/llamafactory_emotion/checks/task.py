@@ -45,16 +45,18 @@ def _against(data_set: DataSet, task: Task) -> Iterator[Finding]:
 
 def check_answer_length(context: Context) -> Iterator[Finding]:
     """Labels that `max_new_tokens` cuts off: what is left may read as another label."""
-    tokenizer, template = context.base.tokenizer(), context.values.get("template")
+    template = context.values.get("template")
     if not context.is_on("predict_with_generate") or template not in host.templates():
         return
     labels = {answer.strip() for one in context.loaded.values() for _, answer in one.examples}
     if context.task is not None:
         labels = set(context.task.labels)
     most = int(context.number("max_new_tokens"))
-    if tokenizer is None or not 0 < len(labels) <= _LABELS_AT_MOST or most < 1:
+    if context.base.tokenizer_problem or not 0 < len(labels) <= _LABELS_AT_MOST or most < 1:
         return
-    encoded = host.encode(tokenizer, str(template), [("x", label) for label in sorted(labels)])
+    encoded = host.encode(
+        context.base.tokenizer(), str(template), [("x", label) for label in sorted(labels)]
+    )
     needed, label = max(
         (len(answer), label) for label, answer in zip(sorted(labels), encoded.answers, strict=True)
     )

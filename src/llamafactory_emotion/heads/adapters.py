@@ -5,17 +5,17 @@ Stands beside `model`. The head itself is trained in full and saved inside the a
 
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import BitsAndBytesConfig, TrainingArguments
+from transformers import TrainingArguments
 from transformers.pytorch_utils import Conv1D
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.blocks import find_blocks
+from llamafactory_emotion.scoring import sources
 
 # Names of heads in transformers: a quantised matrix cannot be trained, so these stay whole.
 _HEADS = ("classifier", "pre_classifier", "score", "pooler", "classification_head", "logits_proj")
@@ -30,21 +30,8 @@ def quantization(arguments: HeadArguments, training: TrainingArguments) -> Any:
     bits = arguments.quantization_bit
     if bits is None:
         return None
-    if find_spec("bitsandbytes") is None:
-        raise CallError(
-            f"quantization_bit={bits} needs bitsandbytes; install it with "
-            "pip install 'llamafactory-emotion[bnb]'."
-        )
-    if bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(_HEADS))
     computed_in = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=computed_in or torch.float32,
-        llm_int8_skip_modules=list(_HEADS),
-    )
+    return sources.quantization(bits, computed_in or torch.float32, whole=_HEADS)
 
 
 def add_lora(

@@ -4,7 +4,6 @@ Stands above `recipes`. Both groups of keys are dataclasses that `HfArgumentPars
 key of `TrainingArguments` can stand in a recipe and is explained in transformers' documentation.
 """
 
-import difflib
 import json
 import re
 import sys
@@ -17,7 +16,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.recipes import Call
+from llamafactory_emotion.recipes import Call, keys_outside
 from llamafactory_emotion.scoring.sources import ModelSource
 
 METHODS = ("full", "lora")
@@ -95,7 +94,8 @@ def read_arguments(call: Call) -> tuple[HeadArguments, TrainingArguments]:
         CallError: Lists what is wrong with our keys, or gives transformers' own reason.
     """
     values = {key: value for key, value in call.values.items() if value is not None}
-    problems = [*_unknown(values), *_missing(values), *_contradictions(values)]
+    known = {one.name for kind in (HeadArguments, TrainingArguments) for one in fields(kind)}
+    problems = [*keys_outside(values, known), *_missing(values), *_contradictions(values)]
     if problems:
         raise CallError("; ".join(problems) + ".")
     if values.get(_RESUME) is False:
@@ -133,14 +133,6 @@ def _as_flags(key: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"--{key}={json.dumps(value)}"]
     return [f"--{key}={str(value).lower() if isinstance(value, bool) else value}"]
-
-
-def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
-    known = {one.name for kind in (HeadArguments, TrainingArguments) for one in fields(kind)}
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            yield f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _missing(values: Mapping[str, Any]) -> Iterator[str]:

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from transformers import Trainer
 
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.heads.model import HeadModel
-from llamafactory_emotion.predictions.writing import PredictionsWriter, write_sidecar
+from llamafactory_emotion.predictions.writing import (
+    PredictionsWriter,
+    numbers_by_label,
+    write_sidecar,
+)
 from llamafactory_emotion.task import Task
 
 _CONFIG = "config.json"
-_SIGNIFICANT_DIGITS = 7
 
 
 def save_model(trainer: Trainer, head: HeadModel) -> None:
@@ -82,18 +86,14 @@ def write_test_predictions(
     Raises:
         EmotionError: A file cannot be written.
     """
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
+    probabilities = softmax(logits, axis=-1)
     lines = [
         {
             "id": number,
             "prompt": row.text,
             "predict": task.labels[int(numbers.argmax())],
             "label": row.label,
-            "probabilities": {
-                label: float(f"{one:.{_SIGNIFICANT_DIGITS}g}")
-                for label, one in zip(task.labels, numbers, strict=True)
-            },
+            "probabilities": numbers_by_label(task.labels, numbers),
         }
         for number, (row, numbers) in enumerate(zip(rows, probabilities, strict=True))
     ]

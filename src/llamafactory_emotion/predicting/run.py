@@ -28,14 +28,14 @@ from llamafactory_emotion.predictions.writing import (
     check_same_run,
     chunk_ends,
     inspect_output,
+    numbers_by_label,
+    rounded,
     write_sidecar,
 )
 from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.scoring.scores import Scorer
-
-_SIGNIFICANT_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -183,26 +183,17 @@ def _score(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict
             "prompt": scores.prompts[number],
             "predict": scores.predictions[number],
             **_gold(row),
-            "probabilities": _named(scores.labels, probabilities[number]),
+            "probabilities": numbers_by_label(scores.labels, probabilities[number]),
         }
         if job.options.log_likelihoods:
-            line["log_likelihoods"] = _named(scores.labels, scores.log_scores[number])
+            line["log_likelihoods"] = numbers_by_label(scores.labels, scores.log_scores[number])
         if job.options.margin:
-            line["margin"] = _rounded(margins[number])
+            line["margin"] = rounded(margins[number])
         yield line
 
 
 def _gold(row: InputRow) -> dict[str, str]:
     return {} if row.label is None else {"label": row.label}
-
-
-def _named(labels: Sequence[str], numbers: Any) -> dict[str, float]:
-    return {label: _rounded(number) for label, number in zip(labels, numbers, strict=True)}
-
-
-def _rounded(number: float) -> float:
-    """Keep significant digits, not decimals: a small probability must not become 0."""
-    return float(f"{number:.{_SIGNIFICANT_DIGITS}g}")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ on at the end of a chunk, batches fall as they would have, and the file is the s
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
+_SIGNIFICANT_DIGITS = 7
 
 
 def chunk_ends(largest: int = LARGEST_CHUNK) -> Iterator[int]:
@@ -27,6 +28,16 @@ def chunk_ends(largest: int = LARGEST_CHUNK) -> Iterator[int]:
         end += size
         yield end
         size = min(size * 2, largest)
+
+
+def numbers_by_label(labels: Sequence[str], numbers: Iterable[float]) -> dict[str, float]:
+    """Give each label its number, as a line of the file holds them."""
+    return {label: rounded(number) for label, number in zip(labels, numbers, strict=True)}
+
+
+def rounded(number: float) -> float:
+    """Keep significant digits, not decimals: a small probability must not become 0."""
+    return float(f"{number:.{_SIGNIFICANT_DIGITS}g}")
 
 
 @dataclass(frozen=True)

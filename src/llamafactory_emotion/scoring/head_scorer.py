@@ -105,13 +105,7 @@ class HeadScorer(LengthBatches):
             return self._score_batch([prompts[row].ids for row in batch])
 
         self.fill_by_length(scores, rows, lengths, score_batch)
-        return Scores(
-            labels=self.task.labels,
-            log_scores=scores,
-            prompts=tuple(prompt.prompt for prompt in prompts),
-            truncated=sum(prompt.truncated for prompt in prompts),
-            special_tokens=sum(prompt.special_tokens for prompt in prompts),
-        )
+        return Scores.of_prompts(self.task.labels, scores, prompts)
 
     def _score_batch(self, rows: Sequence[Sequence[int]]) -> "npt.NDArray[np.float32]":
         """Run rows padded on the right, where a causal model does not look."""

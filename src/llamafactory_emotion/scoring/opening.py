@@ -13,7 +13,7 @@ from llamafactory_emotion.scoring.head_scorer import HeadScorer
 from llamafactory_emotion.scoring.models import LoadedModel, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.scoring.scores import Scorer
-from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.sources import ModelSource, take_source
 from llamafactory_emotion.task import Task
 
 _HEAD_OPTIONS = ("cutoff_len", "tokens_per_batch")
@@ -77,7 +77,5 @@ def open_scorer(model: str, task: Task, *, adapter: str | None = None, **options
         adapter: A LoRA adapter's folder or hub id.
         **options: Fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
     """
-    names = ModelSource.__dataclass_fields__
-    source_options = {key: options.pop(key) for key in list(options) if key in names}
-    loaded = open_model(ModelSource(model, adapter, **source_options))
+    loaded = open_model(take_source(model, adapter, options))
     return scorer_of(loaded, task, **options)

@@ -18,7 +18,7 @@ from llamafactory_emotion.scoring.forward import SharedCache, build_forward
 from llamafactory_emotion.scoring.models import LoadedModel, load_model
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE, EncodedPrompt, PromptEncoder
 from llamafactory_emotion.scoring.scores import Scores, log_probabilities_of
-from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.sources import take_source
 from llamafactory_emotion.task import EMOTION, Task
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class LabelScorer(LengthBatches):
             **options: Fields of `ModelSource` (`dtype`, `device`, `quantization_bit`, ...) and
                 keywords of `LabelScorer`.
         """
-        names = ModelSource.__dataclass_fields__
-        source_options = {key: options.pop(key) for key in list(options) if key in names}
-        loaded = load_model(ModelSource(model, adapter, **source_options))
+        loaded = load_model(take_source(model, adapter, options))
         return cls(loaded, task, **options)
 
     @property
@@ -146,13 +144,7 @@ class LabelScorer(LengthBatches):
         scores = (scores / self._lengths).astype(np.float32)
         if self._correction.any():
             scores = (log_probabilities_of(scores) - self._correction).astype(np.float32)
-        return Scores(
-            labels=self.task.labels,
-            log_scores=scores,
-            prompts=tuple(prompt.prompt for prompt in prompts),
-            truncated=sum(prompt.truncated for prompt in prompts),
-            special_tokens=sum(prompt.special_tokens for prompt in prompts),
-        )
+        return Scores.of_prompts(self.task.labels, scores, prompts)
 
     def _by_cache(self, prompts: Sequence[EncodedPrompt]) -> Iterator[tuple[bool, list[int]]]:
         """Part the rows into those that begin with the shared prefix and the others, by length."""

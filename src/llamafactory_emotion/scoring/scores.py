@@ -1,6 +1,6 @@
 """What scoring gives, and what everything that scores offers.
 
-Stands below `scorer` (a language model's labels) and `heads` (a classification head), which both
+Stands below `scorer` (a language model) and `head_scorer` (a classification head), which both
 give `Scores`, so that `predict` and `classifier` need not know which of the two they hold.
 """
 
@@ -37,6 +37,22 @@ class Scores:
     prompts: tuple[str, ...]
     truncated: int
     special_tokens: int
+
+    @classmethod
+    def of_prompts(
+        cls,
+        labels: tuple[str, ...],
+        log_scores: "npt.NDArray[np.float32]",
+        prompts: Sequence[EncodedPrompt],
+    ) -> "Scores":
+        """Put scores beside the encoded prompts they were found for."""
+        return cls(
+            labels=labels,
+            log_scores=log_scores,
+            prompts=tuple(prompt.prompt for prompt in prompts),
+            truncated=sum(prompt.truncated for prompt in prompts),
+            special_tokens=sum(prompt.special_tokens for prompt in prompts),
+        )
 
     @property
     def log_probabilities(self) -> "npt.NDArray[np.float64]":

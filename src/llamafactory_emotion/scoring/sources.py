@@ -4,7 +4,7 @@ Stands below `models` and `head_models`; imports torch and transformers only whe
 loaded. What those libraries raise is turned into one sentence here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,13 @@ class ModelSource:
             raise CallError("; ".join(problems) + ".")
 
 
+def take_source(model: str, adapter: str | None, options: dict[str, Any]) -> ModelSource:
+    """Take a source's own keywords out of `options` and give the source; the others stay."""
+    names = ModelSource.__dataclass_fields__
+    own = {key: options.pop(key) for key in list(options) if key in names}
+    return ModelSource(model, adapter, **own)
+
+
 def device_of(source: ModelSource) -> str:
     """Give the device a model goes to.
 
@@ -93,7 +100,7 @@ def loading_options(source: ModelSource, config: Any, device: str) -> dict[str, 
     if _ATTENTION[source.attention] is not None:
         options["attn_implementation"] = _ATTENTION[source.attention]
     if source.quantization_bit is not None:
-        options["quantization_config"] = _quantization(source.quantization_bit, options)
+        options["quantization_config"] = quantization(source.quantization_bit, options["dtype"])
     if device == "auto" or source.quantization_bit is not None:
         options["device_map"] = "auto" if device in ("auto", "cuda") else {"": device}
     return options
@@ -148,7 +155,17 @@ def stored_dtype(base: str, source: ModelSource) -> str:
     return name if name in DTYPES else "float32"
 
 
-def _quantization(bits: int, options: dict[str, Any]) -> Any:
+def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str] = ()) -> Any:
+    """Give the setting that holds a model in 8 or 4 bits.
+
+    Args:
+        bits: 8 or 4.
+        compute_dtype: What 4-bit weights are computed in.
+        whole: Names of modules that stay as they are.
+
+    Raises:
+        CallError: bitsandbytes is not installed.
+    """
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
@@ -162,11 +179,11 @@ def _quantization(bits: int, options: dict[str, Any]) -> Any:
     if bits == 4:
         settings = {
             "load_in_4bit": True,
-            "bnb_4bit_compute_dtype": options["dtype"],
+            "bnb_4bit_compute_dtype": compute_dtype,
             "bnb_4bit_use_double_quant": True,
             "bnb_4bit_quant_type": "nf4",
         }
-    return BitsAndBytesConfig(**settings)
+    return BitsAndBytesConfig(**settings, llm_int8_skip_modules=list(whole) or None)
 
 
 @contextmanager
