@@ -177,8 +177,8 @@ def test_the_findings_are_sentences() -> None:
         ("train", "no row has the label sadness, anger, surprise"),
         (
             "train",
-            "1 row with a special token's name; train with split_special_tokens: true, or "
-            "LLaMA-Factory reads it as one",
+            "1 row with a special token's name; the template emotion reads it as text, others as "
+            "the token: clean such rows before training with another",
         ),
         ("train", "1 text of more words than the cutoff of 512 tokens; raise cutoff_len"),
         ("test", "no row has the label sadness, love, anger, fear, surprise"),

@@ -90,6 +90,16 @@ def test_the_paired_bootstrap_agrees_with_resampling_rows():
     assert again == pair
 
 
+def test_the_intervals_of_a_seed_stay_what_they_were():
+    gold = np.arange(60) % 3
+    first, second = np.where(np.arange(60) % 7, gold, 3), np.where(np.arange(60) % 5, gold, 0)
+
+    pair = compare_answers(gold, first, second, labels=3, names=("a", "b"), seed=0)
+
+    assert pair.accuracy_difference_ci == pytest.approx((-0.15, 0.116666667))
+    assert pair.f1_macro_difference_ci == pytest.approx((-0.057849857, 0.156912005))
+
+
 def test_many_labels_are_compared_too():
     generator = np.random.default_rng(0)
     gold = generator.integers(0, 150, 3000)

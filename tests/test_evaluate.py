@@ -100,6 +100,19 @@ def test_gold_labels_as_they_stand_in_files(predictions, figures, gold):
     assert figures(predictions(row(gold, "joy")))["accuracy"] == 1
 
 
+def test_end_tokens_behind_gold_labels_do_not_change_what_a_source_says(
+    tmp_path, predictions, figures
+):
+    source = tmp_path / "source.csv"
+    source.write_text("text,label\nI wept,sadness\nI wept,joy\n")
+    rows = [row("sadness<|eot_id|>", "sadness", text="I wept")]
+
+    found = figures(predictions(*rows), "--source", str(source))
+
+    assert (found["n"], found["accuracy"]) == (1, 1.0)
+    assert found["row_check"]["other_gold"]["count"] == 0
+
+
 @pytest.mark.parametrize(
     ("match", "accuracy", "invalid"),
     [("strict", 0.25, 3), ("flexible", 0.5, 1), ("contains", 0.75, 0)],

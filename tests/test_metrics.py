@@ -12,6 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from llamafactory_emotion.metrics.counts import (
     averages,
     bootstrap_interval,
+    bootstrap_intervals,
     confusion_of,
     label_metrics,
     metrics_of,
@@ -131,6 +132,32 @@ def test_bootstrap_interval_agrees_with_theory_and_is_drawn_the_same_way_twice()
     assert bootstrap_interval(counts, "f1_macro", seed=2) != bootstrap_interval(
         counts, "f1_macro", seed=1
     )
+
+
+def test_bootstrap_intervals_of_a_figure_of_ones_own():
+    counts = np.array([830, 170])
+
+    intervals = bootstrap_intervals(
+        counts,
+        lambda drawn: {"share": drawn[:, 0] / 1000, "rows": drawn.sum(axis=1)},
+        seed=1,
+        width=2,
+    )
+
+    half = 1.96 * math.sqrt(0.83 * 0.17 / 1000)
+    assert intervals["share"] == pytest.approx((0.83 - half, 0.83 + half), abs=0.003)
+    assert intervals["rows"] == (1000, 1000)
+
+
+def test_the_size_of_a_block_does_not_change_what_is_drawn():
+    counts = np.array([60, 30, 10])
+
+    whole, in_blocks = (
+        bootstrap_intervals(counts, lambda drawn: {"first": drawn[:, 0]}, seed=3, width=width)
+        for width in (3, 100_000)
+    )
+
+    assert whole == in_blocks
 
 
 def test_bootstrap_interval_holds_the_figure_for_many_labels():

@@ -1,5 +1,6 @@
 """The model card's section: the hub reads its block, and texts stay texts."""
 
+import json
 import re
 
 import pytest
@@ -104,6 +105,41 @@ def test_prompts_stay_out_of_a_public_card(tmp_path):
     rows = [row("joy", "?", prompt="private text"), row("joy", "love", prompt="private text")]
 
     assert "private" not in card_of(tmp_path, {"p.jsonl": rows})
+
+
+def test_source_and_training_texts_are_counted_in_a_card_and_not_listed(tmp_path, capsys):
+    def write(name, *rows):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+        return str(path)
+
+    texts = ["private once", "private twice", "private never predicted"]
+    predictions = write(
+        "p.jsonl",
+        row("joy", "love", text=texts[0]),
+        row("fear", "joy", text=texts[1]),
+        row("joy", "joy", text=texts[1]),
+        row("joy", "joy", text="private elsewhere"),
+    )
+    source = write("source.jsonl", *({"text": text, "label": "joy"} for text in texts))
+    train = write("train.jsonl", {"text": texts[0], "label": "love"})
+    card = tmp_path / "card.md"
+
+    data = ["--source", source, "--train", train]
+    assert main([predictions, *data, "--report", str(card)]) == 0
+
+    terminal, written = capsys.readouterr().out, card.read_text(encoding="utf-8")
+    assert terminal.count("private") == 5
+    assert "private" not in written
+    assert "line " not in written
+    for counted in (
+        "| missing | 1 (source rows",
+        "| extra | 1 (predictions",
+        "| repeated | 1 (predictions",
+        "| other gold label | 1 (judged",
+        "| explained by train | 1 stand in train with another label, 1 gave that label |",
+    ):
+        assert counted in written
 
 
 @pytest.mark.parametrize(

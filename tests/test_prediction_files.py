@@ -71,6 +71,11 @@ def test_a_file_of_something_else_is_not_continued(tmp_path, line):
         inspect_output(path, largest_chunk=LARGEST)
 
 
+def test_a_folder_is_not_continued(tmp_path):
+    with pytest.raises(CallError, match="is a directory; name a file to write"):
+        inspect_output(tmp_path)
+
+
 def test_a_file_that_exists_is_not_overwritten(tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text("precious\n")

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -155,6 +156,49 @@ def test_an_id_that_stands_twice(tmp_path):
 
     assert [row.id for row in rows] == ["a", "b", "1"]
     assert """2 repeat an "id": 'a' (1), '1' (1)""" in broken.describe()
+
+
+@pytest.mark.parametrize(
+    ("ids", "repeated"),
+    [
+        ([0, 1, 2, 1, 3, 4, 3], ["1", "3"]),
+        ([0, 1, "x", 2, 1, "x", 2, 3], ["1", "x", "2"]),
+        ([0, 1, 3, 2, 3, 4, 0], ["3", "0"]),
+        ([0, "1", 2, "2", "02", "9" * 5000, "\u0661", ""], ["2"]),
+        ([1, 2, 0, 1, -1], ["1"]),
+        ([*range(100), 7, 100], ["7"]),
+    ],
+)
+def test_an_id_that_stands_twice_is_found_behind_and_after_a_run(tmp_path, ids, repeated):
+    rows, broken = read(write(tmp_path, *({**ROW, "id": k} for k in ids)))
+
+    assert len(rows) == len(ids) - len(repeated)
+    assert broken.total == len(repeated)
+    for value in repeated:
+        assert f"{value!r} (1)" in broken.describe()
+
+
+@given(st.lists(st.integers(0, 12) | st.sampled_from(["a", "3", "03", "-0", ""]), max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_ids_repeat_where_a_plain_set_says_so(tmp_path_factory, ids):
+    numbered = [*range(4), *ids]
+    path = write(tmp_path_factory.mktemp("ids"), *({**ROW, "id": k} for k in numbered))
+
+    rows, _ = read(path)
+
+    assert [row.id for row in rows] == list(dict.fromkeys(map(str, numbered)))
+
+
+def test_row_numbers_as_ids_take_no_memory(tmp_path):
+    path = write(tmp_path, *({**ROW, "id": number} for number in range(20_000)))
+    tracemalloc.start()
+
+    for _ in read_predictions(path, BrokenRows("p")):
+        pass
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000
 
 
 def test_the_first_places_are_named_and_all_are_counted(tmp_path):

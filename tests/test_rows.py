@@ -71,6 +71,16 @@ def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first():
     assert check.repeated.count == 1
 
 
+@pytest.mark.parametrize("own", ["love<|eot_id|>", " love</s>\n"])
+def test_end_tokens_behind_a_gold_label_make_it_no_other_label(own):
+    source = data(("a", "love"), ("a", "joy"))
+
+    rows, check, _ = join(source, [prediction(1, "a", own), prediction(2, "a", "joy<|eot_id|>")])
+
+    assert [row.label for row in rows] == ["love", "joy"]
+    assert check.other_gold.count == 0
+
+
 def test_lists_are_short_and_counts_whole():
     source = data(*((f"text {k}", "joy") for k in range(500)))
 

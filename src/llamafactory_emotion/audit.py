@@ -1,6 +1,6 @@
 """Look for what makes a data set lie: repeats, conflicts, leaks, imbalance, residue.
 
-Takes the rows that `data` read and gives one frozen result; `audit_report` shows it. Texts are the
+Takes the rows that `data` read and gives one frozen result; `report.audit` shows it. Texts are the
 same when they are equal character by character; normalised, when they are after Unicode NFKC, case
 folding and joining runs of white space. Punctuation counts: `:)` is not `:(`.
 """
@@ -83,7 +83,7 @@ class SplitAudit:
         normalised_repeats: How many normalised texts stand more than once (these included).
         lengths: Lengths in words.
         links: Rows with link residue (`http` or `href`).
-        special_tokens: Rows that name a special token such as `<|eot_id|>`; it stays text.
+        special_tokens: Rows that name a special token such as `<|eot_id|>`.
     """
 
     name: str

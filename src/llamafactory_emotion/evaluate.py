@@ -1,6 +1,6 @@
 """`python -m llamafactory_emotion.evaluate`: how good are the predictions in these files?
 
-The command over `evaluation`, `comparison` and `report`; it reads flags, opens files and prints.
+The command over `evaluation` and `report`; it reads flags, opens files and prints.
 It stands on the pure layer alone (the reader of data files is loaded when a flag names one), so
 that it starts in a fraction of a second.
 """

@@ -1,6 +1,6 @@
 """Write wrong and invalid answers into a CSV file, safe to open in a spreadsheet.
 
-An observer of `evaluation.evaluate_rows`: rows are written as they are judged, none is kept.
+An observer of `one_file.evaluate_rows`: rows are written as they are judged, none is kept.
 """
 
 import csv

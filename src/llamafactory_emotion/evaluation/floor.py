@@ -47,7 +47,7 @@ class Floor:
 
 
 class FloorRecorder:
-    """Gathers texts and answers of judged rows; an observer of `evaluation.evaluate_rows`."""
+    """Gathers texts and answers of judged rows; an observer of `one_file.evaluate_rows`."""
 
     def __init__(self, task: Task, *, finder: TextFinder) -> None:
         """Start empty."""

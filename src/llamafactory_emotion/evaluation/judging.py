@@ -16,8 +16,8 @@ ALL_RULES = "all"
 # Answers repeat: a million rows hold a few hundred different ones. Long ones hardly ever do.
 _VERDICTS_KEPT = 1 << 14
 _LONGEST_KEPT = 200
-# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`.
 _LONGEST_LABEL = 200
+# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`.
 _END_TOKENS = re.compile(r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)+\Z")
 
 
@@ -41,6 +41,14 @@ class Judged(NamedTuple):
 
 
 Observer = Callable[[Judged], None]
+
+
+def gold_label(task: Task, value: object) -> str | None:
+    """Give the label that a row's gold value means, end tokens left aside, or None."""
+    label = task.label_of(value)
+    if label is None and isinstance(value, str) and len(value) <= _LONGEST_LABEL:
+        return task.label_of(_END_TOKENS.sub("", value))
+    return label
 
 
 class AnswerJudge:
@@ -85,9 +93,7 @@ class AnswerJudge:
         if row.label is None:
             broken.add('have no "label" (and no --source gives one)', row.line)
             return None
-        label = self._task.label_of(row.label)
-        if label is None and isinstance(row.label, str) and len(row.label) <= _LONGEST_LABEL:
-            label = self._task.label_of(_END_TOKENS.sub("", row.label))
+        label = gold_label(self._task, row.label)
         if label is None:
             kind = f"have a label outside the task {self._task.name!r}"
             broken.add(kind, row.line, str(row.label).strip() or " ")

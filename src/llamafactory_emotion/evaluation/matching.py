@@ -51,7 +51,7 @@ class RowMatch:
 
 
 class AnswersRecorder:
-    """Gathers judged rows into `Answers`; an observer of `evaluation.evaluate_rows`."""
+    """Gathers judged rows into `Answers`; an observer of `one_file.evaluate_rows`."""
 
     def __init__(self, source: str) -> None:
         """Start empty for a file of that name."""

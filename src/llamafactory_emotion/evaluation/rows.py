@@ -13,7 +13,7 @@ from itertools import chain, islice
 import numpy as np
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluation.judging import Judged
+from llamafactory_emotion.evaluation.judging import Judged, gold_label
 from llamafactory_emotion.evaluation.texts import SAMPLE, TextFinder, join_key
 from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
@@ -119,7 +119,7 @@ class SourceJoin:
         if places is None:
             self._extra.add(prediction.line, _shown(text))
             return None
-        own = self._own_label(prediction) or ""
+        own = gold_label(self._task, prediction.label) or ""
         free = places.get(own) or next(filter(None, places.values()), None)
         if free is None:
             self._repeated.add(prediction.line, _shown(text))
@@ -128,11 +128,9 @@ class SourceJoin:
         self._seen[place] = 1
         return place
 
-    def _own_label(self, prediction: Prediction) -> str | None:
-        return None if prediction.label is None else self._task.label_of(prediction.label)
-
     def _with_gold(self, prediction: Prediction, row: LabelledRow) -> Prediction:
-        if prediction.label is not None and self._own_label(prediction) != row.label:
+        differs = gold_label(self._task, prediction.label) != row.label
+        if prediction.label is not None and differs:
             own = str(prediction.label).strip()
             said = f"{own!r} in the predictions, {row.label!r} in the source: {_shown(row.text)}"
             self._other_gold.add(prediction.line, said)
@@ -199,7 +197,7 @@ class TrainExplanation:
 
 
 class TrainLookup:
-    """Looks judged rows up in the training data; an observer of `evaluation.evaluate_rows`."""
+    """Looks judged rows up in the training data; an observer of `one_file.evaluate_rows`."""
 
     def __init__(
         self, rows: Iterable[LabelledRow], task: Task, *, name: str, finder: TextFinder

@@ -15,7 +15,8 @@ a file that was never asked about it. It is left out of balanced accuracy, as sc
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,23 +213,44 @@ def wilson_interval(correct: float, n: int) -> Interval:
 
 
 def bootstrap_interval(confusion: Counts, figure: str, *, seed: int) -> Interval:
-    """Give the 95 % percentile interval of one of `averages`, resampling the rows.
-
-    Drawing n rows with replacement is drawing the cells of the matrix from a multinomial
-    distribution, so the cost does not depend on n.
-    """
-    generator = np.random.default_rng(seed)
+    """Give the 95 % percentile interval of one of `averages`, resampling the rows."""
     cells = confusion.ravel()
     filled = np.flatnonzero(cells)
+
+    def figures(resamples: Counts) -> dict[str, NDArray[np.float64]]:
+        matrices = np.zeros((len(resamples), cells.size), dtype=np.int64)
+        matrices[:, filled] = resamples
+        return {figure: averages(matrices.reshape(-1, *confusion.shape))[figure]}
+
+    return bootstrap_intervals(cells[filled], figures, seed=seed, width=cells.size)[figure]
+
+
+def bootstrap_intervals(
+    cells: Counts,
+    figures: Callable[[Counts], Mapping[str, NDArray[np.float64]]],
+    *,
+    seed: int,
+    width: int,
+) -> dict[str, Interval]:
+    """Give the 95 % percentile intervals of figures of a table, resampling the rows it counts.
+
+    Drawing n rows with replacement is drawing the cells of the table from a multinomial
+    distribution, so the cost does not depend on n.
+
+    Args:
+        cells: The rows in each cell, none of them 0.
+        figures: Takes resamples of shape (resamples, cells) and gives the values of each figure,
+            of shape (resamples,).
+        seed: Draws the resamples.
+        width: The most counts that `figures` holds for one resample.
+    """
+    generator = np.random.default_rng(seed)
     n = int(cells.sum())
-    shares = cells[filled] / n
-    figures: list[NDArray[np.float64]] = []
-    drawn = 0
-    while drawn < _RESAMPLES:
-        size = min(_RESAMPLES - drawn, max(1, _BLOCK // cells.size))
-        resamples = np.zeros((size, cells.size), dtype=np.int64)
-        resamples[:, filled] = generator.multinomial(n, shares, size=size)
-        figures.append(averages(resamples.reshape(size, *confusion.shape))[figure])
-        drawn += size
-    low, high = np.quantile(np.concatenate(figures), _BOUNDS)
-    return float(low), float(high)
+    size = max(1, _BLOCK // width)
+    drawn: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for start in range(0, _RESAMPLES, size):
+        resamples = generator.multinomial(n, cells / n, size=min(size, _RESAMPLES - start))
+        for name, values in figures(resamples).items():
+            drawn[name].append(values)
+    bounds = {name: np.quantile(np.concatenate(parts), _BOUNDS) for name, parts in drawn.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

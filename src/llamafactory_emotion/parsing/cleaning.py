@@ -1,10 +1,10 @@
 r"""Take from a generated answer what is not answer: reasoning, tokens, terminal codes, case.
 
-The first step of `parsing`, before any label is looked for. Every step is one pass over the text,
+The first step of parsing, before any label is looked for. Every step is one pass over the text,
 so that the time grows with the answer's length and no faster, whatever the answer holds.
 
 What is decoration and harmless to a search for whole words (quotes, brackets, list bullets,
-emphasis, punctuation, emoji) stays: the rules of `parsing` treat it as the space between words.
+emphasis, punctuation, emoji) stays: `rules` treats it as the space between words.
 """
 
 import re

@@ -1,7 +1,7 @@
 r"""Find which of a task's labels a folded text names, and which of them it denies.
 
 Stands between `cleaning` (which gives the folded text), `whole_words` (which searches it) and
-`parsing` (whose rules ask where a label may stand).
+`rules` (which asks where a label may stand).
 """
 
 import functools

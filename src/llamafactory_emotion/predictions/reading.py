@@ -4,8 +4,8 @@ r"""Read a file of predictions row by row: LLaMA-Factory's, vLLM's or our own.
 `predict` and `label`; ours adds `id` and `probabilities` (label to number) and stands beside a
 sidecar `<name>.meta.json`. Next comes `evaluation`, which judges the rows.
 
-The file is read in one pass and nothing of a row is kept but the hash of its `id`, where it has
-one: that is what grows with the file, and it is what finds an `id` that stands twice.
+The file is read in one pass, and to find an `id` that stands twice is all that needs memory: none
+where ids are 0, 1, 2, ... as `predict` writes them, a hash of each from the first other one on.
 """
 
 import json
@@ -127,7 +127,7 @@ def read_predictions(path: str | Path, broken: BrokenRows) -> Iterator[Predictio
         DataError: The file is one JSON list, or a gzip file that is broken or cut off.
     """
     decode = json.JSONDecoder().raw_decode
-    seen: set[int] = set()
+    seen = _SeenIds()
     number = 0
     try:
         with open_binary(path) as binary:
@@ -169,8 +169,35 @@ def _why_unreadable(error: Exception, line: bytes) -> str:
     return "are not JSON"
 
 
+class _SeenIds:
+    """The ids read so far: a counter while they run 0, 1, 2, ..., then hashes of all others."""
+
+    def __init__(self) -> None:
+        self._run = 0
+        self._others: set[int] = set()
+
+    def add(self, identity: str) -> bool:
+        """Take an id; give False where it was taken before."""
+        if not self._others and identity == str(self._run):
+            self._run += 1
+            return True
+        key = hash(identity)
+        if key in self._others or self._is_in_run(identity):
+            return False
+        self._others.add(key)
+        return True
+
+    def _is_in_run(self, identity: str) -> bool:
+        # Python refuses to read numbers of thousands of digits.
+        is_short = len(identity) <= len(str(self._run))
+        if not (is_short and identity.isascii() and identity.isdigit()):
+            return False
+        number = int(identity)
+        return number < self._run and identity == str(number)
+
+
 def _prediction(
-    row: dict[str, Any], line: int, broken: BrokenRows, seen: set[int]
+    row: dict[str, Any], line: int, broken: BrokenRows, seen: _SeenIds
 ) -> Prediction | None:
     predict = row.get("predict")
     if type(predict) is not str:
@@ -199,16 +226,14 @@ def _prediction(
     )
 
 
-def _identity(value: object, line: int, broken: BrokenRows, seen: set[int]) -> str | None:
+def _identity(value: object, line: int, broken: BrokenRows, seen: _SeenIds) -> str | None:
     if type(value) is not str and type(value) is not int:
         broken.add('have an "id" that is neither text nor a whole number', line)
         return None
     identity = str(value)
-    key = hash(identity)
-    if key in seen:
+    if not seen.add(identity):
         broken.add('repeat an "id"', line, identity)
         return None
-    seen.add(key)
     return identity
 
 

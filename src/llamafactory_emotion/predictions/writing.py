@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -59,8 +60,10 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
     """Find out how much of a predictions file a resumed run can keep.
 
     Raises:
+        CallError: The path is a directory.
         DataError: A whole line is no row of ours, or rows are not numbered from 0 on.
     """
+    check_output(path, overwrite=True)
     if not path.exists():
         return Resumed()
     ends = chunk_ends(largest_chunk)
@@ -184,30 +187,15 @@ class PredictionsWriter:
         os.truncate(self._file.fileno(), self._size)
         self._file.seek(self._size)
 
-    def _errors(self) -> "_WriteErrors":
-        return _WriteErrors(self)
-
-
-class _WriteErrors:
-    """Turn what the system says about a write into one sentence."""
-
-    def __init__(self, writer: PredictionsWriter) -> None:
-        self.writer = writer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, OSError):
-            writer = self.writer
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the system says about a write into one sentence."""
+        try:
+            yield
+        except OSError as error:
             raise EmotionError(
-                f"{writer.path} cannot be written ({error.strerror or error}); its first "
-                f"{writer.rows:,} rows are whole: make room and go on with resume=true."
+                f"{self.path} cannot be written ({error.strerror or error}); its first "
+                f"{self.rows:,} rows are whole: make room and go on with resume=true."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""The JSON that `--json` writes: the figures of `evaluation` and `comparison`, key by key.
+"""The JSON that `--json` writes: the figures of `evaluation`, key by key.
 
 Keys follow scikit-learn's scorer names; nothing is computed here.
 """

@@ -1,7 +1,6 @@
 """Show an `Audit`: as blocks for a terminal, as the JSON that `prepare --json` writes.
 
-Stands beside `report` and uses the same `tables`; it formats figures and
-computes none but sums over splits.
+It formats figures and computes none but sums over splits.
 """
 
 from collections.abc import Iterator
@@ -38,7 +37,8 @@ def _repeats_sentence(split: SplitAudit) -> str:
     if not split.repeats:
         return "0 repeats"
     pairs = ", ".join(
-        f"{count:,} {printable(f'{a}/{b}')}" for (a, b), count in _pairs(split).items()
+        f"{count:,} {printable(f'{a}/{b}')}"
+        for (a, b), count in conflict_pairs(split.conflicts).items()
     )
     return (
         f"{_counted(len(split.repeats), 'repeat')}, {len(split.conflicts):,} of them conflicting"
@@ -52,8 +52,9 @@ def _warnings(split: SplitAudit) -> Iterator[str]:
         yield f"no row has the label {printable(', '.join(split.missing_labels))}"
     if split.special_tokens:
         yield (
-            f"{_counted(split.special_tokens, 'row')} with a special token's name; train with "
-            "split_special_tokens: true, or LLaMA-Factory reads it as one"
+            f"{_counted(split.special_tokens, 'row')} with a special token's name; the template "
+            "emotion reads it as text, others as the token: clean such rows before training with "
+            "another"
         )
     if lengths.over_cutoff:
         yield (
@@ -70,32 +71,25 @@ def _part(count: int, total: int) -> str:
     return f"all {count:,}" if count == total > 1 else f"{count:,} of them"
 
 
-def _pairs(split: SplitAudit) -> dict[tuple[str, str], int]:
-    return conflict_pairs(split.conflicts)
-
-
 def _splits_table(audit: Audit) -> Table:
-    def row(name: str, *values: str) -> tuple[str, ...]:
-        return (name, *values)
-
     splits = audit.splits
     cutoff = splits[0].lengths.cutoff
     return Table(
         "Splits",
         ("", *(split.name for split in splits)),
         (
-            row("rows", *(f"{split.rows:,}" for split in splits)),
-            row("repeats", *(f"{len(split.repeats):,}" for split in splits)),
-            row("repeats, normalised", *(f"{split.normalised_repeats:,}" for split in splits)),
-            row("conflicts", *(f"{len(split.conflicts):,}" for split in splits)),
-            row("words, mean", *(f"{split.lengths.mean:.1f}" for split in splits)),
-            row("words, median", *(f"{split.lengths.median:g}" for split in splits)),
-            row("words, most", *(f"{split.lengths.longest:,}" for split in splits)),
-            row(f"words over {cutoff}", *(f"{split.lengths.over_cutoff:,}" for split in splits)),
-            row("link residue", *(f"{split.links:,}" for split in splits)),
-            row("special tokens", *(f"{split.special_tokens:,}" for split in splits)),
-            row("imbalance", *(f"{split.imbalance:.1f} : 1" for split in splits)),
-            row("majority share", *(f"{split.majority_share:.4f}" for split in splits)),
+            ("rows", *(f"{split.rows:,}" for split in splits)),
+            ("repeats", *(f"{len(split.repeats):,}" for split in splits)),
+            ("repeats, normalised", *(f"{split.normalised_repeats:,}" for split in splits)),
+            ("conflicts", *(f"{len(split.conflicts):,}" for split in splits)),
+            ("words, mean", *(f"{split.lengths.mean:.1f}" for split in splits)),
+            ("words, median", *(f"{split.lengths.median:g}" for split in splits)),
+            ("words, most", *(f"{split.lengths.longest:,}" for split in splits)),
+            (f"words over {cutoff}", *(f"{split.lengths.over_cutoff:,}" for split in splits)),
+            ("link residue", *(f"{split.links:,}" for split in splits)),
+            ("special tokens", *(f"{split.special_tokens:,}" for split in splits)),
+            ("imbalance", *(f"{split.imbalance:.1f} : 1" for split in splits)),
+            ("majority share", *(f"{split.majority_share:.4f}" for split in splits)),
         ),
     )
 

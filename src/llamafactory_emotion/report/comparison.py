@@ -1,6 +1,6 @@
 """Lay out several files of predictions side by side, as tables for the terminal.
 
-The sibling of `report`, for `comparison`; it formats figures and computes none.
+Shows what `evaluation.comparison` found; it formats figures and computes none.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,10 @@
 """Write evaluations as the section of a model card: a `model-index` for the hub, tables for people.
 
-A sibling of `report` for Markdown. The block at the top is what the Hugging Face hub reads
+The block at the top is what the Hugging Face hub reads
 (https://huggingface.co/docs/hub/model-cards#evaluation-results); it holds the first file, which
-the card is about, and the others are compared with it below. Whatever comes from a file is
-escaped, so that it is shown and neither laid out nor run.
+the card is about, and the others are compared with it below. A card is public and the data may not
+be: it shows a few invalid answers, and no prompt and no text of a data file. Whatever comes from a
+file is escaped, so that it is shown and neither laid out nor run.
 """
 
 import re
@@ -72,7 +73,7 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
         f"{index}---\n\n## Evaluation",
         prose(_figures(first)),
         # The first block sums up; the prose has said it.
-        *(_block(block) for block in evaluation_blocks(first)[1:]),
+        *(_block(block) for block in evaluation_blocks(first, texts=False)[1:]),
         *_invalid_answers(first),
     ]
     if len(evaluations) > 1:
@@ -155,7 +156,6 @@ def prose(figures: CardFigures) -> str:
 
 
 def _invalid_answers(evaluation: Evaluation) -> Iterator[str]:
-    """Show a few invalid answers, but no prompt: a card is public, the data may not be."""
     examples = evaluation.invalid_answers[:ANSWERS_SHOWN]
     if not examples:
         return

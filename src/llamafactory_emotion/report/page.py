@@ -1,10 +1,9 @@
 """Lay out evaluations as one HTML page that stands alone: no network, nothing of a text can run.
 
-A sibling of `report` for the browser. The page's skeleton, looks and search are the package's
-files `page.html.jinja`, `page.css` and `page.js`; this module hands them the figures and computes
-none. Whatever comes from a file is escaped twice over: Jinja's autoescape makes it text, and the
-page's Content-Security-Policy allows no script and no style but those two files, named by their
-hashes, and no request at all.
+The page's skeleton, looks and search are the package's files `page.html.jinja`, `page.css` and
+`page.js`; this module hands them the figures and computes none. Whatever comes from a file is
+escaped twice over: Jinja's autoescape makes it text, and the page's Content-Security-Policy allows
+no script and no style but those two files, named by their hashes, and no request at all.
 """
 
 import base64
@@ -155,14 +154,14 @@ def _section(evaluation: Evaluation, name: str) -> _Section:
         evaluation=evaluation,
         matrix=_matrix(metrics) if len(metrics.labels) <= WIDEST_MATRIX else (),
         risk_scale=_risk_scale(calibration),
-        more_blocks=tuple(_blocks_more_blocks(evaluation)),
+        more_blocks=tuple(_more_blocks(evaluation)),
         probabilities=calibration_facts(calibration, metrics.n) if calibration else None,
         readings=tuple(_readings(evaluation)),
         run=_run_facts(evaluation.sidecar),
     )
 
 
-def _blocks_more_blocks(evaluation: Evaluation) -> Iterator[Block]:
+def _more_blocks(evaluation: Evaluation) -> Iterator[Block]:
     if len(evaluation.metrics.labels) > WIDEST_CONFUSION:
         yield confused_table(evaluation.metrics)
     if evaluation.by_rule:

@@ -1,6 +1,6 @@
 """Draw evaluations as a picture: confusion matrix, F1 of the labels, reliability.
 
-A sibling of `report` for slides and papers; matplotlib is used without its global state, so that
+For slides and papers; matplotlib is used without its global state, so that
 nothing of the caller's plots or settings changes. It formats figures and computes none.
 """
 

@@ -1,6 +1,6 @@
 """Tables and lists of facts, printed with rich on a terminal and as plain text elsewhere.
 
-What `report` lays out ends here. Cells are expected to be harmless (`console.printable`).
+What the other modules lay out ends here. Cells are expected to be harmless (`console.printable`).
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Lay out an `Evaluation`, or several compared, as tables for the terminal.
+"""Lay out an `Evaluation` as tables for the terminal.
 
 The last step of the flow but printing (`tables`); it formats figures and computes none. Whatever
 comes from a file (its name, labels, texts) passes through `console.printable`, so that nothing in
@@ -22,8 +22,11 @@ WIDEST_CONFUSION = 20
 _WIDEST_LINE = 160
 
 
-def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
-    """Lay out one file's figures: the summary, the labels, the confusion matrix, and more."""
+def evaluation_blocks(evaluation: Evaluation, *, texts: bool = True) -> list[Block]:
+    """Lay out one file's figures: the summary, the labels, the confusion matrix, and more.
+
+    Without `texts`, source and training rows are counted and none is listed.
+    """
     metrics = evaluation.metrics
     blocks: list[Block] = [summary_facts(evaluation)]
     if evaluation.by_rule:
@@ -32,7 +35,7 @@ def evaluation_blocks(evaluation: Evaluation) -> list[Block]:
     blocks.append(confusion_table(metrics) if _fits(metrics) else confused_table(metrics))
     if evaluation.calibration is not None:
         blocks.append(calibration_facts(evaluation.calibration, metrics.n))
-    return [*blocks, *joined_blocks(evaluation)]
+    return [*blocks, *joined_blocks(evaluation, texts=texts)]
 
 
 def _fits(metrics: Metrics) -> bool:
@@ -41,12 +44,14 @@ def _fits(metrics: Metrics) -> bool:
     return len(widths) <= WIDEST_CONFUSION and sum(widths) + max(widths) <= _WIDEST_LINE
 
 
-def joined_blocks(evaluation: Evaluation, *, of: str = "") -> Iterator[Block]:
+def joined_blocks(evaluation: Evaluation, *, of: str = "", texts: bool = True) -> Iterator[Block]:
     """Lay out what other data says about a file (`of`, where there are several)."""
     if evaluation.row_check is not None:
-        yield row_check_facts(evaluation.row_check, of=of)
+        yield row_check_facts(evaluation.row_check, of=of, texts=texts)
     if evaluation.train_explanation is not None:
-        yield explanation_facts(evaluation.train_explanation, evaluation.metrics, of=of)
+        yield explanation_facts(
+            evaluation.train_explanation, evaluation.metrics, of=of, texts=texts
+        )
     if evaluation.floor is not None:
         yield floor_facts(evaluation.floor, of=of)
     if evaluation.published:
@@ -183,7 +188,7 @@ def calibration_facts(calibration: Calibration, rows: int) -> Facts:
     return Facts("probabilities", tuple(lines))
 
 
-def row_check_facts(check: RowCheck, *, of: str = "") -> Facts:
+def row_check_facts(check: RowCheck, *, of: str = "", texts: bool = True) -> Facts:
     """Lay out the check of a file (`of`, where there are several) against its source."""
     kinds = (
         ("missing", check.missing, "source rows without a prediction"),
@@ -194,7 +199,7 @@ def row_check_facts(check: RowCheck, *, of: str = "") -> Facts:
     lines = [("rows in both", f"{check.matched:,} of {check.source_rows:,}")]
     for name, listed, meaning in kinds:
         lines.append((name, f"{listed.count:,}  ({meaning})"))
-        lines += _listed_lines(listed)
+        lines += _listed_lines(listed) if texts else ()
     return Facts(_title(f"row check against {check.source}", of), tuple(lines))
 
 
@@ -213,7 +218,9 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def explanation_facts(explanation: TrainExplanation, metrics: Metrics, *, of: str = "") -> Facts:
+def explanation_facts(
+    explanation: TrainExplanation, metrics: Metrics, *, of: str = "", texts: bool = True
+) -> Facts:
     """Lay out what the training data explains."""
     count = explanation.errors_other_label
     lines = [
@@ -228,7 +235,7 @@ def explanation_facts(explanation: TrainExplanation, metrics: Metrics, *, of: st
             f"{count:,} stand in train with another label, "
             f"{explanation.errors_as_trained:,} gave that label",
         ),
-        *_listed_lines(explanation.examples),
+        *(_listed_lines(explanation.examples) if texts else ()),
     ]
     lines += [
         (
