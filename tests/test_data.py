@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llamafactory_emotion.data.parquet import parquet_class_names
 from llamafactory_emotion.data.reading import Row, TextRow, iterate_rows, read_rows, read_texts
-from llamafactory_emotion.data.records import BrokenRecord, Record, read_records
+from llamafactory_emotion.data.records import BrokenRecord, Record, count_records, read_records
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -130,6 +131,57 @@ def test_parquet_ids_mean_the_names_that_the_file_gives_them(tmp_path: Path) -> 
     pq.write_table(table, tmp_path / "a.parquet")
     rows = read_rows(tmp_path / "a.parquet", EMOTION)
     assert rows == [Row("a", "fear", 1), Row("b", "joy", 2)]
+
+
+def test_an_alias_is_a_label_only_as_the_name_of_an_id(tmp_path: Path) -> None:
+    reviews = Task("r", ("negative", "positive"), "Say it.", {"neg": "negative", "pos": "positive"})
+    features = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata(metadata)
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = read_rows(tmp_path / "a.parquet", reviews)
+    assert rows == [Row("a", "positive", 1), Row("b", "negative", 2)]
+
+    with pytest.raises(DataError, match="'pos'"):
+        read_rows(write(tmp_path, "a.csv", "text,label\na,pos\n"), reviews)
+
+
+def test_parquet_ids_stay_where_their_names_are_not_wanted(tmp_path: Path) -> None:
+    metadata = {"huggingface": json.dumps({"info": {"features": {"label": {"names": ["joy"]}}}})}
+    table = pa.table({"text": ["a"], "label": [0]}).replace_schema_metadata(metadata)
+    pq.write_table(table, tmp_path / "a.parquet")
+    (record,) = read_records(tmp_path / "a.parquet", name_labels=False)
+    assert record == Record(1, {"text": "a", "label": 0})
+    assert parquet_class_names(tmp_path / "a.parquet") == {"label": ["joy"]}
+
+
+@pytest.mark.parametrize(("name", "content"), FORMATS, ids=[name for name, _ in FORMATS])
+def test_every_format_is_counted(tmp_path: Path, name: str, content: bytes) -> None:
+    assert count_records(write(tmp_path, name, content)) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "count"),
+    [
+        ("blank.jsonl", '\n{"a": 1}\n \n{"a": 2}', 2),
+        ("broken.jsonl", '{"a": 1}\n{', 2),
+        ("empty.jsonl", "", 0),
+        ("empty.json", "[]", 0),
+        ("quoted.csv", 'text,label\n"two\nlines",joy\n\nnext,fear\n', 2),
+    ],
+)
+def test_records_and_not_lines_are_counted(
+    tmp_path: Path, name: str, content: str, count: int
+) -> None:
+    assert count_records(write(tmp_path, name, content)) == count
+
+
+def test_lines_are_counted_without_decoding_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "a.jsonl", '{"a": 1}\n' * 9)
+    monkeypatch.setattr(json, "loads", None)
+    assert count_records(path) == 9
 
 
 def test_parquet_rows_are_numbered_through_all_batches(tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion import doctor
-from llamafactory_emotion.checks import environment, machine, needs
+from llamafactory_emotion.checks import context, environment, machine, needs
 from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Level
 from llamafactory_emotion.checks.machine import Gpu, Machine
 from llamafactory_emotion.recipes import Call, read_call
+from llamafactory_emotion.task import EMOTION
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -60,6 +62,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     entries["miscolumned"] = {**entries["sound"], "columns": {**columns, "promt": "text"}}
     entries["split"] = {**entries["sound"], "split": "validation"}
     entries["formless"] = {"file_name": "sound.jsonl", "formatting": "no_such_formatting"}
+    entries["listed"] = {**entries["sound"], "columns": ["text", "label"]}
+    entries["textless"] = {**entries["sound"], "file_name": "twin.json", "formatting": "alpaca"}
+    for name, names in (("ordered", EMOTION.labels), ("reordered", sorted(EMOTION.labels))):
+        entries[name] = {**entries["sound"], "file_name": f"{name}/train.parquet"}
+        entries[f"hub_{name}"] = {"hf_hub_url": str(data / name), "formatting": "emotion",
+                                  "columns": columns}  # fmt: skip
+        write_named_ids(data / name, names)
+    entries["alpaca_ids"] = {**entries["ordered"], "formatting": "alpaca"}
     (data / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
     (place / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
     (place / "broken.json").write_text("{")
@@ -70,6 +80,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     (trained / "checkpoint-8").mkdir(parents=True)
     (trained / "model.safetensors").write_bytes(b"")
     return place
+
+
+def write_named_ids(folder: Path, names) -> None:
+    """Write label ids and their names as the hub has them: beside the rows and in the card."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
+    rows = [{"text": f"text {number}", "label": number % 6} for number in range(12)]
+    Dataset.from_list(rows, features=features).to_parquet(folder / "train.parquet")
+    named = "".join(f"          '{number}': {name}\n" for number, name in enumerate(names))
+    (folder / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: label\n"
+        f"    dtype:\n      class_label:\n        names:\n{named}---\n"
+    )
 
 
 @pytest.fixture
@@ -141,7 +163,12 @@ BROKEN = [
     ({"dataset": "gone"}, "rows", "gone.jsonl is not there", "mend"),
     ({"dataset": "strange"}, "rows", "boredom", "mend"),
     ({"dataset": "empty"}, "rows", "no rows", "another"),
-    ({"dataset": "formless"}, "rows", "no_such_formatting", "mend"),
+    ({"dataset": "formless"}, "rows", "'no_such_formatting' is not known; write alpaca", "mend"),
+    ({"dataset": "listed"}, "rows", "must be an object of names", "mend"),
+    ({"dataset": "textless"}, "rows", "the column 'text' is missing", "mend"),
+    ({"dataset": "alpaca_ids"}, "rows", "no rows with a prompt and an answer", "mend"),
+    ({"dataset": "reordered"}, "label-ids", "ids 0 anger, 1 fear, 2 joy", "register its file"),
+    ({"dataset": "hub_reordered"}, "label-ids", "train other labels", "save it as Parquet"),
     ({"eval_dataset": "leaking"}, "audit", "1 of them with another label", "--drop leaks"),
     ({"dataset": "long"}, "cutoff", "1 of 1 rows", "raise cutoff_len"),
     # model
@@ -335,6 +362,42 @@ def test_an_adapter_is_not_merged_into_a_quantised_base(look):
     assert any("merged into a quantised base" in one.sentence for one in found["recipe"])
 
 
+@pytest.mark.parametrize("name", ["ordered", "hub_ordered"])
+def test_ids_in_the_order_of_the_task_are_no_fault(look, name):
+    assert serious(look(dataset=name)["recipe"]) == []
+
+
+def test_all_rows_make_the_steps_where_only_the_first_are_looked_at(look, monkeypatch):
+    monkeypatch.setattr(context, "ROWS_READ", 30)
+    found = look(num_train_epochs=1, save_steps=9)["recipe"]
+
+    assert serious(found) == []
+    said = [one.sentence for one in found]
+    assert "effective batch 4 rows, 10 steps over 40 rows" in said
+    assert "'sound' has 40 rows; the first 30 rows are looked at" in said
+    assert any(one.startswith("'sound': the first 30 rows, ") for one in said)
+    assert any("labels of the first 30 rows is one token" in one for one in said)
+
+
+def test_what_is_found_in_the_first_rows_says_so(look, monkeypatch):
+    monkeypatch.setattr(context, "ROWS_READ", 1)
+    leaking = look(eval_dataset="leaking", cutoff_len=8)["recipe"]
+    monkeypatch.setattr(context, "ROWS_READ", 2)
+    conflicting = look(dataset="conflicting,sound")["recipe"]
+
+    said = [one.sentence for one in leaking]
+    assert any("(in texts of the first 1 rows)" in one for one in said)
+    assert any("1 of the first 1 rows of 'sound' are cut" in one for one in said)
+    said = [one.sentence for one in conflicting]
+    assert "1 training texts of the first 2 rows stand there with two labels" in said
+
+
+def test_max_samples_counts_for_each_data_set(look):
+    found = look(dataset="sound,leaking", max_samples=10, num_train_epochs=1)["recipe"]
+
+    assert any("3 steps over 12 rows" in one.sentence for one in found)
+
+
 def test_conflicting_labels_are_noted(look):
     found = look(dataset="conflicting")["recipe"]
 
@@ -359,7 +422,7 @@ def test_data_of_another_task_is_told_with_every_label_and_its_rows(folder, monk
     found = json.loads(capsys.readouterr().out)["recipe"]
     told = [one["sentence"] for one in found if one["check"] == "task"]
     assert "'anger' (20), 'love' (20)" in told[0]
-    assert "1 rows of 'alpaca' have an answer that is no label" in told[1]
+    assert "1 of 2 rows of 'alpaca' have an answer that is no label" in told[1]
     assert "'zygote' (1)" in told[1]
     assert sum("another instruction" in one for one in told) == 2
 

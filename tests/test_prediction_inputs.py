@@ -118,7 +118,7 @@ def test_entries_that_are_not_read_are_refused(tmp_path, entry, message):
 
 def test_an_undefined_data_set_is_told_with_those_there_are(tmp_path):
     write_info(tmp_path, mine={})
-    with pytest.raises(CallError, match=r"'yours' is not in .*dataset_info\.json \(mine\)"):
+    with pytest.raises(CallError, match=r"'yours' is no data set of .*dataset_info\.json \(mine\)"):
         open_dataset("yours", str(tmp_path), EMOTION)
 
 

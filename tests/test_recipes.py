@@ -133,6 +133,17 @@ def test_a_recipe_of_the_host_is_taken_as_it_is():
     assert found.source.dtype == "auto"
 
 
+@pytest.mark.parametrize("names", ["eval_dataset=[a,b]", "eval_dataset=a,b"])
+def test_data_sets_may_be_a_list_as_in_the_host(names):
+    assert options("model_name_or_path=m", "output=o", names).eval_dataset == "a,b"
+
+
+@pytest.mark.parametrize("names", ["[]", "[a,{b: c}]"])
+def test_a_list_without_names_is_refused(names):
+    with pytest.raises(CallError, match=r"eval_dataset=.* is not text"):
+        options("model_name_or_path=m", "input=i", "output=o", f"eval_dataset={names}")
+
+
 def test_precision_follows_the_hosts_keys():
     def source(*arguments):
         return options("model_name_or_path=m", "input=i", "output=o", *arguments).source

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from llamafactory_emotion.errors import DataError
+
 # What depends on the machine that asks, and what would touch it: judged by the checks instead.
 _NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {"fp16": False, "bf16": False, "pure_bf16": False, "report_to": "none", "use_cpu": True}
@@ -218,20 +220,22 @@ def as_examples(
     """Convert rows of a data set as LLaMA-Factory does; give last prompt and answer of each.
 
     Raises:
-        EmotionError: A row is not what the formatting needs.
-        KeyError: A column is missing, or the formatting is not known.
+        EmotionError: A row is not what the formatting needs, or the formatting is not known.
+        KeyError: A column is missing.
     """
     with _quiet():
-        from llamafactory.data.converter import get_dataset_converter
+        from llamafactory.data.converter import DATASET_CONVERTERS, get_dataset_converter
         from llamafactory.data.parser import DatasetAttr
         from llamafactory.hparams import DataArguments
 
         attributes = DatasetAttr("file", dataset_name=name)
         attributes.join(dict(entry))
-        try:
-            convert = get_dataset_converter(attributes.formatting, attributes, DataArguments())
-        except ValueError as error:
-            raise KeyError(f"the formatting {attributes.formatting!r} is not known") from error
+        if attributes.formatting not in tuple(DATASET_CONVERTERS):
+            raise DataError(
+                f"its formatting {attributes.formatting!r} is not known; write "
+                f"{', '.join(DATASET_CONVERTERS)}."
+            )
+        convert = get_dataset_converter(attributes.formatting, attributes, DataArguments())
         converted = [convert(dict(row)) for row in rows]
     return [
         (one["_prompt"][-1]["content"], one["_response"][0]["content"])

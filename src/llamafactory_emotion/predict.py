@@ -4,7 +4,6 @@ The command over `scoring`: it opens the inputs, goes through them in chunks and
 when it is done. The grammar is LLaMA-Factory's: `predict [recipe.yaml] key=value ...`.
 """
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +27,14 @@ from llamafactory_emotion.predicting.length_study import (
     study_table,
     with_cutoff,
 )
-from llamafactory_emotion.predicting.options import PredictOptions, read_options
+from llamafactory_emotion.predicting.options import (
+    PredictOptions,
+    names_a_file,
+    read_options,
+)
 from llamafactory_emotion.recipes import read_call
 from llamafactory_emotion.report.tables import print_blocks
+from llamafactory_emotion.scoring.sources import ModelSource, find_checkpoints
 from llamafactory_emotion.task import Task, load_task
 
 if TYPE_CHECKING:
@@ -70,18 +74,21 @@ def _run(arguments: Sequence[str]) -> int:
     task = load_task(options.task)
     targets = _targets(options, cutoffs)
     for target in targets:
-        if target.place != STANDARD_STREAM and not options.resume:
-            check_output(Path(target.place), overwrite=options.overwrite)
+        if target.place != STANDARD_STREAM:
+            check_output(Path(target.place), overwrite=options.overwrite or options.resume)
     examples = _examples(options, task)
     from llamafactory_emotion.predicting.run import Job, write_predictions
 
     loaded: LoadedModel | None = None
     for target in targets:
         inputs = _open_inputs(options, task)
+        if not _stays(options, target.checkpoint):
+            loaded = None  # makes room: one model at a time
         loaded = _load(options, target.checkpoint, loaded)
         check_reach(cutoffs, loaded.max_positions)
         scorer = _scorer(loaded, inputs.task, target.options, examples)
         write_predictions(Job(scorer, inputs, target.place, target.options, call.recipe))
+        del scorer
     if cutoffs:
         print_blocks([study_table(study_places(options, cutoffs), task)], sys.stdout)
     return 0
@@ -114,7 +121,11 @@ def _open_inputs(options: PredictOptions, task: Task) -> Inputs:
         )
     else:
         inputs = open_dataset(
-            options.eval_dataset or "", options.dataset_dir, task, cache_dir=options.cache_dir
+            options.eval_dataset or "",
+            options.dataset_dir,
+            task,
+            cache_dir=options.cache_dir,
+            token=options.hf_hub_token,
         )
     # The first row is read now: what is wrong with a file is told before a model is loaded.
     return first_rows(inputs, options.max_samples)
@@ -130,16 +141,12 @@ def _checkpoints(folder: Path, output: Path) -> Iterator[tuple[Path | None, str]
     """Give every checkpoint of a training run in the order of its steps, and its output."""
     if not folder.is_dir():
         raise CallError(f"checkpoints={folder} is not a folder; name a training run's output_dir.")
-    if output.suffix:
+    if names_a_file(output):
         raise CallError(f"output={output} must be a folder: each checkpoint gets its own file.")
-    found = {
-        int(match[1]): place
-        for place in folder.iterdir()
-        if (match := re.fullmatch(r"checkpoint-(\d+)", place.name)) and place.is_dir()
-    }
+    found = find_checkpoints(folder)
     if not found:
         raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
-    for _, place in sorted(found.items()):
+    for place in found.values():
         yield place, str(output / f"{place.name}.jsonl")
 
 
@@ -147,21 +154,33 @@ def _load(
     options: PredictOptions, checkpoint: Path | None, loaded: "LoadedModel | None"
 ) -> "LoadedModel":
     """Load a model, or only the next checkpoint's adapter where the base is loaded already."""
-    from llamafactory_emotion.scoring.head_models import find_head
     from llamafactory_emotion.scoring.models import exchange_adapter, load_model
     from llamafactory_emotion.scoring.opening import open_model
 
     source = options.source
     if checkpoint is None:
         return loaded or open_model(source)
-    if not (checkpoint / "adapter_config.json").is_file():
-        return open_model(replace(source, model=str(checkpoint), adapter=None))
-    adapted = replace(source, adapter=str(checkpoint))
-    if find_head(adapted) is not None:
-        return open_model(adapted)
+    if not _stays(options, checkpoint):
+        return open_model(_checkpoint_source(source, checkpoint))
     if loaded is None:
         loaded = load_model(replace(source, adapter=None), merge=False)
     return exchange_adapter(loaded, str(checkpoint), source)
+
+
+def _stays(options: PredictOptions, checkpoint: Path | None) -> bool:
+    """Whether what is loaded serves a checkpoint too: an adapter of a language model does."""
+    from llamafactory_emotion.scoring.head_models import find_head
+
+    if checkpoint is None:
+        return True
+    source = _checkpoint_source(options.source, checkpoint)
+    return source.adapter is not None and find_head(source) is None
+
+
+def _checkpoint_source(source: ModelSource, checkpoint: Path) -> ModelSource:
+    if (checkpoint / "adapter_config.json").is_file():
+        return replace(source, adapter=str(checkpoint))
+    return replace(source, model=str(checkpoint), adapter=None)
 
 
 def _scorer(

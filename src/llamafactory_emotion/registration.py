@@ -106,7 +106,8 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
     """Turn a row with a text and a label (id or name) into LLaMA-Factory's standard row.
 
     LLaMA-Factory passes its own column keys only, so a `dataset_info.json` entry names the columns
-    `{"prompt": "text", "response": "label"}`.
+    `{"prompt": "text", "response": "label"}`. It passes a row's raw values too: an id means its
+    place in the task, whatever the data set calls it, and `doctor` tells where the two differ.
 
     Attributes:
         fingerprint: `datasets` caches rows by the fields of the object that made them and not by

@@ -24,6 +24,12 @@ MATCH_RULES = ("strict", "flexible", "contains")
 _TASK_KEYS = ("name", "instruction", "labels", "aliases", "match")
 
 
+class ClassName(str):
+    """The name that a data set has for a label id: written by its makers, not row by row."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Task:
     """A closed set of labels, the instruction that asks for one, and other words for them.
@@ -71,14 +77,19 @@ class Task:
     def label_of(self, value: object) -> str | None:
         """Give the label that a gold value of a data file means, or None.
 
-        A value is a label id (`3`, `3.0`, `"3"`) or a label's name in any case; an alias is not a
-        gold value. A label's name is tried before a number, so a task may have labels `1` to `5`.
+        A value is a label id (`3`, `3.0`, `"3"`) or a label's name in any case; an alias is a gold
+        value only where it is a data set's `ClassName`. A label's name is tried before a number, so
+        a task may have labels `1` to `5`.
         """
         if isinstance(value, str):
             name = _label_key(value)
             for label in self.labels:
                 if _label_key(label) == name:
                     return label
+            if isinstance(value, ClassName):
+                for alias, label in self.aliases.items():
+                    if _label_key(alias) == name:
+                        return label
             # Python refuses to read numbers of thousands of digits.
             is_number = len(name) < 10 and name.isascii() and name.isdigit()
             return self._label_with_id(int(name)) if is_number else None

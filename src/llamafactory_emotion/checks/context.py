@@ -10,21 +10,23 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion import host
 from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.machine import Machine
-from llamafactory_emotion.data.dataset_folder import read_dataset_info
-from llamafactory_emotion.data.records import Record, read_records
+from llamafactory_emotion.data.dataset_folder import read_dataset_info, read_entry
+from llamafactory_emotion.data.hub import HUB, HubAddress, hub_class_names
+from llamafactory_emotion.data.parquet import ClassNames, parquet_class_names
+from llamafactory_emotion.data.records import Record, count_records, read_records
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.files import open_text
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.task import EMOTION, Task
 
 ROWS_READ = 20_000
-_HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+_HUB_KEYS = (HUB, "ms_hub_url", "om_hub_url")
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,31 @@ class DataSet:
         name: Its name in `dataset_info.json`.
         entry: What stands there.
         path: Its file, or None when it is on a hub.
-        examples: Pairs of prompt and answer, at most `ROWS_READ`; empty when they cannot be read.
-        problem: Why they cannot, or None.
+        examples: Pairs of prompt and answer, of the first `ROWS_READ` rows; empty when they cannot
+            be read.
+        more_rows: How many rows there are beyond those.
+        class_names: The names that it has for label ids, by column.
+        problem: Why its rows cannot be read, or None.
     """
 
     name: str
     entry: Mapping[str, Any]
     path: Path | None
     examples: tuple[tuple[str, str], ...] = ()
+    more_rows: int = 0
+    class_names: ClassNames = field(default_factory=dict)
     problem: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows a run takes from it."""
+        return len(self.examples) + self.more_rows
+
+    @property
+    def extent(self) -> str:
+        """What sentences call the rows that were read."""
+        first, count = ("the first ", ROWS_READ) if self.more_rows else ("", len(self.examples))
+        return f"{first}{count:,} rows"
 
 
 @dataclass
@@ -200,29 +218,52 @@ class Context:
         names = [*self.data_sets("dataset"), *self.data_sets("eval_dataset")]
         return {name: self._data_set(name) for name in names if name in self.registry}
 
+    def of_first_rows(self, *keys: str) -> str:
+        """Give what a sentence adds where the data sets under these keys were read in part."""
+        names = [name for key in keys for name in self.data_sets(key) if name in self.loaded]
+        in_part = [self.loaded[name] for name in names if self.loaded[name].more_rows]
+        return f" of {in_part[0].extent}" if in_part else ""
+
     def _data_set(self, name: str) -> DataSet:
-        entry = self.registry[name]
-        if not isinstance(entry, dict):
-            return DataSet(name, {}, None, problem="its entry is no object")
+        try:
+            entry = read_entry(self.registry, name, self.dataset_dir)
+        except EmotionError as error:
+            return DataSet(name, {}, None, problem=str(error))
         if any(key in entry for key in _HUB_KEYS):
-            return DataSet(name, entry, None)
+            return DataSet(name, entry, None, class_names=self._hub_class_names(entry))
         if "file_name" not in entry:
             return DataSet(name, entry, None, problem="its entry names no file_name and no hub")
         path = self.dataset_dir / str(entry["file_name"])
         try:
-            files = sorted(path.iterdir()) if path.is_dir() else [path]
-            rows = [row for file in files for row in islice(_fields(file), ROWS_READ)]
-            examples = host.as_examples(rows[:ROWS_READ], entry, name)
+            return _local_data_set(name, entry, path)
         except (EmotionError, KeyError, TypeError, IndexError) as error:
             reason = f"the column {error} is missing" if isinstance(error, KeyError) else str(error)
             return DataSet(name, entry, path, problem=reason)
-        return DataSet(name, entry, path, tuple(examples))
+
+    def _hub_class_names(self, entry: Mapping[str, Any]) -> ClassNames:
+        if HUB not in entry or entry.get("formatting") != EMOTION.name:
+            return {}
+        return hub_class_names(
+            HubAddress.of_entry(entry),
+            cache_dir=self.value("cache_dir"),
+            token=self.value("hf_hub_token"),
+        )
+
+
+def _local_data_set(name: str, entry: Mapping[str, Any], path: Path) -> DataSet:
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    rows = list(islice(chain.from_iterable(map(_fields, files)), ROWS_READ))
+    more = sum(map(count_records, files)) - len(rows) if len(rows) == ROWS_READ else 0
+    names = parquet_class_names(files[0]) if files and files[0].suffix == ".parquet" else {}
+    examples = tuple(host.as_examples(rows, entry, name))
+    return DataSet(name, entry, path, examples, more, names)
 
 
 def _fields(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Give the rows as LLaMA-Factory's formattings get them: label ids without their names."""
     with open_text(path):  # says so when it is not there
         pass
-    for record in read_records(path):
+    for record in read_records(path, name_labels=False):
         if not isinstance(record, Record):
             raise EmotionError(f"{path}:{record.line}: {record.reason}")
         yield record.fields

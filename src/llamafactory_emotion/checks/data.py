@@ -11,8 +11,11 @@ from llamafactory_emotion.checks.context import Context, DataSet
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.task import EMOTION
 
 _LABELS_AT_MOST = 200
+_IDS_SHOWN = 8
+_NUMBERED = tuple((label, number) for number, label in enumerate(EMOTION.labels))
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
@@ -100,6 +103,12 @@ def check_rows(context: Context) -> Iterator[Finding]:
             )
         elif data_set.path is None:
             yield _from_a_hub(data_set)
+        elif data_set.more_rows:
+            yield note(
+                "rows",
+                f"{data_set.name!r} has {data_set.rows:,} rows; {data_set.extent} are looked at",
+                "look at all with `llamafactory_emotion.prepare --check-only`",
+            )
 
 
 def _from_a_hub(data_set: DataSet) -> Finding:
@@ -111,7 +120,46 @@ def _from_a_hub(data_set: DataSet) -> Finding:
             f"the data set {data_set.name!r} comes from a hub ({hub}) and {offline}=1",
             f"unset {offline}, unless it is in the cache already",
         )
-    return note("rows", f"the data set {data_set.name!r} is read from a hub ({hub}); not checked")
+    return note(
+        "rows",
+        f"the data set {data_set.name!r} is read from a hub ({hub}); its rows are not checked",
+    )
+
+
+def check_label_ids(context: Context) -> Iterator[Finding]:
+    """Label ids that mean other labels in a data set than in the formatting `emotion`.
+
+    LLaMA-Factory hands a formatting the ids alone.
+    """
+    known = ", ".join(f"{number} {label}" for label, number in _NUMBERED)
+    for data_set in context.loaded.values():
+        differ = _other_ids(data_set)
+        if differ:
+            first = "register its file" if data_set.path else "save it as Parquet and register that"
+            yield error(
+                "label-ids",
+                f"{data_set.name!r} has the label ids {', '.join(differ[:_IDS_SHOWN])}"
+                f"{', ...' if len(differ) > _IDS_SHOWN else ''}, and the formatting emotion reads "
+                f"{known}: LLaMA-Factory would train other labels",
+                f"{first} with `llamafactory_emotion.prepare`, which writes names",
+            )
+
+
+def _other_ids(data_set: DataSet) -> list[str]:
+    """Give the ids of a data set in the formatting `emotion` that mean another label there."""
+    if data_set.entry.get("formatting") != EMOTION.name:
+        return []
+    names = data_set.class_names.get(_label_column(data_set), ())
+    return [
+        f"{number} {name}"
+        for number, name in enumerate(names)
+        if (EMOTION.label_of(name), number) not in _NUMBERED
+    ]
+
+
+def _label_column(data_set: DataSet) -> str:
+    """Give the column of the answers, as LLaMA-Factory reads an entry."""
+    return str(data_set.entry.get("columns", {"response": "output"}).get("response"))
 
 
 def check_audit(context: Context) -> Iterator[Finding]:
@@ -127,16 +175,18 @@ def check_audit(context: Context) -> Iterator[Finding]:
     if conflicts:
         yield note(
             "audit",
-            f"{conflicts} training texts stand there with two labels",
+            f"{conflicts} training texts{context.of_first_rows('dataset')} stand there with two "
+            "labels",
             "look at them with `llamafactory_emotion.prepare --check-only`, or drop them with "
             "--drop conflicts",
         )
     if audit.leaks and context.data_sets("dataset") != context.data_sets("eval_dataset"):
         other = sum(leak.other_label for leak in audit.leaks)
+        part = context.of_first_rows("dataset", "eval_dataset")
         yield warning(
             "audit",
             f"{len(audit.leaks)} texts that are evaluated stand in the training data, {other} of "
-            "them with another label",
+            f"them with another label{' (in texts' + part + ')' if part else ''}",
             "drop them from train: `llamafactory_emotion.prepare --drop leaks`",
         )
 
@@ -164,26 +214,28 @@ def check_lengths(context: Context) -> Iterator[Finding]:
                 prompt + len(answer)
                 for prompt, answer in zip(encoded.prompt_lengths, encoded.answers, strict=True)
             ]
-            yield from _lengths(data_set.name, lengths, cutoff, packs=packs)
+            yield from _lengths(data_set, lengths, cutoff, packs=packs)
 
 
-def _lengths(name: str, lengths: Sequence[int], cutoff: int, *, packs: bool) -> Iterator[Finding]:
+def _lengths(
+    data_set: DataSet, lengths: Sequence[int], cutoff: int, *, packs: bool
+) -> Iterator[Finding]:
     longest = max(lengths)
     too_long = sum(length > cutoff for length in lengths)
     if too_long:
         fate = "are cut on the right, where the cue is" + (", or dropped" if packs else "")
         yield warning(
             "cutoff",
-            f"cutoff_len {cutoff}: {too_long:,} of {len(lengths):,} rows of {name!r} {fate}; the "
-            f"longest has {longest:,} tokens",
+            f"cutoff_len {cutoff}: {too_long:,} of {data_set.extent} of {data_set.name!r} {fate}; "
+            f"the longest has {longest:,} tokens",
             f"raise cutoff_len to {longest}, or shorten the texts",
         )
     else:
         usual = Counter(lengths).most_common(1)[0][0]
         yield note(
             "cutoff",
-            f"{name!r}: {len(lengths):,} rows, {usual} tokens most often, {longest} at most; "
-            f"cutoff_len {cutoff} cuts none",
+            f"{data_set.name!r}: {data_set.extent}, {usual} tokens most often, {longest} at most; "
+            f"cutoff_len {cutoff} cuts none of them",
         )
 
 
@@ -191,6 +243,7 @@ DATA: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     check_registry,
     check_entries,
     check_rows,
+    check_label_ids,
     check_audit,
     check_lengths,
 )

@@ -123,14 +123,18 @@ def check_labels(context: Context) -> Iterator[Finding]:
             "rename one of them",
         )
     longer = [label for label, ids in answers.items() if len(ids) > 1]
+    seen = context.of_first_rows("dataset", "eval_dataset") if context.task is None else ""
     if not longer:
-        yield note("labels", f"each of the {len(labels)} labels is one token under this tokenizer")
+        yield note(
+            "labels", f"each of the {len(labels)} labels{seen} is one token under this tokenizer"
+        )
         return
     firsts = len({ids[0] for ids in answers.values() if ids})
     yield note(
         "labels",
-        f"{len(longer)} of {len(labels)} labels are several tokens ({', '.join(longer[:_SHOWN])}"
-        f"{', ...' if len(longer) > _SHOWN else ''}); {firsts} different first tokens",
+        f"{len(longer)} of {len(labels)} labels{seen} are several tokens "
+        f"({', '.join(longer[:_SHOWN])}{', ...' if len(longer) > _SHOWN else ''});"
+        f" {firsts} different first tokens",
         "nothing must be done: they are scored exactly, a little slower; `export_classifier` needs "
         "labels of one token",
     )

@@ -28,8 +28,8 @@ def _against(data_set: DataSet, task: Task) -> Iterator[Finding]:
         more = ", ..." if len(strange) > _SHOWN else ""
         yield error(
             "task",
-            f"{strange.total():,} rows of {data_set.name!r} have an answer that is no label of the "
-            f"task {task.name!r}: {named}{more}",
+            f"{strange.total():,} of {data_set.extent} of {data_set.name!r} have an answer that is "
+            f"no label of the task {task.name!r}: {named}{more}",
             f"mend them, or add them to the task, which has {', '.join(task.labels)}",
         )
     asked = task.user_content("")
@@ -37,8 +37,8 @@ def _against(data_set: DataSet, task: Task) -> Iterator[Finding]:
     if other:
         yield warning(
             "task",
-            f"{other:,} of {len(data_set.examples):,} rows of {data_set.name!r} are asked with "
-            f"another instruction than the task {task.name!r} has",
+            f"{other:,} of {data_set.extent} of {data_set.name!r} are asked with another "
+            f"instruction than the task {task.name!r} has",
             "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
         )
 

@@ -136,13 +136,12 @@ def check_steps(context: Context) -> Iterator[Finding]:
         * context.processes
     )
     names = context.data_sets("dataset")
-    rows = [len(context.loaded[name].examples) for name in names if name in context.loaded]
+    rows = [context.loaded[name].rows for name in names if name in context.loaded]
     if len(rows) < len(names) or not all(rows):
         yield note("steps", f"effective batch {batch} rows")
         return
-    count = sum(rows)
-    if context.value("max_samples"):
-        count = min(count, int(context.number("max_samples")) * len(rows))
+    most = int(context.number("max_samples"))
+    count = sum(min(one, most) if most > 0 else one for one in rows)
     per_epoch = math.ceil(count / batch)
     steps = math.ceil(per_epoch * context.number("num_train_epochs"))
     steps = int(context.number("max_steps")) if context.number("max_steps") > 0 else steps

@@ -58,6 +58,28 @@ def read_dataset_info(folder: Path) -> DatasetInfo:
     return DatasetInfo(entries, text)
 
 
+def read_entry(entries: Mapping[str, Any], name: str, folder: Path) -> Mapping[str, Any]:
+    """Give the entry of a data set whose name is there.
+
+    Raises:
+        DataError: It is not an object, or its columns are not an object of names.
+    """
+    place, entry = folder / FILE_NAME, entries[name]
+    if not isinstance(entry, Mapping):
+        raise DataError(f"{place}: the entry {name!r} is not an object; mend it.")
+    columns = entry.get("columns", {})
+    if not isinstance(columns, Mapping) or not _are_names(columns.values()):
+        raise DataError(
+            f"{place}: the columns of {name!r} are {json.dumps(columns, ensure_ascii=False)} and "
+            'must be an object of names; write for example {"prompt": "text", "response": "label"}.'
+        )
+    return entry
+
+
+def _are_names(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str | None) for value in values)
+
+
 def extended_text(info: DatasetInfo, new: Mapping[str, Any]) -> str:
     """Give the file's text with the new entries; those there are replaced, the order is kept.
 

@@ -12,23 +12,19 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from llamafactory_emotion.data.columns import ColumnChoice, Columns, choose_columns
 from llamafactory_emotion.data.records import (
     LABEL,
     BrokenRecord,
     Record,
-    Records,
-    place,
+    Source,
+    open_source,
     read_records,
 )
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
 
-# Tried in this order, in any case, when no column is named.
-TEXT_COLUMNS = ("text", "sentence", "content", "tweet", "utterance", "review", "document", "input")
-LABEL_COLUMNS = ("label", "emotion", "sentiment", "category", "class", "target", "output")
-NO_COLUMN = ""
-_INPUT, _INSTRUCTION = "input", "instruction"
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
 _LABELS_COUNTED = 1000
@@ -87,10 +83,8 @@ def iterate_rows(
             empty text, a broken line; or the file is empty or not UTF-8. No row after the first
             problem is given.
     """
-    choice = _Choice(text_column, label_column, label_needed=True)
-    for line, text, label in _checked_rows(read_records(path), _Problems(path, task), choice):
-        if label is not None:
-            yield Row(text, label, line)
+    choice = ColumnChoice(text_column, label_column)
+    yield from labelled_rows(open_source(path), task, choice)
 
 
 def read_texts(
@@ -117,32 +111,41 @@ def read_texts(
         CallError: The file is not there or its format is not known.
         DataError: As for `iterate_rows`, but a label may be missing.
     """
-    choice = _Choice(text_column, label_column, label_needed=False)
-    records = read_records(path, split_labels=_has_labels(path, task))
-    yield from _checked_rows(records, _Problems(path, task), choice)
+    choice = ColumnChoice(text_column, label_column)
+    source = open_source(path, split_labels=_has_labels(path, task))
+    yield from text_rows(source, task, choice)
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Which columns the caller named, and whether a label must be there."""
+def labelled_rows(source: Source, task: Task, choice: ColumnChoice) -> Iterator[Row]:
+    """Check the records of a source and yield them as labelled rows; see `iterate_rows`.
 
-    text: str | None
-    label: str | None
-    label_needed: bool
+    Raises:
+        DataError: As for `iterate_rows`.
+    """
+    for line, text, label in _checked_rows(source, task, choice, label_needed=True):
+        if label is not None:
+            yield Row(text, label, line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    text: str
-    label: str | None
-    unused_input: str | None = None  # must stay empty: the text would lose it
+def text_rows(source: Source, task: Task | None, choice: ColumnChoice) -> Iterator[TextRow]:
+    """Check the records of a source and yield their texts; see `read_texts`.
+
+    Raises:
+        DataError: As for `read_texts`.
+    """
+    yield from _checked_rows(source, task, choice, label_needed=False)
+
+
+def is_no_label(value: object) -> bool:
+    """Say whether a value stands for "not labelled"; test sets of the hub have the id -1."""
+    return value is None or value == "" or (value == -1 and not isinstance(value, bool))
 
 
 @dataclass
 class _Problems:
-    """What is wrong with a file: the first few places, and how many there are."""
+    """What is wrong with a source: the first few places, and how many there are."""
 
-    path: str | Path
+    source: Source
     task: Task | None
     count: int = 0
     shown: list[str] = field(default_factory=list)
@@ -151,7 +154,7 @@ class _Problems:
     def add(self, line: int, reason: str) -> None:
         self.count += 1
         if len(self.shown) < _PROBLEMS_SHOWN:
-            self.shown.append(f"{place(self.path, line)}: {reason}")
+            self.shown.append(f"{self.source.place_of(line)}: {reason}")
 
     def add_label(self, line: int, value: object) -> None:
         name = _short(value)
@@ -167,7 +170,7 @@ class _Problems:
         lines = [*self.shown, *([f"... and {rest:,} more"] if rest else []), *self._label_lines()]
         count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
         raise DataError(
-            f"{self.path} has {count}; mend or remove these rows:\n  " + "\n  ".join(lines)
+            f"{self.source.name} has {count}; mend or remove these rows:\n  " + "\n  ".join(lines)
         )
 
     def _label_lines(self) -> Iterator[str]:
@@ -182,27 +185,31 @@ class _Problems:
         yield f"unknown labels and their rows: {counts}{more}; task {self.task.name!r} has {known}"
 
 
-def _checked_rows(records: Records, problems: _Problems, choice: _Choice) -> Iterator[TextRow]:
+def _checked_rows(
+    source: Source, task: Task | None, choice: ColumnChoice, *, label_needed: bool
+) -> Iterator[TextRow]:
     """Yield the rows until one is wrong; then check the rest and raise."""
-    columns: _Columns | None = None
+    problems = _Problems(source, task)
+    columns: Columns | None = None
     empty = True
-    for record in records:
+    for record in source.records:
         empty = False
         if isinstance(record, BrokenRecord):
             problems.add(record.line, record.reason)
             continue
         if columns is None:
-            columns = _chosen_columns(record, choice, problems.path)
-        row = _checked_row(record, columns, problems, label_needed=choice.label_needed)
+            place = source.place_of(record.line)
+            columns = choose_columns(record, choice, place, label_needed=label_needed)
+        row = _checked_row(record, columns, problems, label_needed=label_needed)
         if row is not None and not problems.count:
             yield row
     problems.raise_if_any()
     if empty:
-        raise DataError(f"{problems.path} holds no rows; check that it is the right file.")
+        raise DataError(f"{source.name} holds no rows; check that it is the right one.")
 
 
 def _checked_row(
-    record: Record, columns: _Columns, problems: _Problems, *, label_needed: bool
+    record: Record, columns: Columns, problems: _Problems, *, label_needed: bool
 ) -> TextRow | None:
     text = record.fields.get(columns.text)
     reason = _text_problem(text, columns, record.fields)
@@ -210,7 +217,7 @@ def _checked_row(
         problems.add(record.line, reason or "no text")
         return None
     value = record.fields.get(columns.label) if columns.label else None
-    if _is_no_label(value):
+    if is_no_label(value):
         if not label_needed:
             return TextRow(record.line, text, None)
         if value is None or value == "":
@@ -225,7 +232,7 @@ def _checked_row(
     return TextRow(record.line, text, label)
 
 
-def _text_problem(text: object, columns: _Columns, fields: Mapping[str, object]) -> str | None:
+def _text_problem(text: object, columns: Columns, fields: Mapping[str, object]) -> str | None:
     if columns.text not in fields:
         return f"no column {columns.text!r}"
     if text is None or (isinstance(text, str) and not text.strip()):
@@ -245,44 +252,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_no_label(value: object) -> bool:
-    """Say whether a value stands for "not labelled"; test sets of the hub have the id -1."""
-    return value is None or value == "" or (value == -1 and not isinstance(value, bool))
-
-
-def _chosen_columns(record: Record, choice: _Choice, path: str | Path) -> _Columns:
-    """Choose the columns by the first record.
-
-    Raises:
-        DataError: A named column is not there, or none looks like what is needed.
-    """
-    fields = record.fields
-    there = f"the columns are {', '.join(map(str, fields)) or 'none'}"
-    for named in filter(None, (choice.text, choice.label)):
-        if named not in fields:
-            raise DataError(f"{place(path, record.line)}: no column {named!r}; {there}.")
-    text = choice.text or _first_of(TEXT_COLUMNS, fields)
-    label = choice.label if choice.label is not None else _first_of(LABEL_COLUMNS, fields)
-    unused_input = None
-    instruction = _first_of((_INSTRUCTION,), fields)
-    alpaca = choice.text is None and (text is None or text.casefold() == _INPUT)
-    if alpaca and instruction and not (text and fields[text]):
-        text, unused_input = instruction, text
-    missing = [] if text else ["text (--text-column)"]
-    missing += ["label (--label-column)"] if choice.label_needed and not label else []
-    if text is None or missing:
-        raise DataError(
-            f"{place(path, record.line)}: no column that looks like the {' or the '.join(missing)};"
-            f" {there}. Name it."
-        )
-    return _Columns(text, label or None, unused_input)
-
-
-def _first_of(names: tuple[str, ...], fields: Mapping[str, object]) -> str | None:
-    by_name = {str(column).strip().casefold(): column for column in fields}
-    return next((by_name[name] for name in names if name in by_name), None)
 
 
 def _has_labels(path: str | Path, task: Task | None) -> bool:

@@ -8,16 +8,17 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.data.parquet import count_parquet_rows, read_parquet_rows
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
 
 TEXT, LABEL = "text", "label"
-_BATCH_ROWS = 4096
 # The largest that fits a C long on every system; the csv module's own limit is 128 KiB a field.
 _LARGEST_FIELD = 2**31 - 1
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
@@ -43,7 +44,30 @@ Records = Iterator[Record | BrokenRecord]
 Lines = Iterator[tuple[int, str]]
 
 
-def read_records(path: str | Path, *, split_labels: bool = True) -> Records:
+@dataclass(frozen=True)
+class Source:
+    """Records that can be gone through once, and how messages speak of them.
+
+    Attributes:
+        name: What they are called.
+        records: The records.
+        place_of: Gives what the record of a line is called.
+    """
+
+    name: str
+    records: Records
+    place_of: Callable[[int], str]
+
+
+def open_source(path: str | Path, *, split_labels: bool = True) -> Source:
+    """Give the records of a file with its name; see `read_records`."""
+    records = read_records(path, split_labels=split_labels)
+    return Source(str(path), records, partial(_place, path))
+
+
+def read_records(
+    path: str | Path, *, split_labels: bool = True, name_labels: bool = True
+) -> Records:
     """Yield the records of a file or of standard input (`-`: JSON Lines or plain text).
 
     The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`, each
@@ -54,6 +78,7 @@ def read_records(path: str | Path, *, split_labels: bool = True) -> Records:
         path: The file.
         split_labels: Read a line of plain text as `text;label`, split at the last semicolon;
             otherwise the whole line is the text.
+        name_labels: Give names in place of label ids, where a Parquet file names them.
 
     Raises:
         CallError: The file is not there or its suffix is not known.
@@ -63,7 +88,8 @@ def read_records(path: str | Path, *, split_labels: bool = True) -> Records:
         return _stream_records(_lines(path), split_labels=split_labels)
     suffix = _suffix(path)
     if suffix == ".parquet":
-        return _parquet_records(path)
+        rows = read_parquet_rows(path, name_labels=name_labels)
+        return (Record(number, fields) for number, fields in enumerate(rows, start=1))
     if suffix == ".txt":
         return _text_records(_lines(path), split_labels=split_labels)
     if suffix in _READERS:
@@ -73,7 +99,23 @@ def read_records(path: str | Path, *, split_labels: bool = True) -> Records:
         raise CallError(f"{path} has no known suffix; name it {known} (or one of these and .gz).")
 
 
-def place(path: str | Path, line: int) -> str:
+def count_records(path: str | Path) -> int:
+    """Count a file's records, broken ones too; Parquet and JSON Lines are not decoded for it.
+
+    Raises:
+        CallError: The file is not there or its suffix is not known.
+        DataError: It cannot be read.
+    """
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        return count_parquet_rows(path)
+    if _READERS.get(suffix) is not _json_records or _opens_list(list(_until_text(_lines(path)))):
+        return sum(1 for _ in read_records(path))
+    with open_binary(path) as binary:
+        return sum(1 for line in binary if line.strip())
+
+
+def _place(path: str | Path, line: int) -> str:
     """Give where a record stands, as `file:line`."""
     return f"{path}: row {line}" if _suffix(path) == ".parquet" else f"{path}:{line}"
 
@@ -91,7 +133,7 @@ def _lines(path: str | Path) -> Lines:
             except UnicodeDecodeError as error:
                 byte = raw[error.start]
                 raise DataError(
-                    f"{place(path, number)}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
+                    f"{_place(path, number)}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
                 ) from error
 
 
@@ -115,9 +157,13 @@ def _json_records(lines: Lines) -> Records:
     """Read a JSON list of objects, or JSON Lines: both are found under either suffix."""
     head = list(_until_text(lines))
     whole = itertools.chain(head, lines)
-    if head and head[-1][1].lstrip().startswith("["):
+    if _opens_list(head):
         return _json_list("".join(line for _, line in whole))
     return _json_lines(whole)
+
+
+def _opens_list(head: Sequence[tuple[int, str]]) -> bool:
+    return bool(head) and head[-1][1].lstrip().startswith("[")
 
 
 def _json_lines(lines: Lines) -> Records:
@@ -234,45 +280,6 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
             yield Record(number, dict(zip((TEXT, LABEL), line.rsplit(";", 1), strict=True)))
         else:
             yield BrokenRecord(number, "no semicolon between a text and its label")
-
-
-def _parquet_records(path: str | Path) -> Records:
-    import pyarrow
-    from pyarrow import parquet
-
-    numbers = itertools.count(1)
-    with open_binary(path) as binary:
-        try:
-            file = parquet.ParquetFile(binary)
-            names = _class_names(file.schema_arrow.metadata or {})
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                for fields in batch.to_pylist():
-                    yield Record(next(numbers), _with_class_names(fields, names))
-        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"{path} is not a readable Parquet file ({reason}); write it again."
-            ) from error
-
-
-def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Give the label names that the `datasets` library leaves beside a column of label ids.
-
-    Ids mean what the file says, not what the task's order happens to be.
-    """
-    try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {name: entry["names"] for name, entry in features.items() if "names" in entry}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-
-
-def _with_class_names(fields: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
-    for column, known in names.items():
-        value = fields.get(column)
-        if isinstance(value, int) and 0 <= value < len(known):
-            fields[column] = known[value]
-    return fields
 
 
 _READERS: Mapping[str, Callable[[Lines], Records]] = {

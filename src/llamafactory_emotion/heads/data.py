@@ -5,21 +5,18 @@ of LLaMA-Factory's `dataset_info.json`; a head reads the text alone, without an 
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info
-from llamafactory_emotion.data.reading import Row, read_rows
+from llamafactory_emotion.data.columns import ColumnChoice
+from llamafactory_emotion.data.entries import Entry, read_entries
+from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
 from llamafactory_emotion.data.splits import draw_validation, parse_validation_size
-from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.task import Task
 
-_HUB, _FILE = "hf_hub_url", "file_name"
-_FORMATTINGS = ("alpaca", "emotion")
 # The draw does not follow the run's seed: runs of several seeds are compared on the same rows.
 _VALIDATION_SEED = 42
 
@@ -38,7 +35,8 @@ def read_splits(arguments: HeadArguments, task: Task) -> Splits:
 
     Raises:
         CallError: A split is neither a file nor a known data set.
-        DataError: A file is wrong; labels that the task lacks are listed with their counts.
+        DataError: A file or data set is wrong; labels that the task lacks are listed with their
+            counts.
     """
     train: Sequence[Row] = _read(arguments.train, arguments, task)[: arguments.max_samples]
     validation = _read(arguments.validation, arguments, task) if arguments.validation else []
@@ -61,83 +59,18 @@ def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
     if Path(source).exists():
         return read_rows(source, task, **columns)
-    entries = read_dataset_info(Path(arguments.dataset_dir)).entries
     rows: list[Row] = []
-    for name in (part.strip() for part in source.split(",")):
-        if name not in entries:
-            known = ", ".join(entries) or "it has none"
-            raise CallError(
-                f"{name!r} is neither a file nor a data set of "
-                f"{Path(arguments.dataset_dir) / FILE_NAME} ({known}); check the path, or name "
-                "another folder with dataset_dir."
-            )
-        rows += _entry_rows(name, entries[name], arguments, task)
+    for entry in read_entries(source, Path(arguments.dataset_dir)):
+        opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)
+        rows += labelled_rows(opened, task, _columns(entry, arguments))
     return rows
 
 
-def _entry_rows(name: str, entry: Any, arguments: HeadArguments, task: Task) -> list[Row]:
-    folder = Path(arguments.dataset_dir)
-    if not isinstance(entry, Mapping):
-        raise DataError(f"{folder / FILE_NAME}: the entry {name!r} is not an object; mend it.")
-    if entry.get("formatting", _FORMATTINGS[0]) not in _FORMATTINGS or entry.get("num_samples"):
-        raise CallError(
-            f"the data set {name!r} has a formatting other than {' and '.join(_FORMATTINGS)}, or "
-            "asks for num_samples, a draw that only LLaMA-Factory repeats; name a file instead."
-        )
-    columns = entry.get("columns") or {}
-    text = arguments.text_column or columns.get("query") or columns.get("prompt")
-    if text in ("input", "instruction"):
-        text = None  # an alpaca record has its text in one or the other, which `reading` finds out
-    label = arguments.label_column or columns.get("response")
-    if _HUB in entry:
-        return list(_hub_rows(name, entry, task, (text or "text", label or "label"), arguments))
-    if _FILE not in entry:
-        raise CallError(f"the data set {name!r} has neither {_FILE} nor {_HUB}; name a file.")
-    return read_rows(folder / str(entry[_FILE]), task, text_column=text, label_column=label)
-
-
-def _hub_rows(
-    name: str,
-    entry: Mapping[str, Any],
-    task: Task,
-    columns: tuple[str, str],
-    arguments: HeadArguments,
-) -> Iterator[Row]:
-    from datasets import load_dataset
-
-    split = entry.get("split", "train")
-    where = f"the data set {name!r} ({entry[_HUB]}, split {split})"
-    try:
-        rows = load_dataset(
-            entry[_HUB],
-            name=entry.get("subset"),
-            split=split,
-            cache_dir=arguments.cache_dir,
-            token=arguments.hf_hub_token,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise DataError(
-            f"{where} cannot be loaded: {reason}; without a network, give a file with train=, "
-            "validation= or test=."
-        ) from error
-    names = getattr(rows.features.get(columns[1]), "names", None)
-    unknown: Counter[str] = Counter()
-    for line, fields in enumerate(rows, start=1):
-        value = fields.get(columns[1])
-        # Ids mean what the data set says, not what the task's order happens to be.
-        meant = names[value] if names and isinstance(value, int) and value >= 0 else value
-        label = task.label_of(meant)
-        if label is None:
-            unknown[repr(meant)] += 1
-        elif not unknown:
-            yield Row(str(fields.get(columns[0])), label, line)
-    if unknown:
-        counts = ", ".join(f"{value} ({count:,})" for value, count in unknown.most_common())
-        raise DataError(
-            f"{where} has labels that task {task.name!r} lacks: {counts}; it has "
-            f"{', '.join(task.labels)}."
-        )
+def _columns(entry: Entry, arguments: HeadArguments) -> ColumnChoice:
+    label = arguments.label_column or entry.response
+    if arguments.text_column or not entry.query:
+        return ColumnChoice(arguments.text_column or entry.prompt, label)
+    return ColumnChoice(entry.query, label, instruction=entry.prompt)
 
 
 def encode(

@@ -6,20 +6,19 @@ the whole user content, which for a row of an alpaca file holds that row's own i
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info
-from llamafactory_emotion.data.reading import NO_COLUMN, iterate_rows, read_texts
-from llamafactory_emotion.data.records import BrokenRecord, Record, read_records
+from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
+from llamafactory_emotion.data.dataset_folder import FILE_NAME
+from llamafactory_emotion.data.entries import EMOTION, Entry, read_entries
+from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
+from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import Task
-
-_ALPACA, _EMOTION = "alpaca", "emotion"
-_HUB, _FILE = "hf_hub_url", "file_name"
 
 
 class InputRow(NamedTuple):
@@ -59,7 +58,12 @@ def open_file(
 
 
 def open_dataset(
-    names: str, dataset_dir: str, task: Task, *, cache_dir: str | None = None
+    names: str,
+    dataset_dir: str,
+    task: Task,
+    *,
+    cache_dir: str | None = None,
+    token: str | None = None,
 ) -> Inputs:
     """Open data sets by their names in a folder's `dataset_info.json`, one after another.
 
@@ -68,21 +72,14 @@ def open_dataset(
         dataset_dir: The folder that holds `dataset_info.json`.
         task: The labels; its instruction gives way to the one of an alpaca file's first row.
         cache_dir: Where data sets of the hub are kept.
+        token: The hub token.
 
     Raises:
         CallError: A name is not in the file, or its entry is of a kind that is not read here.
-        DataError: A file is not what its entry says.
+        DataError: A data set is not what its entry says, or the hub does not give it.
     """
-    entries = read_dataset_info(Path(dataset_dir)).entries
-    parts = []
-    for name in (part.strip() for part in names.split(",")):
-        if name not in entries:
-            known = ", ".join(entries) or "it has none"
-            raise CallError(
-                f"the data set {name!r} is not in {Path(dataset_dir) / FILE_NAME} ({known}); "
-                "name one of these, or another folder with dataset_dir."
-            )
-        parts.append(_entry_rows(name, entries[name], Path(dataset_dir), task, cache_dir))
+    entries = read_entries(names, Path(dataset_dir))
+    parts = [_entry_rows(entry, task, cache_dir, token) for entry in entries]
     rows = chain.from_iterable(parts)
     first = next(rows, None)
     if first is None:
@@ -138,128 +135,56 @@ class _DatasetRow(NamedTuple):
 
 
 def _entry_rows(
-    name: str, entry: Any, folder: Path, task: Task, cache_dir: str | None
+    entry: Entry, task: Task, cache_dir: str | None, token: str | None
 ) -> Iterator[_DatasetRow]:
-    if not isinstance(entry, Mapping):
-        raise DataError(f"{folder / FILE_NAME}: the entry {name!r} is not an object; mend it.")
-    formatting = entry.get("formatting", _ALPACA)
-    if formatting not in (_ALPACA, _EMOTION):
-        raise CallError(
-            f"the data set {name!r} has the formatting {formatting!r}; predict reads {_ALPACA} and "
-            f"{_EMOTION}, so convert it or give its texts with input=FILE."
-        )
-    if entry.get("num_samples"):
-        raise CallError(
-            f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
-            "can repeat; remove it, or use max_samples for the first rows."
-        )
-    columns = _columns(entry, formatting)
-    if formatting == _EMOTION and _HUB not in entry and _FILE in entry:
-        return _labelled_file(_data_file(name, entry, folder), task, columns)
-    return _convert(name, _records(name, entry, folder, cache_dir), task, columns, formatting)
+    if entry.formatting == EMOTION:
+        return _labelled_rows(entry, task, cache_dir, token)
+    return _alpaca_rows(entry, entry.open(cache_dir=cache_dir, token=token), task)
 
 
-def _columns(entry: Mapping[str, Any], formatting: str) -> dict[str, str | None]:
-    """Give the columns an entry names; LLaMA-Factory's own when it names none."""
-    named = entry.get("columns")
-    if named is None and formatting == _ALPACA:
-        return {"prompt": "instruction", "query": "input", "response": "output"}
-    named = named or {}
-    return {key: named.get(key) for key in ("prompt", "query", "response")}
-
-
-def _data_file(name: str, entry: Mapping[str, Any], folder: Path) -> Path:
-    path = folder / str(entry[_FILE])
-    if path.is_dir():
-        raise CallError(f"the data set {name!r} is a folder of files; name one with input=FILE.")
-    return path
-
-
-def _labelled_file(
-    path: Path, task: Task, columns: Mapping[str, str | None]
+def _labelled_rows(
+    entry: Entry, task: Task, cache_dir: str | None, token: str | None
 ) -> Iterator[_DatasetRow]:
-    rows = read_texts(
-        path,
-        task=task,
-        text_column=columns["prompt"],
-        label_column=columns["response"] or NO_COLUMN,
-    )
+    label = entry.response or NO_COLUMN
+    if isinstance(entry.place, Path):
+        rows = read_texts(entry.place, task=task, text_column=entry.prompt, label_column=label)
+    else:
+        source = entry.open(cache_dir=cache_dir, token=token)
+        rows = text_rows(source, task, ColumnChoice(entry.prompt, label))
     return (_DatasetRow(task.user_content(row.text), row.label, None) for row in rows)
 
 
-def _records(
-    name: str, entry: Mapping[str, Any], folder: Path, cache_dir: str | None
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if _HUB in entry:
-        return enumerate(_hub_records(name, entry, cache_dir), start=1)
-    if _FILE not in entry:
-        raise CallError(
-            f"the data set {name!r} has neither {_FILE} nor {_HUB}; download it and give its "
-            "texts with input=FILE."
-        )
-    path = _data_file(name, entry, folder)
-    return ((record.line, record.fields) for record in _whole_records(path, read_records(path)))
-
-
-def _whole_records(path: Path, records: Iterable[Record | BrokenRecord]) -> Iterator[Record]:
-    for record in records:
+def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[_DatasetRow]:
+    named = [column for column in (entry.prompt, entry.query) if column]
+    columns = named if entry.columns else ["instruction", "input"]
+    label = entry.response if entry.columns else "output"
+    for number, record in enumerate(source.records):
+        place = source.place_of(record.line)
         if isinstance(record, BrokenRecord):
-            raise DataError(f"{path}:{record.line}: {record.reason}; mend the line.")
-        yield record
+            raise DataError(f"{place}: {record.reason}; mend the line.")
+        if number == 0:
+            require_columns(record, named, place)
+        yield _alpaca_row(record, columns, label, task, place)
 
 
-def _hub_records(
-    name: str, entry: Mapping[str, Any], cache_dir: str | None
-) -> Iterable[Mapping[str, Any]]:
-    from datasets import load_dataset
-
-    split = entry.get("split", "train")
-    try:
-        rows: Iterable[Mapping[str, Any]] = load_dataset(
-            entry[_HUB],
-            name=entry.get("subset"),
-            data_dir=entry.get("folder"),
-            split=split,
-            cache_dir=cache_dir,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+def _alpaca_row(
+    record: Record, columns: list[str], label: str | None, task: Task, place: str
+) -> _DatasetRow:
+    parts = [record.fields.get(column) for column in columns]
+    texts = [part for part in parts if isinstance(part, str) and part]
+    if not texts:
         raise DataError(
-            f"the data set {name!r} ({entry[_HUB]}, split {split}) cannot be loaded: {reason}."
-        ) from error
-    return rows
-
-
-def _convert(
-    name: str,
-    records: Iterator[tuple[int, Mapping[str, Any]]],
-    task: Task,
-    columns: Mapping[str, str | None],
-    formatting: str,
-) -> Iterator[_DatasetRow]:
-    for line, fields in records:
-        parts = [
-            fields.get(column)
-            for column in (columns["prompt"], columns["query"])
-            if column is not None
-        ]
-        texts = [part for part in parts if isinstance(part, str) and part]
-        if not texts:
-            raise DataError(
-                f"the data set {name!r}, row {line}, has no text in the column "
-                f"{columns['prompt']!r}; remove the row or name the text's column in {FILE_NAME}."
-            )
-        label = _label(fields.get(columns["response"] or ""), task)
-        if formatting == _EMOTION:
-            yield _DatasetRow(task.user_content(texts[0]), label, None)
-        else:
-            instruction = texts[0] if len(texts) > 1 else None
-            yield _DatasetRow("\n".join(texts), label, instruction)
+            f"{place}: no text in the columns {', '.join(columns) or 'named'}; remove the row, or "
+            f"name the text's column in {FILE_NAME}."
+        )
+    instruction = texts[0] if len(texts) > 1 else None
+    gold = _label(record.fields.get(label or ""), task)
+    return _DatasetRow("\n".join(texts), gold, instruction)
 
 
 def _label(value: object, task: Task) -> str | None:
     """Give a gold value's label; a value that names none stays as it stands, for the evaluator."""
-    if value is None or value == "":
+    if is_no_label(value):
         return None
     label = task.label_of(value)
     if label is None:

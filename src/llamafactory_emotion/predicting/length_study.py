@@ -14,7 +14,7 @@ from llamafactory_emotion.console import printable
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluation.one_file import Evaluation, evaluate_rows
 from llamafactory_emotion.files import STANDARD_STREAM
-from llamafactory_emotion.predicting.options import PredictOptions
+from llamafactory_emotion.predicting.options import PredictOptions, names_a_file
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions, read_sidecar
 from llamafactory_emotion.recipes import Call
 from llamafactory_emotion.report.tables import Table
@@ -62,7 +62,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     output = values.get("output")
     if output == STANDARD_STREAM:
         problems.append("output=- is one stream; name a folder for the files")
-    elif isinstance(output, str) and Path(output).suffix:
+    elif isinstance(output, str) and names_a_file(Path(output)):
         problems.append(f"output={output} must be a folder: each length gets its own file")
     return problems
 

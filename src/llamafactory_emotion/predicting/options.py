@@ -27,6 +27,8 @@ _NOT_DONE = (
     "rope_scaling",
     "train_from_scratch",
 )
+# LLaMA-Factory takes a list here as well as text with commas.
+_NAMES = "eval_dataset"
 PREDICTIONS = "generated_predictions.jsonl"
 
 
@@ -147,11 +149,24 @@ def read_options(call: Call) -> PredictOptions:
     Raises:
         CallError: Lists everything that is wrong.
     """
+    call = Call(_with_joined_names(call.values), call.recipe)
     taken, problems = typed_values(call, PredictOptions)
     problems += _contradictions({k: v for k, v in call.values.items() if v is not None})
     if problems:
         raise CallError("; ".join(problems) + ".")
     return PredictOptions(**taken)
+
+
+def names_a_file(output: Path) -> bool:
+    """Whether an output that must be a folder is a file, or is called like one."""
+    return output.is_file() or output.suffix in (".json", ".jsonl")
+
+
+def _with_joined_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = values.get(_NAMES)
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return {**values, _NAMES: ",".join(names)}
+    return dict(values)
 
 
 def typed_values(call: Call, options: type) -> tuple[dict[str, Any], list[str]]:
