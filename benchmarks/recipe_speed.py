@@ -1,6 +1,7 @@
 """How many rows a second does the recommended recipe train, beside the seed recipe?
 
     python benchmarks/recipe_speed.py [--data FOLDER] [--rows 3000] [--seeds 3]
+    python benchmarks/recipe_speed.py --sweep 5e-5 1e-4 2e-4 5e-4    (the packed recipe's rate)
 
 One tiny base that has read other texts of the same data and was shortly trained on their labels, so
 that a LoRA has something to learn on; the same rows for all; in turn, seed by seed:
@@ -44,6 +45,7 @@ from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.metrics.counts import wilson_interval
 from llamafactory_emotion.task import EMOTION
 
+PACKED = "emotion_lora_packed.yaml"
 STEP_ROWS = 20  # of the seed recipe: batch 5, accumulated 4 times
 
 
@@ -81,17 +83,7 @@ class Measurement:
 
     def print_table(self) -> None:
         """Train in turn and print rows a second and accuracy, one row a way."""
-        ways = {
-            "lora": ("emotion_lora.yaml", ()),
-            "packed": (
-                "emotion_lora_packed.yaml",
-                (
-                    f"cutoff_len={self.options.pack}",
-                    f"gradient_accumulation_steps={self.accumulated}",
-                ),
-            ),
-            "llama3": ("emotion_lora.yaml", ("template=llama3",)),
-        }
+        ways = self._ways()
         untrained = self._accuracy(None, "lora")
         print(
             f"{len(self.rows)} rows of {self.options.data.name}, {self.options.epochs:g} epochs, "
@@ -107,6 +99,22 @@ class Measurement:
                 print(f"seed {seed} {name:8} {rate:8.1f} rows/s, accuracy {accuracy:.4f}")
         self._print_summary(runs)
 
+    def _ways(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        packs = (
+            f"cutoff_len={self.options.pack}",
+            f"gradient_accumulation_steps={self.accumulated}",
+        )
+        if self.options.sweep:
+            return {
+                f"{rate:g}": (PACKED, (*packs, f"learning_rate={rate}"))
+                for rate in self.options.sweep
+            }
+        return {
+            "lora": ("emotion_lora.yaml", ()),
+            "packed": (PACKED, packs),
+            "llama3": ("emotion_lora.yaml", ("template=llama3",)),
+        }
+
     def _run(
         self, name: str, recipe: str, overrides: Sequence[str], seed: int
     ) -> tuple[float, float]:
@@ -117,7 +125,7 @@ class Measurement:
             f"model_name_or_path={self.base}",
             f"dataset_dir={self.scratch / 'data'}",
             "dataset=rows",
-            *(("eval_dataset=held_out",) if name == "packed" else ()),
+            *(("eval_dataset=held_out",) if recipe == PACKED else ()),
             *ON_A_CPU,
             *NEITHER_SAVED_NOR_JUDGED,
             *overrides,
@@ -142,8 +150,11 @@ class Measurement:
 
     def _print_summary(self, runs: dict[str, list[tuple[float, float]]]) -> None:
         n = len(self.held_out)
-        slow = statistics.median(rate for rate, _ in runs["lora"])
-        print(f"{'':8} {'rows/s':>8} {'times lora':>10} {'accuracy':>9}  95 % interval at n = {n}")
+        first = next(iter(runs))
+        slow = statistics.median(rate for rate, _ in runs[first])
+        print(
+            f"{'':8} {'rows/s':>8} {'times ' + first:>10} {'accuracy':>9}  95 % interval at n = {n}"
+        )
         for name, figures in runs.items():
             rate = statistics.median(rate for rate, _ in figures)
             accuracy = statistics.mean(accuracy for _, accuracy in figures)
@@ -165,6 +176,7 @@ def _options() -> argparse.Namespace:
     add("--epochs", type=float, default=1.0)
     add("--pack", type=int, default=256, help="tokens of a pack")
     add("--learning-rate", type=float, help="for all; the recipes' own when not given")
+    add("--sweep", type=float, nargs="+", help="learning rates for the packed recipe alone")
     add("--seeds", type=int, default=1)
     add("--threads", type=int, default=2)
     return parser.parse_args()

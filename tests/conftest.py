@@ -51,8 +51,12 @@ DEEPSPEED = ("deepspeed==0.18.4", "hjson", "ninja", "py-cpuinfo", "msgpack", "ei
 
 
 @pytest.fixture(scope="session")
-def deepspeed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that adds DeepSpeed to a run: its import warns, so it stays out of these tests."""
+def deepspeed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What adds DeepSpeed to a run's environment: its import warns, so it stays out of these tests.
+
+    What it compiles goes to a folder of its own: a run killed while compiling leaves a lock there,
+    and every later one would wait for it.
+    """
     folder = tmp_path_factory.mktemp("deepspeed")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder,
@@ -60,7 +64,12 @@ def deepspeed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         env={**os.environ, "DS_BUILD_OPS": "0"},
     )  # fmt: skip
-    return folder
+    return {
+        "PYTHONPATH": str(folder),
+        "TORCH_EXTENSIONS_DIR": str(folder / "compiled"),
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 @pytest.fixture(scope="session")

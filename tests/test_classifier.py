@@ -52,6 +52,20 @@ def test_it_answers_as_the_pipeline_does(classifier):
         classifier(TEXTS, top_k=0)
 
 
+def test_a_changed_parameter_is_followed(folder):
+    changed = EmotionClassifier.from_pretrained(folder)
+    before = changed.predict_proba(TEXTS)
+    loaded = changed.scorer
+    changed.set_params(text_column="words")
+    assert changed.scorer is loaded
+
+    changed.set_params(calibrate=True)
+
+    wanted = EmotionClassifier(folder, calibrate=True).predict_proba(TEXTS)
+    assert np.abs(wanted - before).max() > 1e-3
+    np.testing.assert_allclose(changed.predict_proba(TEXTS), wanted, atol=1e-6)
+
+
 def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):
     from transformers import AutoModelForSequenceClassification, LlamaConfig, pipeline
 

@@ -38,6 +38,20 @@ def test_debug_shows_the_traceback(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
+    too_long = tmp_path / ("x" * 300)
+
+    assert run_command(lambda: too_long.stat().st_size) == 1
+
+    told = capsys.readouterr().err
+    assert f"error: {too_long} cannot be used (File name too long)" in told
+    assert len(told.splitlines()) == 1
+    with pytest.raises(OSError, match="too long"):
+        run_command(lambda: too_long.stat().st_size, debug=True)
+    with pytest.raises(ConnectionError):
+        run_command(raising(ConnectionError("no path in it")))
+
+
 def test_an_unexpected_error_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         run_command(raising(ZeroDivisionError()))

@@ -1,5 +1,6 @@
 """Loading: adapters that fit and that do not, folders that are no model, types and devices."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -167,6 +168,17 @@ def test_a_model_without_weights_is_refused(base, tmp_path):
     tokenizer_of().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"cannot be loaded: .*no file named"):
         load_model(ModelSource(str(tmp_path)))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
+def test_a_broken_file_is_one_sentence(base, tmp_path, file):
+    shutil.copytree(base, tmp_path / "model")
+    (tmp_path / "model" / file).write_text("version https://git-lfs.example/spec/v1\n")
+
+    with pytest.raises(ModelError, match="cannot be") as raised:
+        load_model(ModelSource(str(tmp_path / "model")))
+
+    assert str(raised.value).count("\n") == 0
 
 
 def test_types(base):

@@ -1,11 +1,14 @@
 """The command: every input, resumed after any death, never a row lost, doubled or torn."""
 
+import gc
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -184,6 +187,29 @@ def test_free_answers(model, texts, tmp_path):
         assert "probabilities" not in row
 
 
+def test_free_answers_in_little_memory(model, texts, tmp_path, monkeypatch, capsys):
+    import torch
+    from transformers import LlamaForCausalLM
+
+    call = [f"model_name_or_path={model}", f"input={texts}", "generate=true", "max_samples=40"]
+    predict(*call, f"output={tmp_path / 'plenty.jsonl'}")
+    plain, most = LlamaForCausalLM.generate, 10
+
+    def generate_in_little_memory(self, input_ids, **options):
+        if len(input_ids) > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(self, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(LlamaForCausalLM, "generate", generate_in_little_memory)
+    predict(*call, f"output={tmp_path / 'little.jsonl'}")
+    assert read(tmp_path / "little.jsonl") == read(tmp_path / "plenty.jsonl")
+
+    most = 0
+    capsys.readouterr()
+    code, told = refused(capsys, *call, f"output={tmp_path / 'none.jsonl'}")
+    assert (code, "memory does not suffice for a single text" in told) == (1, True)
+
+
 def test_hostile_texts_stay_texts(model, tmp_path, capsys):
     path, output = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
     rows = [{"text": HOSTILE}, {"text": "quiet"}, {"text": "{{content}}" + "x " * 5000}]
@@ -254,6 +280,30 @@ def test_each_checkpoint_gets_a_file(model, texts, tmp_path):
     assert len({json.dumps(read(place)) for place in places}) == 3
 
 
+def test_checkpoints_of_whole_models_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatch):
+    from llamafactory_emotion.scoring import opening
+
+    run, output = tmp_path / "run", tmp_path / "Llama-3.1-8B"
+    for step in (1, 2):
+        shutil.copytree(model, run / f"checkpoint-{step}")
+    plain, loaded = opening.open_model, []
+
+    def open_one(source):
+        gc.collect()
+        assert [model() for model in loaded] == [None] * len(loaded)
+        found = plain(source)
+        loaded.append(weakref.ref(found.model))
+        return found
+
+    monkeypatch.setattr(opening, "open_model", open_one)
+    predict(
+        f"model_name_or_path={model}", f"input={texts}", f"checkpoints={run}", f"output={output}",
+        "max_samples=3",
+    )  # fmt: skip
+    assert len(loaded) == 2
+    assert len(list(output.glob("checkpoint-*.jsonl"))) == 2
+
+
 def test_what_is_wrong_with_a_call_is_one_sentence(model, texts, tmp_path, capsys):
     output = tmp_path / "out.jsonl"
     good = [f"model_name_or_path={model}", f"input={texts}", f"output={output}"]
@@ -315,6 +365,8 @@ def test_resuming_checks_input_and_settings(model, texts, tmp_path, capsys):
     assert (code, "and " in told, "only 10" in told) == (2, True, True)
     code, told = refused(capsys, *call, f"input={texts}", "cutoff_len=99")
     assert (code, "cutoff_len was 2048 and is 99" in told) == (2, True)
+    code, told = refused(capsys, *call, f"input={texts}", "margin=true")
+    assert (code, "margin was False and is True" in told) == (2, True)
     assert output.read_bytes() == whole
 
 

@@ -140,6 +140,20 @@ def test_a_folder_with_files_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_reading(tmp_path, monkeypatch, capsys):
+    def read(*_arguments, **_options):
+        raise AssertionError("it has read already")
+
+    monkeypatch.setattr("llamafactory_emotion.tiny.reading.pretrain", read)
+    (tmp_path / "texts.txt").write_text(TEXT_FILE)
+    (tmp_path / "file").write_text("in the way")
+
+    call = ["--texts", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "file" / "base")]
+
+    assert main(call) == 1
+    assert "cannot be" in capsys.readouterr().err
+
+
 def test_no_text_is_refused(tmp_path):
     with pytest.raises(DataError, match="no text"):
         write_tiny_model([], tmp_path / "out", epochs=0)

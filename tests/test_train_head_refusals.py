@@ -47,8 +47,8 @@ def call(base, file, tmp_path):
         (["overwrite=true", "resume_from_checkpoint=true"], "exclude each other"),
         (["cutoff_len=0", "lora_rank=0"], "cutoff_len=0 must be 1 or more; lora_rank=0 must be"),
         (["resume_from_checkpoint=true"], "holds no checkpoint of a run"),
-        (["train=nowhere"], "'nowhere' is neither a file nor a data set of"),
-        (["train=gone.jsonl"], "'gone.jsonl' is neither a file nor a data set of"),
+        (["train=nowhere"], "'nowhere' is no data set of"),
+        (["train=gone.jsonl"], "'gone.jsonl' is no data set of"),
         (["task=gone.yaml"], "neither built in"),
         (["validation_size=48"], "leaves none of the 48 for training"),
         (["model_name_or_path=/gone"], "the model folder /gone is not there; check the path."),
@@ -149,6 +149,14 @@ def test_what_stops_a_training_is_one_sentence(error, said, call, capsys, monkey
 
     monkeypatch.setattr(Trainer, "train", fail)
     assert said in refused(capsys, *call, *QUICK)
+
+
+def test_memory_that_the_test_rows_lack_is_one_sentence(call, file, capsys, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "predict", fail)
+    assert "halve per_device_eval_batch_size" in refused(capsys, *call, *QUICK, f"test={file}")
 
 
 def test_blocks_that_a_checkpoint_lacks_are_not_left_at_random(base, call, tmp_path, capsys):

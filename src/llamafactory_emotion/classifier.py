@@ -4,7 +4,7 @@ Stands on `scoring`; `predict` and programs stand on it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from llamafactory_emotion.scoring.scores import Scorer, Scores
 
 _NOT_GIVEN = "not given"
+
+
+class _Loaded(NamedTuple):
+    """A model in memory and the parameters it was loaded with."""
+
+    parameters: Mapping[str, Any]
+    scorer: "Scorer"
 
 
 class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -100,26 +107,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def scorer(self) -> "Scorer":
-        """The loaded model; loaded on first use."""
-        if getattr(self, "_scorer", None) is None:
+        """The loaded model; loaded on first use, and anew when a parameter has changed."""
+        parameters = {**self.get_params(deep=False), "task": self._task}
+        del parameters["text_column"]
+        loaded: _Loaded | None = getattr(self, "_loaded", None)
+        if loaded is None or loaded.parameters != parameters:
             from llamafactory_emotion.scoring.opening import open_scorer
 
-            self._scorer: Scorer | None = open_scorer(
-                self.model,
-                self._task,
-                adapter=self.adapter,
-                template=self.template,
-                few_shot=self.few_shot,
-                cutoff_len=self.cutoff_len,
-                normalize=self.normalize,
-                calibrate=self.calibrate,
-                dtype=self.dtype,
-                device=self.device,
-                quantization_bit=self.quantization_bit,
-                tokens_per_batch=self.tokens_per_batch,
-            )
-        assert self._scorer is not None  # noqa: S101 - for the type checker
-        return self._scorer
+            self._loaded = loaded = None  # one model in memory, not two
+            loaded = self._loaded = _Loaded(parameters, open_scorer(**parameters))
+        return loaded.scorer
 
     @property
     def classes_(self) -> "npt.NDArray[np.str_]":
@@ -211,7 +208,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the loaded model behind: the other process loads it from its path."""
-        return {key: value for key, value in vars(self).items() if key != "_scorer"}
+        return {key: value for key, value in vars(self).items() if key != "_loaded"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the parameters; the model is loaded when first used."""

@@ -47,7 +47,7 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
 
     Returns:
         What `work` returned; 1 or 2 for an `EmotionError`; 130 after Ctrl-C or a request to
-        terminate; 0 when the reader of a pipe went away.
+        terminate; 0 when the reader of a pipe went away; 1 where a path cannot be used.
     """
     try:
         with _termination_as_interrupt():
@@ -66,6 +66,12 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         # complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        place, reason = printable(str(error.filename)), error.strerror
+        print(f"error: {place} cannot be used ({reason}); check path and rights.", file=sys.stderr)
+        return EmotionError.exit_code
     return code
 
 

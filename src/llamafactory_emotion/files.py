@@ -44,9 +44,9 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _open_file(path: Path) -> io.BufferedReader:
-    if path.is_dir():
-        raise CallError(f"{path} is a directory; name a file in it.")
     try:
+        if path.is_dir():
+            raise CallError(f"{path} is a directory; name a file in it.")
         return path.open("rb")
     except FileNotFoundError:
         raise CallError(f"{path} is not there; check the path.") from None

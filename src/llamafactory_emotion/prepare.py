@@ -1,6 +1,6 @@
 """`python -m llamafactory_emotion.prepare`: raw data in, audited LLaMA-Factory data sets out.
 
-The command over `data`, `audit`, `splits` and `dataset_info`. Everything is read and checked
+The command over `data`, `audit` and `report`. Everything is read and checked
 before anything is written, and the data files are in place before they are registered.
 """
 

@@ -6,13 +6,13 @@ other recipe is tried on it. What it is made of lies in `tiny`: tokenizer, weigh
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from llamafactory_emotion.console import printable, run_command
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.files import write_whole_folder
 from llamafactory_emotion.task import EMOTION, Task, load_task
 
 EPOCHS = 4
@@ -42,6 +42,7 @@ def write_tiny_model(
         CallError: `output` holds files already.
         DataError: There is no text.
         ModelError: The vocabulary cannot hold the labels.
+        EmotionError: The folder cannot be written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise CallError(f"{output} exists and is not an empty folder; remove it or name another.")
@@ -52,18 +53,13 @@ def write_tiny_model(
     from llamafactory_emotion.tiny.tokenizer import build_tokenizer
     from llamafactory_emotion.tiny.weights import build_model
 
-    tokenizer = build_tokenizer(texts, task)
-    model = build_model(tokenizer, seed=seed)
-    loss = pretrain(model, tokenizer, texts, epochs=epochs, seed=seed) if epochs else None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # Saved beside the target and moved into place: a killed run leaves no half-written model.
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        built = Path(folder) / output.name
-        tokenizer.save_pretrained(built)
-        model.save_pretrained(built)
-        if output.exists():
-            output.rmdir()
-        built.replace(output)
+    # Begun before the reading: a place that cannot be written is told before minutes of work.
+    with write_whole_folder(output) as folder:
+        tokenizer = build_tokenizer(texts, task)
+        model = build_model(tokenizer, seed=seed)
+        loss = pretrain(model, tokenizer, texts, epochs=epochs, seed=seed) if epochs else None
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
     trained = "random weights" if loss is None else f"a loss of {loss:.2f} nats a token"
     return f"{output}: a Llama of {model.num_parameters():,} parameters with {trained}"
 

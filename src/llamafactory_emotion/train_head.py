@@ -7,7 +7,8 @@ ours and those of transformers' `TrainingArguments`.
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,6 @@ def _train(
     overwrite: bool,
 ) -> float:
     """Train and save; give the seconds that the training took."""
-    import torch
     from safetensors import SafetensorError
 
     from llamafactory_emotion.heads.record import begin_folder
@@ -151,14 +151,12 @@ def _train(
     trainer.accelerator.wait_for_everyone()
     started = time.monotonic()
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with _memory_as_model_error(
+            "halve per_device_train_batch_size and double gradient_accumulation_steps"
+        ):
+            trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.monotonic() - started
         save_model(trainer, head)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            "memory ran out; halve per_device_train_batch_size and double "
-            "gradient_accumulation_steps, or lower cutoff_len."
-        ) from error
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EmotionError(f"{folder} cannot be written ({reason}).") from error
@@ -169,6 +167,16 @@ def _train(
             file=sys.stderr,
         )
     return seconds
+
+
+@contextmanager
+def _memory_as_model_error(remedy: str) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"memory ran out; {remedy}, or lower cutoff_len.") from error
 
 
 def _predict_test(
@@ -187,7 +195,8 @@ def _predict_test(
 
     features, cut = encode(splits.test, task, head.tokenizer, longest=head.longest)
     started = time.monotonic()
-    logits = predict_logits(trainer, features)
+    with _memory_as_model_error("halve per_device_eval_batch_size"):
+        logits = predict_logits(trainer, features)
     if not trainer.is_world_process_zero():
         return
     took = time.monotonic() - started

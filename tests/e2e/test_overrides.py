@@ -101,14 +101,14 @@ def test_an_override_runs_as_the_page_has_it(row: Entry, bases, tmp_path: Path):
     "row", [row for row in rows_with(TWO_PROCESSES) if "deepspeed" in str(row.overrides)], ids=str
 )
 def test_an_override_runs_in_two_processes_with_deepspeed(
-    row: Entry, tiny_base: Path, deepspeed: Path, tmp_path: Path
+    row: Entry, tiny_base: Path, deepspeed: dict[str, str], tmp_path: Path
 ):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
 
     llamafactory(
         "train", row.recipe, *row.overrides, f"model_name_or_path={tiny_base}", *SMALL,
         f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
-        **row.environment, PYTHONPATH=str(deepspeed), OMP_NUM_THREADS="1", DS_ACCELERATOR="cpu",
+        **row.environment, **deepspeed,
     )  # fmt: skip
 
     learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
@@ -117,15 +117,14 @@ def test_an_override_runs_in_two_processes_with_deepspeed(
 
 @pytest.mark.slow
 def test_full_training_runs_in_two_processes_under_zero_3(
-    tiny_base: Path, deepspeed: Path, tmp_path: Path
+    tiny_base: Path, deepspeed: dict[str, str], tmp_path: Path
 ):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
 
     result = llamafactory(
         "train", ROOT / "examples" / "emotion_full_ds3.yaml", f"model_name_or_path={tiny_base}",
         *SMALL, f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
-        FORCE_TORCHRUN="1", NPROC_PER_NODE="2", PYTHONPATH=str(deepspeed), OMP_NUM_THREADS="1",
-        DS_ACCELERATOR="cpu",
+        FORCE_TORCHRUN="1", NPROC_PER_NODE="2", **deepspeed,
     )  # fmt: skip
 
     before, after = (

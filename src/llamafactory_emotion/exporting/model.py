@@ -12,6 +12,7 @@ import torch
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.exporting.prompt import BakedPrompt
+from llamafactory_emotion.scoring.forward import logit_factor
 from llamafactory_emotion.scoring.head_scorer import BAKED_PROMPT
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import PromptEncoder
@@ -135,10 +136,7 @@ def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
     """
     weight: torch.Tensor = loaded.model.get_output_embeddings().weight
     rows = weight.detach()[[ids[0] for ids in encoder.label_ids]]
-    config = loaded.model.config.get_text_config()
-    scale = (getattr(config, "logit_scale", None) or 1.0) / (
-        getattr(config, "logits_scaling", None) or 1.0
-    )
+    scale = logit_factor(loaded.model.config.get_text_config())
     if scale == 1.0 and rows.dtype != torch.float32:
         return rows.clone()
     scaled = rows.double() * scale

@@ -26,7 +26,7 @@ def freeze_blocks(model: Any, count: int) -> None:
     """Leave a model's embeddings and its first blocks as they are.
 
     Raises:
-        CallError: It has no more than `count` blocks.
+        CallError: It has fewer than `count` blocks.
     """
     name, blocks = find_blocks(model)
     if count > len(blocks):

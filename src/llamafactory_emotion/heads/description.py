@@ -33,5 +33,5 @@ def run_description(
         "trained_parameters": head.trained_parameters,
         "model_parameters": head.all_parameters,
         "versions": versions(),
-        "hardware": hardware(trainer.args.device.type),
+        "hardware": hardware(head.model),
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -21,6 +20,7 @@ from transformers import (
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.blocks import find_blocks
+from llamafactory_emotion.scoring.head_models import position_offset
 from llamafactory_emotion.scoring.sources import as_model_error, hub_options, quiet_loading
 from llamafactory_emotion.task import Task
 
@@ -218,10 +218,7 @@ def longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
     limits = [cutoff_len, tokenizer.model_max_length]
     positions = getattr(config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
-        # RoBERTa and its relatives count positions from behind the padding token's number.
-        tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings")]
-        offset = next((m.padding_idx + 1 for m in tables if _is_offset(m)), 0)
-        limits.append(positions - offset)
+        limits.append(positions - position_offset(model))
     longest, around = int(min(limits)), tokenizer.num_special_tokens_to_add()
     if longest <= around:
         raise CallError(
@@ -229,7 +226,3 @@ def longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
             "around it; raise cutoff_len."
         )
     return longest
-
-
-def _is_offset(module: nn.Module) -> bool:
-    return isinstance(module, nn.Embedding) and module.padding_idx is not None

@@ -5,7 +5,6 @@ resumed only with the settings and the rows it was begun with.
 """
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,11 +18,11 @@ from llamafactory_emotion.files import write_whole
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.data import Splits, digest
 from llamafactory_emotion.predictions.writing import sidecar_path
+from llamafactory_emotion.scoring.sources import find_checkpoints
 from llamafactory_emotion.task import Task
 
 FILE_NAME = "train_head.json"
 PREDICTIONS = "test_predictions.jsonl"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 # What a run's weights do not depend on: places, and rows known by their digest.
 _PASSED_OVER = (
     *("train", "validation", "test", "task", "dataset_dir", "text_column", "label_column"),
@@ -98,18 +97,8 @@ def find_checkpoint(training: TrainingArguments, settings: Mapping[str, Any]) ->
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Give the checkpoint of the most steps in a folder, or None."""
-    found = _checkpoints(folder)
+    found = find_checkpoints(folder)
     return found[max(found)] if found else None
-
-
-def _checkpoints(folder: Path) -> dict[int, Path]:
-    if not folder.is_dir():
-        return {}
-    return {
-        int(match[1]): place
-        for place in folder.iterdir()
-        if (match := _CHECKPOINT.fullmatch(place.name)) and place.is_dir()
-    }
 
 
 def _check_same_run(record: Path, settings: Mapping[str, Any]) -> None:
@@ -146,7 +135,7 @@ def begin_folder(folder: Path, settings: Mapping[str, Any], *, overwrite: bool) 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
-            for place in _checkpoints(folder).values():
+            for place in find_checkpoints(folder).values():
                 shutil.rmtree(place)
             for place in (folder / PREDICTIONS, sidecar_path(folder / PREDICTIONS)):
                 place.unlink(missing_ok=True)

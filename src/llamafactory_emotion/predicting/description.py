@@ -11,7 +11,11 @@ from llamafactory_emotion.scoring.scores import Scorer
 from llamafactory_emotion.scoring.surroundings import hardware, versions
 
 _RESULTS_DEPEND_ON = (
+    "model_revision",
     "template",
+    "flash_attn",
+    "text_column",
+    "label_column",
     "cutoff_len",
     "normalize",
     "calibrate",
@@ -19,6 +23,9 @@ _RESULTS_DEPEND_ON = (
     "shots",
     "seed",
     "generate",
+    "max_new_tokens",
+    "log_likelihoods",
+    "margin",
     "quantization_bit",
     "tokens_per_batch",
     "chunk_rows",
@@ -48,5 +55,5 @@ def run_description(scorer: Scorer, options: PredictOptions, recipe: Path | None
         "shared_prefix_tokens": scorer.shared_prefix_tokens,
         "readout": scorer.readout,
         "versions": versions(),
-        "hardware": hardware(scorer.device.type),
+        "hardware": hardware(scorer.loaded.model),
     }

@@ -1,6 +1,6 @@
 """Write one predictions file: go through the rows in chunks, score or generate, and keep count.
 
-Stands between `predict`, which reads the call and loads models, and `prediction_files`.
+Stands between `predict`, which reads the call and loads models, and `predictions.writing`.
 """
 
 import sys

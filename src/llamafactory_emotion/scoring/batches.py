@@ -1,7 +1,7 @@
 """Run rows of like length together, as many as a budget of tokens allows.
 
-What `scorer` and `heads` share: the order, the size of a batch, and what happens when memory runs
-out.
+What `scorer` and `head_scorer` share: the order, the size of a batch, and what happens when memory
+runs out.
 """
 
 import gc
@@ -72,20 +72,34 @@ class LengthBatches:
         return max(1, min(by_tokens, by_cache))
 
     def _shrink_or_raise(self, error: RuntimeError, rows: int, length: int) -> None:
-        text = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
-            raise error
-        if rows == 1:
-            raise ModelError(
-                f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
-                "or load the model in a smaller dtype or with quantization_bit."
-            ) from error
+        make_room_or_raise(error, rows, length)
         # What fitted is what counts, not a budget that was never filled.
         self.tokens_per_batch = max(1, min(self.tokens_per_batch, rows * length) // 2)
-        error.__traceback__ = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+
+
+def make_room_or_raise(error: RuntimeError, rows: int, length: int) -> None:
+    """Free what a batch that did not fit into memory has left, so that a smaller one may.
+
+    Args:
+        error: What the batch raised; raised again when it is not for want of memory.
+        rows: The rows of the batch.
+        length: The tokens of its longest row.
+
+    Raises:
+        ModelError: The batch was a single text.
+    """
+    text = str(error).lower()
+    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
+        raise error
+    if rows == 1:
+        raise ModelError(
+            f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
+            "or load the model in a smaller dtype or with quantization_bit."
+        ) from error
+    error.__traceback__ = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def token_budget(tokens_per_batch: int | None, device: str) -> int:

@@ -1,6 +1,6 @@
 """Score labels of several tokens exactly: every label's tokens after every text.
 
-Stands between `forward` and `scoring`. The tokens of all labels make a tree (labels may begin
+Stands between `forward` and `scorer`. The tokens of all labels make a tree (labels may begin
 alike); its nodes are run after each text on the text's own keys and values. Three ways, the first
 that a model bears: all nodes side by side in one row with a mask of their own; a row for each path
 of the tree; or, without a cache, the whole prompt before each path.

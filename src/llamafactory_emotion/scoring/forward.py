@@ -239,16 +239,20 @@ def at_ends(states: torch.Tensor, ids: Rows) -> torch.Tensor:
     return states[torch.arange(len(ids), device=states.device), ends]
 
 
+def logit_factor(config: Any) -> float:
+    """Give what a model's logits are multiplied by: Cohere multiplies, Granite divides."""
+    scale: float = getattr(config, "logit_scale", None) or 1.0
+    divisor: float = getattr(config, "logits_scaling", None) or 1.0
+    return scale / divisor
+
+
 def _logit_scaling(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """Give what a model does to its logits after the output layer.
 
-    Gemma 2 bends them (`final_logit_softcapping`), Cohere multiplies (`logit_scale`), Granite
-    divides (`logits_scaling`).
+    Gemma 2 bends them (`final_logit_softcapping`); for factors see `logit_factor`.
     """
     bend = getattr(config, "final_logit_softcapping", None)
-    factor = (getattr(config, "logit_scale", None) or 1.0) / (
-        getattr(config, "logits_scaling", None) or 1.0
-    )
+    factor = logit_factor(config)
 
     def scale(logits: torch.Tensor) -> torch.Tensor:
         if factor != 1.0:

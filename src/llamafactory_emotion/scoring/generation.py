@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.scoring.prompts import EncodedPrompt
+from llamafactory_emotion.scoring.batches import make_room_or_raise
+from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
 from llamafactory_emotion.scoring.scorer import LabelScorer
 
 _ROWS_PER_BATCH = 32
@@ -37,14 +38,24 @@ def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
 def generate_answers(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], *, max_new_tokens: int
 ) -> list[str]:
-    """Give each prompt's greedy answer, without special tokens, in the order of the prompts."""
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
-    answers = [""] * len(prompts)
-    for start in range(0, len(order), _ROWS_PER_BATCH):
-        rows = order[start : start + _ROWS_PER_BATCH]
-        found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
+    """Give each prompt's greedy answer, without special tokens, in the order of the prompts.
+
+    Raises:
+        ModelError: Memory runs out with a single text.
+    """
+    remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
+    answers, size = [""] * len(prompts), _ROWS_PER_BATCH
+    while remaining:
+        rows = remaining[-size:]
+        try:
+            found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
+        except RuntimeError as error:
+            make_room_or_raise(error, len(rows), len(prompts[rows[-1]].ids) + max_new_tokens)
+            size = len(rows) // 2
+            continue
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
+        del remaining[-size:]
     return answers
 
 
@@ -52,7 +63,7 @@ def _generate(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> list[str]:
     tokenizer, model = scorer.loaded.tokenizer, scorer.loaded.model
-    ends = sorted({*scorer.encoder.template.end_ids, *_known(tokenizer.eos_token_id)})
+    ends = sorted({*scorer.encoder.template.end_ids, *as_ids(tokenizer.eos_token_id)})
     filler = ends[0] if ends else 0
     longest = max(len(prompt.ids) for prompt in prompts)
     gaps = [longest - len(prompt.ids) for prompt in prompts]
@@ -74,7 +85,3 @@ def _generate(
         )
     answers: list[str] = tokenizer.batch_decode(found[:, longest:], skip_special_tokens=True)
     return answers
-
-
-def _known(token_id: int | None) -> tuple[int, ...]:
-    return () if token_id is None else (token_id,)

@@ -175,3 +175,12 @@ def _check_whole(name: str, missing: Sequence[str]) -> None:
             f"{name} lacks {len(missing)} weights of its classifier ({missing[0]}, ...), which "
             "would be random; name the folder that training or export wrote."
         )
+
+
+def position_offset(model: Any) -> int:
+    """Give how many positions a model keeps free: RoBERTa counts from behind its padding id."""
+    for place, module in model.named_modules():
+        if place.endswith("position_embeddings"):
+            padding = getattr(module, "padding_idx", None)
+            return 0 if padding is None else int(padding) + 1
+    return 0

@@ -13,6 +13,7 @@ import torch
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.scoring.batches import LengthBatches, token_budget
+from llamafactory_emotion.scoring.head_models import position_offset
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import (
     EncodedPrompt,
@@ -165,7 +166,7 @@ class HeadScorer(LengthBatches):
         limits.append(self.loaded.tokenizer.model_max_length)
         positions = self.loaded.max_positions
         if positions is not None:
-            limits.append(positions - _position_offset(self.loaded.model))
+            limits.append(positions - position_offset(self.loaded.model))
         limit = int(min(limits))
         needed = len(self._tokenize([""])[0]) + 1
         if limit < needed:
@@ -232,12 +233,3 @@ def _padding_token(loaded: LoadedModel, name: str) -> int:
     padding = int(known[0])
     config.pad_token_id = config.get_text_config().pad_token_id = padding
     return padding
-
-
-def _position_offset(model: Any) -> int:
-    """Give how many positions a model keeps free: RoBERTa counts from behind its padding id."""
-    for place, module in model.named_modules():
-        if place.endswith("position_embeddings"):
-            padding = getattr(module, "padding_idx", None)
-            return 0 if padding is None else int(padding) + 1
-    return 0

@@ -251,16 +251,17 @@ def _template(tokenizer: Any, name: str) -> Template:
         return _chat_template(tokenizer, name)
     return Template(
         name=name,
-        bos_ids=_present(tokenizer.bos_token_id),
+        bos_ids=as_ids(tokenizer.bos_token_id),
         head="",
         tail=ANSWER_CUE,
         answer_prefix=ANSWER_PREFIX,
-        end_ids=_present(tokenizer.eos_token_id),
+        end_ids=as_ids(tokenizer.eos_token_id),
         has_control_tokens=False,
     )
 
 
-def _present(token_id: int | None) -> tuple[int, ...]:
+def as_ids(token_id: int | None) -> tuple[int, ...]:
+    """Give a special token's id, or none where the tokenizer has no such token."""
     return () if token_id is None else (token_id,)
 
 
@@ -279,7 +280,7 @@ def _chat_template(tokenizer: Any, name: str) -> Template:
     head, tail = prompt.split(_SENTINEL)
     answered = [user, {"role": "assistant", "content": _SENTINEL + _SENTINEL}]
     whole = tokenizer.apply_chat_template(answered, tokenize=False)
-    answer_prefix, end_ids = "", _present(tokenizer.eos_token_id)
+    answer_prefix, end_ids = "", as_ids(tokenizer.eos_token_id)
     if whole.startswith(prompt) and _SENTINEL + _SENTINEL in whole[len(prompt) :]:
         answer_prefix, end = whole[len(prompt) :].split(_SENTINEL + _SENTINEL, 1)
         ids = tokenizer.encode(end, add_special_tokens=False)

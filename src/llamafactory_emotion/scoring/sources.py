@@ -4,17 +4,20 @@ Stands below `models` and `head_models`; imports torch and transformers only whe
 loaded. What those libraries raise is turned into one sentence here.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _ATTENTION = {"auto": None, "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2"}
 
 
@@ -186,12 +189,25 @@ def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str
     return BitsAndBytesConfig(**settings, llm_int8_skip_modules=list(whole) or None)
 
 
+def find_checkpoints(folder: Path) -> dict[int, Path]:
+    """Give the checkpoints in a training run's folder by their steps, in the order of the steps."""
+    if not folder.is_dir():
+        return {}
+    found = ((_CHECKPOINT.fullmatch(place.name), place) for place in folder.iterdir())
+    return dict(sorted((int(m[1]), place) for m, place in found if m and place.is_dir()))
+
+
 @contextmanager
 def as_model_error(what: str) -> Iterator[None]:
-    """Turn what the libraries raise while something is read into one sentence."""
+    """Turn what the libraries raise while something is read into one sentence.
+
+    For a broken file safetensors and tokenizers raise plain exceptions of their own.
+    """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except EmotionError:
+        raise
+    except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:2])[:300].rstrip(".") if lines else type(error).__name__
         raise ModelError(f"{what}: {reason}.") from error

@@ -1,10 +1,15 @@
 """Say what a run ran on: versions and hardware, for the sidecar of its predictions."""
 
 import platform
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llamafactory_emotion import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
@@ -20,18 +25,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(device: str) -> str:
-    """Name the GPUs, or the processor and the threads that torch uses of it.
-
-    Args:
-        device: The type of a torch device: `cpu`, `cuda`.
-    """
+def hardware(model: "nn.Module") -> str:
+    """Name the GPUs that a model lies on, or the processor and the threads torch uses of it."""
     import torch
 
-    if device == "cuda":
-        count = torch.cuda.device_count()
-        name = torch.cuda.get_device_name(0)
-        return name if count == 1 else f"{count} x {name}"
+    gpus = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
+    if gpus:
+        names = Counter(torch.cuda.get_device_name(gpu) for gpu in gpus)
+        return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in names.items())
     return f"{_processor()}, {torch.get_num_threads()} threads"
 
 

@@ -102,5 +102,5 @@ def _check_labels(tokenizer: "PreTrainedTokenizerFast", task: Task) -> None:
     if split:
         raise ModelError(
             f"a vocabulary of {len(tokenizer)} tokens is too small to hold the labels"
-            f"{','.join(split)} as one token each; give more texts or a larger vocabulary."
+            f"{','.join(split)} as one token each; give more texts."
         )
