@@ -108,8 +108,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def scorer(self) -> "Scorer":
         """The loaded model; loaded on first use, and anew when a parameter has changed."""
-        parameters = {**self.get_params(deep=False), "task": self._task}
-        del parameters["text_column"]
+        # Not `get_params`: Ray Data makes a subclass whose signature says nothing.
+        names = EmotionClassifier._get_param_names()
+        parameters = {name: getattr(self, name) for name in names if name != "text_column"}
+        parameters["task"] = self._task
         loaded: _Loaded | None = getattr(self, "_loaded", None)
         if loaded is None or loaded.parameters != parameters:
             from llamafactory_emotion.scoring.opening import open_scorer
