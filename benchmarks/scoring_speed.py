@@ -201,7 +201,7 @@ def _options() -> argparse.Namespace:
     add("--few-shot-tokens", type=int, default=0, help="examples before every text")
     add("--several-tokens", action="store_true", help="labels of several tokens")
     add("--threads", type=int, default=os.cpu_count() or 1)
-    add("--repeats", type=int, default=3, help="of all but the other programs; the median counts")
+    add("--repeats", type=int, default=3, help="of all but LLaMA-Factory; the median counts")
     return parser.parse_args()
 
 

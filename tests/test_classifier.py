@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, DataError, ModelError
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import EMOTION, Task, load_task
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
 GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
@@ -64,6 +64,22 @@ def test_a_changed_parameter_is_followed(folder):
     wanted = EmotionClassifier(folder, calibrate=True).predict_proba(TEXTS)
     assert np.abs(wanted - before).max() > 1e-3
     np.testing.assert_allclose(changed.predict_proba(TEXTS), wanted, atol=1e-6)
+
+
+def test_a_task_file_is_read_once(folder, tmp_path, monkeypatch):
+    task = tmp_path / "task.yaml"
+    task.write_text("name: t\ninstruction: Say it.\nlabels: [joy, anger]\n")
+    read = []
+    monkeypatch.setattr(
+        "llamafactory_emotion.classifier.load_task",
+        lambda path: read.append(path) or load_task(path),
+    )
+    classifier = EmotionClassifier(folder, task=str(task))
+
+    classifier(list(TEXTS), top_k=None)
+    classifier.predict(TEXTS)
+
+    assert read == [str(task)]
 
 
 def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):

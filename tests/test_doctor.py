@@ -398,6 +398,16 @@ def test_max_samples_counts_for_each_data_set(look):
     assert any("3 steps over 12 rows" in one.sentence for one in found)
 
 
+def test_a_draw_of_samples_counts_for_the_steps(look, folder):
+    registered = json.loads((folder / "data" / "dataset_info.json").read_text())
+    registered["drawn"] = {**registered["sound"], "num_samples": 80}
+    (folder / "data" / "dataset_info.json").write_text(json.dumps(registered))
+
+    found = look(dataset="drawn", num_train_epochs=1)["recipe"]
+
+    assert any("20 steps over 80 rows" in one.sentence for one in found)
+
+
 def test_conflicting_labels_are_noted(look):
     found = look(dataset="conflicting")["recipe"]
 
@@ -451,6 +461,7 @@ def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
+    monkeypatch.setattr(context, "hub_class_names", lambda *_, **__: {})
 
     found = doctor.examine(read_call([str(recipe.relative_to(ROOT))]), assume_gpu=80)
 

@@ -60,6 +60,15 @@ def test_an_alpaca_files_instruction_becomes_the_tasks(tmp_path):
     assert contents(inputs) == asked("What is felt?")
 
 
+def test_an_alpaca_row_may_lack_its_input_where_others_have_one(tmp_path):
+    rows = [{"instruction": "Is it sad?"}, {"instruction": "What is felt?", "input": "so glad"}]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": columns})
+    inputs = open_dataset("mine", str(tmp_path), EMOTION)
+    assert contents(inputs) == [("Is it sad?", None), ("What is felt?\nso glad", None)]
+
+
 def test_an_alpaca_file_without_inputs_or_labels(tmp_path):
     write_lines(tmp_path / "rows.jsonl", [{"q": "Is it sad?"}, {"q": "And now?", "output": "so"}])
     write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": {"prompt": "q"}})

@@ -171,7 +171,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _task(self) -> Task:
-        return self.task if isinstance(self.task, Task) else load_task(self.task)
+        """The task; a file is read once."""
+        if isinstance(self.task, Task):
+            return self.task
+        read: tuple[str, Task] | None = getattr(self, "_read", None)
+        if read is None or read[0] != self.task:
+            self._read = read = self.task, load_task(self.task)
+        return read[1]
 
     @property
     def _columns(self) -> list[int]:
@@ -188,10 +194,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.scorer.score(rows)
 
     def _ranked(self, probabilities: "npt.NDArray[np.float64]") -> list[dict[str, str | float]]:
-        order = np.argsort(-probabilities, kind="stable")
+        labels = self.classes_
         return [
-            {"label": str(self.classes_[index]), "score": float(probabilities[index])}
-            for index in order
+            {"label": str(labels[index]), "score": float(probabilities[index])}
+            for index in np.argsort(-probabilities, kind="stable")
         ]
 
     def _classify_columns(self, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,13 +17,17 @@ from typing import Any
 from llamafactory_emotion import host
 from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.machine import Machine
-from llamafactory_emotion.data.dataset_folder import read_dataset_info, read_entry
+from llamafactory_emotion.data.dataset_folder import (
+    EMOTION_FORMATTING,
+    read_dataset_info,
+    read_entry,
+)
 from llamafactory_emotion.data.hub import HUB, HubAddress, hub_class_names
 from llamafactory_emotion.data.parquet import ClassNames, parquet_class_names
 from llamafactory_emotion.data.records import Record, count_records, read_records
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.files import open_text
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import Task
 
 ROWS_READ = 20_000
 _HUB_KEYS = (HUB, "ms_hub_url", "om_hub_url")
@@ -54,8 +58,14 @@ class DataSet:
 
     @property
     def rows(self) -> int:
-        """How many rows a run takes from it."""
+        """How many rows there are."""
         return len(self.examples) + self.more_rows
+
+    @property
+    def drawn_rows(self) -> int:
+        """How many of them a run draws; LLaMA-Factory repeats rows where more are asked for."""
+        asked = self.entry.get("num_samples")
+        return asked if self.rows and isinstance(asked, int) and asked > 0 else self.rows
 
     @property
     def extent(self) -> str:
@@ -241,7 +251,8 @@ class Context:
             return DataSet(name, entry, path, problem=reason)
 
     def _hub_class_names(self, entry: Mapping[str, Any]) -> ClassNames:
-        if HUB not in entry or entry.get("formatting") != EMOTION.name:
+        elsewhere = self.switched_on("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry
+        if HUB not in entry or elsewhere or entry.get("formatting") != EMOTION_FORMATTING:
             return {}
         return hub_class_names(
             HubAddress.of_entry(entry),

@@ -9,9 +9,9 @@ from llamafactory_emotion import host
 from llamafactory_emotion.audit import audit_splits
 from llamafactory_emotion.checks.context import Context, DataSet
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
-from llamafactory_emotion.data.dataset_folder import FILE_NAME
+from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, ClassName
 
 _LABELS_AT_MOST = 200
 _IDS_SHOWN = 8
@@ -147,13 +147,13 @@ def check_label_ids(context: Context) -> Iterator[Finding]:
 
 def _other_ids(data_set: DataSet) -> list[str]:
     """Give the ids of a data set in the formatting `emotion` that mean another label there."""
-    if data_set.entry.get("formatting") != EMOTION.name:
+    if data_set.entry.get("formatting") != EMOTION_FORMATTING:
         return []
     names = data_set.class_names.get(_label_column(data_set), ())
     return [
         f"{number} {name}"
         for number, name in enumerate(names)
-        if (EMOTION.label_of(name), number) not in _NUMBERED
+        if (EMOTION.label_of(ClassName(name)), number) not in _NUMBERED
     ]
 
 

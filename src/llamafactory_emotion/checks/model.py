@@ -9,6 +9,7 @@ from llamafactory_emotion import host
 from llamafactory_emotion.checks.base_model import is_path
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING
 from llamafactory_emotion.task import EMOTION
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
@@ -149,7 +150,7 @@ def _labels(context: Context) -> Sequence[str]:
     if 0 < len(answers) <= _LABELS_AT_MOST:
         return sorted(answers)
     named = [context.registry.get(name) for name in context.data_sets("dataset")]
-    if any(isinstance(one, dict) and one.get("formatting") == EMOTION.name for one in named):
+    if any(isinstance(one, dict) and one.get("formatting") == EMOTION_FORMATTING for one in named):
         return EMOTION.labels
     return ()
 

@@ -136,7 +136,7 @@ def check_steps(context: Context) -> Iterator[Finding]:
         * context.processes
     )
     names = context.data_sets("dataset")
-    rows = [context.loaded[name].rows for name in names if name in context.loaded]
+    rows = [context.loaded[name].drawn_rows for name in names if name in context.loaded]
     if len(rows) < len(names) or not all(rows):
         yield note("steps", f"effective batch {batch} rows")
         return

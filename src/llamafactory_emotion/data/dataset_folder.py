@@ -20,6 +20,7 @@ from llamafactory_emotion.files import open_text, write_whole
 from llamafactory_emotion.task import Task
 
 FILE_NAME = "dataset_info.json"
+ALPACA_FORMATTING, EMOTION_FORMATTING = "alpaca", "emotion"
 # Legal in JSON, but some readers take them for the end of a line.
 _LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 

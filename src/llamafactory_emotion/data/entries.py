@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info, read_entry
+from llamafactory_emotion.data.dataset_folder import (
+    ALPACA_FORMATTING,
+    EMOTION_FORMATTING,
+    FILE_NAME,
+    read_dataset_info,
+    read_entry,
+)
 from llamafactory_emotion.data.hub import HUB, HubAddress, load_hub_records
 from llamafactory_emotion.data.records import Source, open_source
 from llamafactory_emotion.errors import CallError
 
-ALPACA, EMOTION = "alpaca", "emotion"
 _FILE = "file_name"
 
 
@@ -42,7 +47,7 @@ class Entry:
     @property
     def query(self) -> str | None:
         """The column of an alpaca data set's inputs; the formatting `emotion` has none."""
-        return self.columns.get("query") if self.formatting == ALPACA else None
+        return self.columns.get("query") if self.formatting == ALPACA_FORMATTING else None
 
     @property
     def response(self) -> str | None:
@@ -92,11 +97,11 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
 
 
 def _entry(name: str, entry: Mapping[str, Any], folder: Path) -> Entry:
-    formatting = entry.get("formatting", ALPACA)
-    if formatting not in (ALPACA, EMOTION):
+    formatting = entry.get("formatting", ALPACA_FORMATTING)
+    if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING):
         raise CallError(
-            f"the data set {name!r} has the formatting {formatting!r}, and {ALPACA} and {EMOTION} "
-            "are read here; convert it, or name a file of its texts."
+            f"the data set {name!r} has the formatting {formatting!r}, and alpaca and emotion are "
+            "read here; convert it, or name a file of its texts."
         )
     if entry.get("num_samples"):
         raise CallError(

@@ -5,7 +5,7 @@ data set has for them.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,6 @@ def load_hub_records(
     return (Record(row, fields) for row, fields in enumerate(named, start=1))
 
 
-@cache
 def hub_class_names(
     address: HubAddress, *, cache_dir: str | None = None, token: str | None = None
 ) -> ClassNames:
@@ -88,6 +87,13 @@ def hub_class_names(
 
     Empty where it does not say them before it is loaded, or the hub does not answer in seconds.
     """
+    return _names_of_all_splits(replace(address, split=HubAddress.split), cache_dir, token)
+
+
+@cache
+def _names_of_all_splits(
+    address: HubAddress, cache_dir: str | None, token: str | None
+) -> ClassNames:
     from datasets import load_dataset_builder
     from huggingface_hub import HfApi
 

@@ -34,4 +34,5 @@ def run_description(
         "model_parameters": head.all_parameters,
         "versions": versions(),
         "hardware": hardware(head.model),
+        "processes": trainer.args.world_size,
     }

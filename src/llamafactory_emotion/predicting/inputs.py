@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
-from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import EMOTION, Entry, read_entries
+from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
+from llamafactory_emotion.data.entries import Entry, read_entries
 from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import CallError, DataError
@@ -137,7 +137,7 @@ class _DatasetRow(NamedTuple):
 def _entry_rows(
     entry: Entry, task: Task, cache_dir: str | None, token: str | None
 ) -> Iterator[_DatasetRow]:
-    if entry.formatting == EMOTION:
+    if entry.formatting == EMOTION_FORMATTING:
         return _labelled_rows(entry, task, cache_dir, token)
     return _alpaca_rows(entry, entry.open(cache_dir=cache_dir, token=token), task)
 
@@ -156,6 +156,7 @@ def _labelled_rows(
 
 def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[_DatasetRow]:
     named = [column for column in (entry.prompt, entry.query) if column]
+    missing = set(named)
     columns = named if entry.columns else ["instruction", "input"]
     label = entry.response if entry.columns else "output"
     for number, record in enumerate(source.records):
@@ -163,8 +164,14 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[_DatasetR
         if isinstance(record, BrokenRecord):
             raise DataError(f"{place}: {record.reason}; mend the line.")
         if number == 0:
-            require_columns(record, named, place)
+            require_columns(record, named[:1], place)
+        missing.difference_update(record.fields)
         yield _alpaca_row(record, columns, label, task, place)
+    if missing:
+        raise DataError(
+            f"{source.name}: no row has the column {', '.join(sorted(missing))} that {FILE_NAME} "
+            "names, so the texts lack it; name the right one."
+        )
 
 
 def _alpaca_row(
