@@ -79,7 +79,7 @@ def test_it_runs_from_the_first_cell_to_the_last(tmp_path: Path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     place = {"metadata": {"path": str(tmp_path)}}
 
-    nbclient.NotebookClient(notebook, timeout=900, resources=place).execute()
+    nbclient.NotebookClient(notebook, timeout=1800, resources=place).execute()
 
     texts = ["".join(map(str, cell.get("outputs", []))) for cell in notebook.cells]
     assert any("accuracy" in text and "95 % interval" in text for text in texts)
