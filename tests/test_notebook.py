@@ -69,6 +69,7 @@ def test_its_program_is_python(cells):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("default")
 def test_it_runs_from_the_first_cell_to_the_last(tmp_path: Path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")

@@ -384,6 +384,7 @@ def _peak_memory(arguments, queue):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_memory_does_not_grow_with_the_rows(model, tmp_path):
     context = multiprocessing.get_context("spawn")
     peaks = []

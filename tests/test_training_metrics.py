@@ -54,6 +54,21 @@ def test_padding_on_either_side_changes_nothing(row):
     assert metrics()(evaluated(row))["accuracy"] == 1.0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_rows_that_fill_up_the_last_batch_do_not_count_again(at_once):
+    right, wrong = ([_, JOY, END], [0, JOY, END]), ([_, FEAR, END], [0, JOY, END])
+    counted = metrics()
+    counted.rows = 3
+
+    for _time in range(2):
+        if at_once:
+            found = counted(evaluated(right, right, wrong, wrong, wrong))
+        else:
+            assert counted(evaluated(right, right), compute_result=False) is None
+            found = counted(evaluated(wrong, wrong, wrong))
+        assert found["accuracy"] == pytest.approx(2 / 3)
+
+
 def test_packed_rows_count_one_by_one():
     gold = [_, _, JOY, END, _, FEAR, END, _, _, _, LOVE, END, _]
     predicted = [0, 0, JOY, END, 0, JOY, END, 0, 0, 0, LOVE, 9, 0]

@@ -1,7 +1,7 @@
 """Tell LLaMA-Factory about the template and the dataset formatting `emotion`.
 
-The only module that imports llamafactory. It is imported by the start-up hook once LLaMA-Factory's
-data package is loaded, or by `llamafactory_emotion.register()`.
+Beside `host` the only module that imports llamafactory. It is imported by the start-up hook once
+LLaMA-Factory's data package is loaded, or by `llamafactory_emotion.register()`.
 """
 
 import sys
@@ -16,6 +16,7 @@ from llamafactory.data.converter import (
 )
 from llamafactory.data.formatter import EmptyFormatter, StringFormatter
 from llamafactory.data.template import TEMPLATES, Template, register_template
+from transformers import TrainerCallback
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
@@ -84,9 +85,24 @@ class _AccuracyOfTheRun:
     def __call__(self) -> Any:
         run = sys._getframe(1).f_locals
         template, tokenizer = run.get("template"), run.get("tokenizer")
-        if isinstance(template, EmotionTemplate) and tokenizer is not None:
-            return template.answer_metrics(tokenizer)
-        return self.original()
+        if not isinstance(template, EmotionTemplate) or tokenizer is None:
+            return self.original()
+        metrics = template.answer_metrics(tokenizer)
+        if isinstance(run.get("callbacks"), list):
+            run["callbacks"].append(_RowsOfTheSet(metrics))
+        return metrics
+
+
+class _RowsOfTheSet(TrainerCallback):
+    """Tells the metric how many rows a set has: transformers' trainer gathers more than these."""
+
+    def __init__(self, metrics: AnswerMetrics) -> None:
+        self.metrics = metrics
+
+    def on_prediction_step(self, *_run: Any, eval_dataloader: Any = None, **_others: Any) -> None:
+        """Look at the set that is being evaluated."""
+        rows: Any = getattr(eval_dataloader, "dataset", None)
+        self.metrics.rows = len(rows) if hasattr(rows, "__len__") else None
 
 
 def _offer_true_accuracy() -> None:

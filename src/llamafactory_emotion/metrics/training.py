@@ -46,13 +46,19 @@ class AnswerMetrics:
             labels are those that occur as gold.
         cue: The token ids that stand right before an answer; they part it from the prompt where
             the prompt bears loss too (`train_on_prompt`).
+
+    Attributes:
+        rows: How many rows the set has, or None. Several processes fill the last batch up with rows
+            from the beginning; what comes after so many rows is left out.
     """
 
     def __init__(self, *, end_id: int, labels: Sequence[TokenIds], cue: Sequence[int] = ()) -> None:
         self._end_id = end_id
         self._known = tuple(labels)
         self._cue = tuple(cue)
+        self.rows: int | None = None
         self._answers: list[_Answer] = []
+        self._seen = 0
 
     def __call__(self, evaluated: Any, *, compute_result: bool = True) -> dict[str, float] | None:
         """Take a batch; give the figures so far when asked to, and begin anew.
@@ -67,9 +73,14 @@ class AnswerMetrics:
             seen; None when more follows.
         """
         predictions, labels = _array(evaluated.predictions), _array(evaluated.label_ids)
-        for predicted, gold in zip(predictions, labels, strict=True):
+        left = None if self.rows is None else max(0, self.rows - self._seen)
+        for predicted, gold in zip(predictions[:left], labels[:left], strict=True):
             self._answers.extend(self._answers_of(predicted, gold))
-        return self._figures() if compute_result else None
+        self._seen += len(labels)
+        if not compute_result:
+            return None
+        self._seen = 0
+        return self._figures()
 
     def _answers_of(
         self, predicted: NDArray[np.integer[Any]], gold: NDArray[np.integer[Any]]
