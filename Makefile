@@ -4,6 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # LLaMA-Factory starts torchrun by its name, so the environment's programs must be on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# glibc gives the large tensors of every step back to the system and asks for them again; keeping them
+# makes training on a CPU a sixth faster. Other C libraries do not read these.
+export MALLOC_MMAP_THRESHOLD_ := 1073741824
+export MALLOC_TRIM_THRESHOLD_ := 2147483648
+export MALLOC_TOP_PAD_ := 67108864
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow check format dist clean
