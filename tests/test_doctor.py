@@ -456,12 +456,17 @@ def test_all_problems_are_told_at_once(look):
     assert {"unknown-key", "value", "dataset", "template"} <= {one.check for one in serious(found)}
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_the_shipped_recipes_have_no_fault(recipe: Path, tmp_path: Path, monkeypatch):
-    # A folder where nothing was trained yet, unlike a clone in which the demo was run.
+@pytest.fixture
+def untrained_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder with recipes and data, and nothing that a demo has trained."""
     for name in ("data", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+@pytest.mark.usefixtures("untrained_clone")
+def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
     monkeypatch.setattr(context, "hub_class_names", lambda *_, **__: {})
@@ -471,9 +476,8 @@ def test_the_shipped_recipes_have_no_fault(recipe: Path, tmp_path: Path, monkeyp
     assert serious(found["recipe"]) == []
 
 
-def test_a_folder_that_another_recipe_writes_is_to_be_made_first(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
+@pytest.mark.usefixtures("untrained_clone")
+def test_a_folder_that_another_recipe_writes_is_to_be_made_first():
     def told(*arguments: str) -> list[str]:
         found = doctor.examine(read_call(arguments), assume_gpu=80)["recipe"]
         return [f"{one.level} {one.sentence} {one.remedy}" for one in found]
