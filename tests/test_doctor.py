@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -454,6 +455,16 @@ def test_all_problems_are_told_at_once(look):
     found = look(lora_rnk=8, learning_rate="fast", dataset="soudn", template="lama3")["recipe"]
 
     assert {"unknown-key", "value", "dataset", "template"} <= {one.check for one in serious(found)}
+
+
+def test_a_broken_tokenizer_file_is_a_finding(look, folder):
+    broken = folder / "saves" / "broken"
+    shutil.copytree(folder / "saves" / "tiny_base", broken)
+    (broken / "tokenizer.json").write_text('{"version": "1.0"')
+
+    found = look(model_name_or_path="saves/broken")["recipe"]
+
+    assert any("the tokenizer of saves/broken" in one.sentence for one in serious(found))
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str]) -> int:
     for target in targets:
         if target.place != STANDARD_STREAM:
             check_output(Path(target.place), overwrite=options.overwrite or options.resume)
-    examples = _examples(options, task)
+    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     from llamafactory_emotion.predicting.run import Job, write_predictions
 
     loaded: LoadedModel | None = None
@@ -129,12 +129,6 @@ def _open_inputs(options: PredictOptions, task: Task) -> Inputs:
         )
     # The first row is read now: what is wrong with a file is told before a model is loaded.
     return first_rows(inputs, options.max_samples)
-
-
-def _examples(options: PredictOptions, task: Task) -> list[tuple[str, str]]:
-    if options.few_shot is None:
-        return []
-    return draw_examples(options.few_shot, task, options.shots, seed=options.seed)
 
 
 def _checkpoints(folder: Path, output: Path) -> Iterator[tuple[Path | None, str]]:

@@ -89,7 +89,8 @@ class BaseModel:
         with _silent_transformers():
             try:
                 return kind.from_pretrained(self.name, **self.options), None
-            except (OSError, ValueError, KeyError, ImportError) as error:
+            except Exception as error:
+                # For a broken file tokenizers raises a plain exception.
                 return None, " ".join(str(error).split())
 
     @cached_property

@@ -40,6 +40,9 @@ def check_model(context: Context) -> Iterator[Finding]:
         )
     elif context.base.config is None:
         yield _unreachable(context)
+    elif context.base.tokenizer_problem:
+        reason = context.base.tokenizer_problem
+        yield error("model", f"the tokenizer of {model} cannot be read: {reason}", "write it again")
 
 
 def _not_there(context: Context, kind: str, folder: str) -> Finding:

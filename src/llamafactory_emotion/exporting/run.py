@@ -83,7 +83,7 @@ def export(options: ExportOptions, task: Task) -> Exported:
     check_output_folder(output, overwrite=options.overwrite)
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = _rows_to_verify(options, task)
-    examples = _examples(options, task)
+    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     loaded = _load(options)
     encoder = _encoder(loaded, task, examples, options)
     check_exportable(loaded, encoder)
@@ -113,12 +113,6 @@ def _rows_to_verify(options: ExportOptions, task: Task) -> list[str]:
     if not texts:
         raise DataError(f"{options.verify} holds no text; name another file with verify.")
     return texts
-
-
-def _examples(options: ExportOptions, task: Task) -> list[tuple[str, str]]:
-    if options.few_shot is None:
-        return []
-    return draw_examples(options.few_shot, task, options.shots, seed=options.seed)
 
 
 def _load(options: ExportOptions) -> LoadedModel:

@@ -91,7 +91,7 @@ def open_dataset(
 
 
 def draw_examples(
-    path: str,
+    path: str | None,
     task: Task,
     shots: int,
     *,
@@ -101,10 +101,14 @@ def draw_examples(
 ) -> list[tuple[str, str]]:
     """Draw `shots` examples of each label from a labelled file, in a random but fixed order.
 
+    Without a file there are none.
+
     Raises:
         CallError: `shots` is less than 1.
         DataError: The file is wrong or has too few examples of a label.
     """
+    if path is None:
+        return []
     if shots < 1:
         raise CallError(f"shots is {shots}; give the number of examples a label, 1 or more.")
     chance = random.Random(seed)  # noqa: S311 - a draw of examples keeps no secret
