@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml
 
 define DEMO
 rm -rf saves/tiny_base saves/emotion_tiny
-python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base --epochs 2
+python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base --epochs 1
 llamafactory-cli train examples/emotion_tiny.yaml
 llamafactory-cli train examples/emotion_predict.yaml \
 	model_name_or_path=saves/emotion_tiny eval_dataset=emotion_demo_test \

@@ -12,8 +12,8 @@ from typing import Any
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.predicting.options import not_followed, typed_values
 from llamafactory_emotion.recipes import Call
-from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
 from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
 # The largest difference of a probability, in float32, on the rows to verify.

@@ -13,8 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.recipes import Call, unknown_keys
-from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
 from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}

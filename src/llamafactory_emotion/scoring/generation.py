@@ -10,8 +10,9 @@ import torch
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import make_room_or_raise
-from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.templates import as_ids
 
 _ROWS_PER_BATCH = 32
 _USUAL_ANSWER = 8

@@ -17,11 +17,11 @@ from llamafactory_emotion.scoring.head_models import position_offset
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import (
     EncodedPrompt,
-    longest_that_fits,
     special_token_pattern,
     valid_unicode,
 )
 from llamafactory_emotion.scoring.scores import Scores
+from llamafactory_emotion.scoring.truncation import longest_that_fits
 from llamafactory_emotion.task import EMOTION, Task
 
 if TYPE_CHECKING:

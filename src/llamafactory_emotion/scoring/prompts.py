@@ -1,46 +1,22 @@
 """Turn texts into the token ids a model is asked with, and labels into the ids it may answer with.
 
-Stands between `task` and `scoring`. The ids are the ones LLaMA-Factory would feed: the template
-`emotion` is built in, every other one is taken from the model's own chat template. A text stays
+Stands on `templates` and `truncation`. The ids are the ones LLaMA-Factory would feed. A text stays
 text: a special token's name inside it never becomes a control token.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE, read_template
+from llamafactory_emotion.scoring.truncation import longest_that_fits
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, Task
 
-EMOTION_TEMPLATE = "emotion"
-_SENTINEL = "zqxjkvtextzqxjkv"
 # How texts usually begin. What all of them share in front of the text is the shared prefix; a text
 # that begins otherwise (a line break may melt into the one before it) is scored without the cache.
 _USUAL_TEXTS = ("the", "I", "1", "(", "爱")
-
-
-@dataclass(frozen=True)
-class Template:
-    """What stands around the user content and after it, as LLaMA-Factory would write it.
-
-    Attributes:
-        name: The template's name.
-        bos_ids: Token ids in front of everything.
-        head: Text in front of the user content.
-        tail: Text between the user content and the answer.
-        answer_prefix: Text between the tail and the label.
-        end_ids: The token ids that end an answer; empty when the model knows none.
-        has_control_tokens: Whether `head` and `tail` hold control tokens by their names.
-    """
-
-    name: str
-    bos_ids: tuple[int, ...]
-    head: str
-    tail: str
-    answer_prefix: str
-    end_ids: tuple[int, ...]
-    has_control_tokens: bool
 
 
 @dataclass(frozen=True)
@@ -93,7 +69,7 @@ class PromptEncoder:
     ) -> None:
         self.tokenizer = tokenizer
         self.task = task
-        self.template = _template(tokenizer, template)
+        self.template = read_template(tokenizer, template)
         self._examples = "".join(
             f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
         )
@@ -246,48 +222,6 @@ def _some_begin_others(label_ids: Sequence[tuple[int, ...]]) -> bool:
     )
 
 
-def _template(tokenizer: Any, name: str) -> Template:
-    if name != EMOTION_TEMPLATE:
-        return _chat_template(tokenizer, name)
-    return Template(
-        name=name,
-        bos_ids=as_ids(tokenizer.bos_token_id),
-        head="",
-        tail=ANSWER_CUE,
-        answer_prefix=ANSWER_PREFIX,
-        end_ids=as_ids(tokenizer.eos_token_id),
-        has_control_tokens=False,
-    )
-
-
-def as_ids(token_id: int | None) -> tuple[int, ...]:
-    """Give a special token's id, or none where the tokenizer has no such token."""
-    return () if token_id is None else (token_id,)
-
-
-def _chat_template(tokenizer: Any, name: str) -> Template:
-    """Read a template off the tokenizer's chat template: what it puts around a marked content."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"the tokenizer carries no chat template, so the template {name!r} cannot be rendered; "
-            f"use template={EMOTION_TEMPLATE}, or a model folder that LLaMA-Factory saved with "
-            f"template {name}."
-        )
-    user = {"role": "user", "content": _SENTINEL}
-    prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
-    if prompt.count(_SENTINEL) != 1:
-        raise ModelError("the model's chat template does not show the user's content exactly once.")
-    head, tail = prompt.split(_SENTINEL)
-    answered = [user, {"role": "assistant", "content": _SENTINEL + _SENTINEL}]
-    whole = tokenizer.apply_chat_template(answered, tokenize=False)
-    answer_prefix, end_ids = "", as_ids(tokenizer.eos_token_id)
-    if whole.startswith(prompt) and _SENTINEL + _SENTINEL in whole[len(prompt) :]:
-        answer_prefix, end = whole[len(prompt) :].split(_SENTINEL + _SENTINEL, 1)
-        ids = tokenizer.encode(end, add_special_tokens=False)
-        end_ids = (ids[0],) if ids else end_ids
-    return Template(name, (), head, tail, answer_prefix, end_ids, has_control_tokens=True)
-
-
 def special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
     """Give a pattern of a tokenizer's special tokens by their names, or None if it has none."""
     names = set(tokenizer.all_special_tokens)
@@ -295,50 +229,6 @@ def special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
     if not names:
         return None
     return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
-
-
-def longest_that_fits(
-    tokenizer: Any, text: str, *, start: int, limit: int, length: Callable[[str], int]
-) -> str:
-    """Give the longest beginning of a text that fits, cut between two of its tokens.
-
-    Args:
-        tokenizer: Says where tokens begin.
-        text: The text; at least its first `start` characters are kept.
-        start: Where cutting may begin.
-        limit: The most tokens the whole prompt may have.
-        length: Gives the number of tokens of the prompt around a part of the text.
-    """
-    ends = _possible_ends(tokenizer, text, start, limit)
-    low, high = 0, len(ends) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if length(text[: ends[middle]]) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return text[: ends[low]]
-
-
-def _possible_ends(tokenizer: Any, text: str, start: int, limit: int) -> list[int]:
-    """Give the places to cut at: where a token begins; any character without a fast tokenizer."""
-    if not tokenizer.is_fast:
-        return list(range(start, len(text)))
-    offsets = tokenizer(
-        [text],
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_offsets_mapping=True,
-        verbose=False,
-    )["offset_mapping"][0]
-    # No cut text that fits has more tokens than the limit; a byte-level token may begin
-    # inside a character, and what a normalizer adds to a text lies on a character's place.
-    ends, past = [start], start
-    for begin, end in offsets[: limit + 1]:
-        if begin >= past and begin > start:
-            ends.append(begin)
-        past = max(past, end)
-    return ends
 
 
 def valid_unicode(text: str) -> str:
