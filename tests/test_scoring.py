@@ -298,7 +298,7 @@ def test_an_unknown_treatment_of_logits_falls_back_to_the_models_own_forward(one
 
 
 def test_a_cache_that_gives_other_numbers_is_not_used(monkeypatch):
-    from llamafactory_emotion.scoring.forward import SharedLayer
+    from llamafactory_emotion.scoring.shared_cache import SharedLayer
 
     model = random_model("llama")
     monkeypatch.setattr(SharedLayer, "get_seq_length", lambda self: 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from head_models import QUICK, read, refused, train, weights, write_base, write_rows
+from head_models import QUICK, read, refused, train, weights, write_rows
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 from transformers.trainer_pt_utils import LabelSmoother
@@ -19,19 +19,13 @@ from llamafactory_emotion.task import EMOTION
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base") / "gpt2", "gpt2")
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 48)
-
-
 @pytest.fixture
-def call(base, file, tmp_path):
-    return [f"model_name_or_path={base}", f"train={file}", f"output_dir={tmp_path / 'out'}"]
+def call(gpt2_base, rows_file, tmp_path):
+    return [
+        f"model_name_or_path={gpt2_base}",
+        f"train={rows_file}",
+        f"output_dir={tmp_path / 'out'}",
+    ]
 
 
 def history(folder: Path) -> list[dict[str, float]]:
@@ -78,11 +72,11 @@ def test_balanced_weights_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("option", ["class_weights=balanced", "label_smoothing_factor=0.2"])
-def test_an_option_of_the_loss_reaches_the_training(option, base, tmp_path):
+def test_an_option_of_the_loss_reaches_the_training(option, gpt2_base, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", 20, labels=EMOTION.labels[:3])
     for name, more in (("plain", []), ("other", [option])):
         train(
-            f"model_name_or_path={base}",
+            f"model_name_or_path={gpt2_base}",
             f"train={file}",
             f"output_dir={tmp_path / name}",
             *QUICK,
@@ -113,10 +107,10 @@ def test_a_validation_split_is_drawn_and_the_best_checkpoint_is_kept(call, tmp_p
     assert all(torch.equal(weights(out)[name], kept[name]) for name in kept)
 
 
-def test_training_stops_early_when_nothing_gets_better(call, file, tmp_path):
+def test_training_stops_early_when_nothing_gets_better(call, rows_file, tmp_path):
     train(
         *call,
-        f"validation={file}",
+        f"validation={rows_file}",
         "num_train_epochs=9",
         "learning_rate=0.0",
         "eval_strategy=epoch",
@@ -196,9 +190,9 @@ def test_overwriting_takes_the_checkpoints_of_the_earlier_run_away(call, tmp_pat
     assert (tmp_path / "out" / "mine.txt").read_text() == "kept"
 
 
-def test_a_name_inside_a_package_and_data_sets_by_name(base, tmp_path, monkeypatch):
+def test_a_name_inside_a_package_and_data_sets_by_name(gpt2_base, tmp_path, monkeypatch):
     package = tmp_path / "carrier"
-    shutil.copytree(base, package / "model")
+    shutil.copytree(gpt2_base, package / "model")
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "data").mkdir()
@@ -227,7 +221,7 @@ def test_a_name_inside_a_package_and_data_sets_by_name(base, tmp_path, monkeypat
     assert [row["prompt"] for row in written] == [f"text {number}" for number in range(7)]
 
 
-def test_a_head_of_the_same_task_is_trained_further(call, base, tmp_path):
+def test_a_head_of_the_same_task_is_trained_further(call, gpt2_base, tmp_path):
     train(*call, *QUICK)
     first = weights(tmp_path / "out")["score.weight"]
     train(

@@ -16,19 +16,13 @@ from llamafactory_emotion.train_head import main
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base") / "gpt2", "gpt2")
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 48)
-
-
 @pytest.fixture
-def call(base, file, tmp_path):
-    return [f"model_name_or_path={base}", f"train={file}", f"output_dir={tmp_path / 'out'}"]
+def call(gpt2_base, rows_file, tmp_path):
+    return [
+        f"model_name_or_path={gpt2_base}",
+        f"train={rows_file}",
+        f"output_dir={tmp_path / 'out'}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +83,8 @@ def test_labels_that_the_task_lacks_are_all_listed_with_their_counts(call, tmp_p
         (sorted(EMOTION.labels), "a classifier with other labels: 6 (anger, fear, joy"),
     ],
 )
-def test_a_classifier_of_other_labels_is_refused(labels, said, base, call, tmp_path, capsys):
-    config = AutoConfig.from_pretrained(base)
+def test_a_classifier_of_other_labels_is_refused(labels, said, gpt2_base, call, tmp_path, capsys):
+    config = AutoConfig.from_pretrained(gpt2_base)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: number for number, label in config.id2label.items()}
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "other")
@@ -106,8 +100,8 @@ def test_an_adapter_is_no_base(call, tmp_path, capsys):
     assert "is an adapter; name the base model" in message
 
 
-def test_a_tokenizer_that_can_never_pad_is_refused(base, call, tmp_path, capsys):
-    shutil.copytree(base, tmp_path / "bare")
+def test_a_tokenizer_that_can_never_pad_is_refused(gpt2_base, call, tmp_path, capsys):
+    shutil.copytree(gpt2_base, tmp_path / "bare")
     settings = tmp_path / "bare" / "tokenizer_config.json"
     content = json.loads(settings.read_text())
     del content["eos_token"]
@@ -116,7 +110,7 @@ def test_a_tokenizer_that_can_never_pad_is_refused(base, call, tmp_path, capsys)
     assert "has no padding token and no end token" in message
 
 
-def test_a_cutoff_that_leaves_no_text_is_refused(base, call, tmp_path, capsys):
+def test_a_cutoff_that_leaves_no_text_is_refused(gpt2_base, call, tmp_path, capsys):
     bert = write_base(tmp_path / "bert", "bert")
     tokenizer = AutoTokenizer.from_pretrained(bert)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -127,9 +121,9 @@ def test_a_cutoff_that_leaves_no_text_is_refused(base, call, tmp_path, capsys):
     assert "cutoff_len=2 leaves no room for a text: 2 special tokens" in message
 
 
-def test_a_tokenizer_of_another_model_is_refused(base, call, tmp_path, capsys):
-    shutil.copytree(base, tmp_path / "mixed")
-    tokenizer = AutoTokenizer.from_pretrained(base)
+def test_a_tokenizer_of_another_model_is_refused(gpt2_base, call, tmp_path, capsys):
+    shutil.copytree(gpt2_base, tmp_path / "mixed")
+    tokenizer = AutoTokenizer.from_pretrained(gpt2_base)
     tokenizer.add_tokens(["one_more"])
     tokenizer.save_pretrained(tmp_path / "mixed")
     message = refused(capsys, f"model_name_or_path={tmp_path / 'mixed'}", *call[1:])
@@ -151,17 +145,17 @@ def test_what_stops_a_training_is_one_sentence(error, said, call, capsys, monkey
     assert said in refused(capsys, *call, *QUICK)
 
 
-def test_memory_that_the_test_rows_lack_is_one_sentence(call, file, capsys, monkeypatch):
+def test_memory_that_the_test_rows_lack_is_one_sentence(call, rows_file, capsys, monkeypatch):
     def fail(*_arguments, **_options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Trainer, "predict", fail)
-    assert "halve per_device_eval_batch_size" in refused(capsys, *call, *QUICK, f"test={file}")
+    assert "halve per_device_eval_batch_size" in refused(capsys, *call, *QUICK, f"test={rows_file}")
 
 
-def test_blocks_that_a_checkpoint_lacks_are_not_left_at_random(base, call, tmp_path, capsys):
-    shutil.copytree(base, tmp_path / "taller")
-    config = AutoConfig.from_pretrained(base)
+def test_blocks_that_a_checkpoint_lacks_are_not_left_at_random(gpt2_base, call, tmp_path, capsys):
+    shutil.copytree(gpt2_base, tmp_path / "taller")
+    config = AutoConfig.from_pretrained(gpt2_base)
     config.n_layer = 4
     config.save_pretrained(tmp_path / "taller")
     message = refused(capsys, f"model_name_or_path={tmp_path / 'taller'}", *call[1:])

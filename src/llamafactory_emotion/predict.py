@@ -5,14 +5,14 @@ when it is done. The grammar is LLaMA-Factory's: `predict [recipe.yaml] key=valu
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamafactory_emotion.console import run_recipe_command
-from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output
+from llamafactory_emotion.predicting.checkpoints import Models, checkpoint_places
 from llamafactory_emotion.predicting.inputs import (
     Inputs,
     draw_examples,
@@ -27,18 +27,12 @@ from llamafactory_emotion.predicting.length_study import (
     study_table,
     with_cutoff,
 )
-from llamafactory_emotion.predicting.options import (
-    PredictOptions,
-    names_a_file,
-    read_options,
-)
+from llamafactory_emotion.predicting.options import PredictOptions, read_options
 from llamafactory_emotion.recipes import read_call
 from llamafactory_emotion.report.tables import print_blocks
-from llamafactory_emotion.scoring.sources import ModelSource, find_checkpoints
 from llamafactory_emotion.task import Task, load_task
 
 if TYPE_CHECKING:
-    from llamafactory_emotion.scoring.models import LoadedModel
     from llamafactory_emotion.scoring.scores import Scorer
 
 _USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=value ...
@@ -79,16 +73,12 @@ def _run(arguments: Sequence[str]) -> int:
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     from llamafactory_emotion.predicting.run import Job, write_predictions
 
-    loaded: LoadedModel | None = None
+    models = Models(options.source)
     for target in targets:
         inputs = _open_inputs(options, task)
-        if not _stays(options, target.checkpoint):
-            loaded = None  # makes room: one model at a time
-        loaded = _load(options, target.checkpoint, loaded)
-        check_reach(cutoffs, loaded.max_positions)
-        scorer = _scorer(loaded, inputs.task, target.options, examples)
+        scorer = _scorer(models, target, inputs.task, examples, cutoffs)
         write_predictions(Job(scorer, inputs, target.place, target.options, call.recipe))
-        del scorer
+        del scorer  # lets go of the model, so that the next one has room
     if cutoffs:
         print_blocks([study_table(study_places(options, cutoffs), task)], sys.stdout)
     return 0
@@ -106,8 +96,8 @@ class _Target:
 def _targets(options: PredictOptions, cutoffs: Sequence[int]) -> list[_Target]:
     """Give what a call writes: one file, or one for each checkpoint or each cutoff."""
     if options.checkpoints is not None:
-        found = _checkpoints(Path(options.checkpoints), Path(options.place))
-        return [_Target(place, options, checkpoint) for checkpoint, place in found]
+        found = checkpoint_places(options).items()
+        return [_Target(str(place), options, checkpoint) for checkpoint, place in found]
     if cutoffs:
         places = study_places(options, cutoffs).items()
         return [_Target(str(place), replace(options, cutoff_len=cut)) for cut, place in places]
@@ -131,60 +121,18 @@ def _open_inputs(options: PredictOptions, task: Task) -> Inputs:
     return first_rows(inputs, options.max_samples)
 
 
-def _checkpoints(folder: Path, output: Path) -> Iterator[tuple[Path | None, str]]:
-    """Give every checkpoint of a training run in the order of its steps, and its output."""
-    if not folder.is_dir():
-        raise CallError(f"checkpoints={folder} is not a folder; name a training run's output_dir.")
-    if names_a_file(output):
-        raise CallError(f"output={output} must be a folder: each checkpoint gets its own file.")
-    found = find_checkpoints(folder)
-    if not found:
-        raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
-    for place in found.values():
-        yield place, str(output / f"{place.name}.jsonl")
-
-
-def _load(
-    options: PredictOptions, checkpoint: Path | None, loaded: "LoadedModel | None"
-) -> "LoadedModel":
-    """Load a model, or only the next checkpoint's adapter where the base is loaded already."""
-    from llamafactory_emotion.scoring.models import exchange_adapter, load_model
-    from llamafactory_emotion.scoring.opening import open_model
-
-    source = options.source
-    if checkpoint is None:
-        return loaded or open_model(source)
-    if not _stays(options, checkpoint):
-        return open_model(_checkpoint_source(source, checkpoint))
-    if loaded is None:
-        loaded = load_model(replace(source, adapter=None), merge=False)
-    return exchange_adapter(loaded, str(checkpoint), source)
-
-
-def _stays(options: PredictOptions, checkpoint: Path | None) -> bool:
-    """Whether what is loaded serves a checkpoint too: an adapter of a language model does."""
-    from llamafactory_emotion.scoring.head_models import find_head
-
-    if checkpoint is None:
-        return True
-    source = _checkpoint_source(options.source, checkpoint)
-    return source.adapter is not None and find_head(source) is None
-
-
-def _checkpoint_source(source: ModelSource, checkpoint: Path) -> ModelSource:
-    if (checkpoint / "adapter_config.json").is_file():
-        return replace(source, adapter=str(checkpoint))
-    return replace(source, model=str(checkpoint), adapter=None)
-
-
 def _scorer(
-    loaded: "LoadedModel",
+    models: Models,
+    target: _Target,
     task: Task,
-    options: PredictOptions,
     examples: Sequence[tuple[str, str]],
+    cutoffs: Sequence[int],
 ) -> "Scorer":
     from llamafactory_emotion.scoring.opening import scorer_of
 
+    loaded = models.load(target.checkpoint)
+    check_reach(cutoffs, loaded.max_positions)
+    options = target.options
     return scorer_of(
         loaded,
         task,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.predicting.options import not_followed, typed_values
+from llamafactory_emotion.predicting.options import below_one, model_problems, typed_values
 from llamafactory_emotion.recipes import Call
 from llamafactory_emotion.scoring.sources import ModelSource
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
@@ -104,15 +104,14 @@ def read_options(call: Call) -> ExportOptions:
     values = {key: value for key, value in call.values.items() if value is not None}
     known = {key: value for key, value in values.items() if key not in _NO_HEAD}
     taken, problems = typed_values(Call(known, call.recipe), ExportOptions)
-    problems += [*_contradictions(values), *not_followed(values)]
+    problems += _contradictions(values)
     if problems:
         raise CallError("; ".join(problems) + ".")
     return ExportOptions(**taken)
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    if "model_name_or_path" not in values:
-        yield "model_name_or_path is missing: name the model's folder or hub id"
+    yield from model_problems(values)
     if "output" not in values:
         yield "output is missing: name the folder to write"
     yield from (
@@ -122,15 +121,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     )
     if values.get("quantization_bit"):
         yield "quantization_bit cannot be exported; name the base model and the adapter without it"
-    if "," in str(values.get("adapter_name_or_path", "")):
-        yield "adapter_name_or_path names several adapters; merge them first"
-    if "shots" in values and "few_shot" not in values:
-        yield "shots needs few_shot=FILE, the examples' file"
-    yield from (
-        f"{key}={values[key]} must be 1 or more"
-        for key in ("cutoff_len", "shots")
-        if isinstance(values.get(key), int) and values[key] < 1
-    )
+    yield from below_one(values, ("cutoff_len", "shots"))
     if "tolerance" in values and not _is_share(values["tolerance"]):
         yield f"tolerance={values['tolerance']} must be a number above 0 and below 1"
     yield from _bad_output(values)

@@ -6,7 +6,7 @@ the model computes, and are not done here, are refused.
 """
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -27,6 +27,7 @@ _NOT_DONE = (
     "rope_scaling",
     "train_from_scratch",
 )
+_COUNTS = ("max_samples", "max_new_tokens", "chunk_rows", "cutoff_len", "shots")
 # LLaMA-Factory takes a list here as well as text with commas.
 _NAMES = "eval_dataset"
 PREDICTIONS = "generated_predictions.jsonl"
@@ -186,14 +187,27 @@ def typed_values(call: Call, options: type) -> tuple[dict[str, Any], list[str]]:
     return taken, problems
 
 
-def not_followed(values: Mapping[str, Any]) -> list[str]:
-    """Name the keys of LLaMA-Factory's in a call that would change what the model computes."""
-    return [
+def model_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the keys that name a model and the examples in its prompt."""
+    if "model_name_or_path" not in values:
+        yield "model_name_or_path is missing: name the model's folder or hub id"
+    if "," in str(values.get("adapter_name_or_path", "")):
+        yield "adapter_name_or_path names several adapters; merge them first"
+    if "shots" in values and "few_shot" not in values:
+        yield "shots needs few_shot=FILE, the examples' file"
+    yield from (
         f"{key} is not followed here and would change the result; remove it, or predict with "
         "LLaMA-Factory"
         for key in _NOT_DONE
         if values.get(key)
-    ]
+    )
+
+
+def below_one(values: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    """Say which of the keys that count something are given and not positive."""
+    for key in keys:
+        if isinstance(values.get(key), int) and values[key] < 1:
+            yield f"{key}={values[key]} must be 1 or more"
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -218,32 +232,22 @@ def _named(kind: Any) -> str:
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    if "model_name_or_path" not in values:
-        yield "model_name_or_path is missing: name the model's folder or hub id"
+    yield from model_problems(values)
     if not values.keys() & {"output", "output_dir", "checkpoints"}:
         yield "output is missing: name the predictions file, or - for standard output"
     if not values.keys() & {"input", "eval_dataset"}:
         yield "input is missing: name a file of texts, - for standard input, or an eval_dataset"
-    yield from not_followed(values)
     yield from _exclusions(values)
-    yield from (
-        f"{key}={values[key]} must be 1 or more"
-        for key in ("max_samples", "max_new_tokens", "chunk_rows", "cutoff_len", "shots")
-        if isinstance(values.get(key), int) and values[key] < 1
-    )
+    yield from below_one(values, _COUNTS)
 
 
 def _exclusions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("stage", "sft") != "sft":
         yield f"stage={values['stage']} has no answers to score; only sft has"
-    if "," in str(values.get("adapter_name_or_path", "")):
-        yield "adapter_name_or_path names several adapters; merge them first"
     if values.get("bf16") is True and values.get("fp16") is True:
         yield "bf16 and fp16 exclude each other"
     if values.get("resume") is True and values.get("overwrite") is True:
         yield "resume and overwrite exclude each other"
-    if "shots" in values and "few_shot" not in values:
-        yield "shots needs few_shot=FILE, the examples' file"
     if values.get("input") == "-" and "checkpoints" in values:
         yield "input=- can be read only once, and checkpoints reads it for each of them"
     if values.get("output") == "-" and ("checkpoints" in values or values.get("resume") is True):

@@ -84,9 +84,8 @@ def write_predictions(job: Job) -> None:
     """
     resumed, counts = None, _Counts()
     if job.options.generate:
-        answer_tokens(
-            _language_model(job), job.options.max_new_tokens
-        )  # refuses before a file is begun
+        # Refuses before a file is begun.
+        answer_tokens(_language_model(job), job.options.max_new_tokens)
     description = run_description(job.scorer, job.options, job.recipe)
     if job.path is not None and job.options.resume:
         check_same_run(job.path, run_settings(job.scorer, job.options))

@@ -3,7 +3,10 @@
 sources          where a model comes from and how it is held
 models           a model, its tokenizer and its adapter, loaded
 head_models      the same for a sequence classifier
+templates        what stands around a text
+truncation       where a text that is too long is cut
 prompts          a text to the token ids that LLaMA-Factory would feed
+shared_cache     keys and values of the beginning that rows share
 forward          the forward pass on a shared prefix, checked against the plain one
 continuations    labels of several tokens, scored exactly
 batches          rows of like length run together

@@ -18,12 +18,11 @@ from llamafactory_emotion.scoring.forward import (
     UNFIT,
     Forward,
     Rows,
-    SharedCache,
     at_ends,
     close,
-    collect,
 )
 from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.shared_cache import SharedCache, collect
 
 # Bounds the keys and values that are laid out anew for every path of the tree.
 _CONTINUED_POSITIONS = 1 << 16

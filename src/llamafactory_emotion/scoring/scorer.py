@@ -14,10 +14,11 @@ import torch
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import LengthBatches, token_budget
 from llamafactory_emotion.scoring.continuations import can_branch, label_log_likelihoods
-from llamafactory_emotion.scoring.forward import SharedCache, build_forward
+from llamafactory_emotion.scoring.forward import build_forward
 from llamafactory_emotion.scoring.models import LoadedModel, load_model
 from llamafactory_emotion.scoring.prompts import EncodedPrompt, PromptEncoder
 from llamafactory_emotion.scoring.scores import Scores, log_probabilities_of
+from llamafactory_emotion.scoring.shared_cache import SharedCache
 from llamafactory_emotion.scoring.sources import take_source
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION, Task

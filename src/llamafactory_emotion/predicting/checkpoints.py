@@ -1,0 +1,75 @@
+"""The checkpoints of a training run: which there are, and each of them in memory, one at a time.
+
+Stands between `predict` and `scoring.opening`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.predicting.options import PredictOptions, names_a_file
+from llamafactory_emotion.scoring.sources import ModelSource, find_checkpoints
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.scoring.models import LoadedModel
+
+
+class Models:
+    """The model of a call, or of each of its checkpoints; never two of them in memory.
+
+    An adapter's base stays in memory from one checkpoint to the next. Whoever loads the next must
+    have let go of the one before.
+
+    Args:
+        source: The model that the call names.
+    """
+
+    def __init__(self, source: ModelSource) -> None:
+        self._source = source
+        self._loaded: LoadedModel | None = None
+
+    def load(self, checkpoint: Path | None) -> "LoadedModel":
+        """Give a checkpoint's model, or the call's own where there is none.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        from llamafactory_emotion.scoring.head_models import find_head
+        from llamafactory_emotion.scoring.models import exchange_adapter, load_model
+        from llamafactory_emotion.scoring.opening import open_model
+
+        if checkpoint is None:
+            self._loaded = self._loaded or open_model(self._source)
+            return self._loaded
+        source = _checkpoint_source(self._source, checkpoint)
+        if source.adapter is None or find_head(source) is not None:
+            self._loaded = None
+            self._loaded = open_model(source)
+            return self._loaded
+        base = self._loaded or load_model(replace(self._source, adapter=None), merge=False)
+        self._loaded = exchange_adapter(base, source.adapter, self._source)
+        return self._loaded
+
+
+def checkpoint_places(options: PredictOptions) -> dict[Path, Path]:
+    """Give every checkpoint of a training run, in the order of its steps, and its output.
+
+    Raises:
+        CallError: There is none, or the output is a file.
+    """
+    folder, output = Path(options.checkpoints or ""), Path(options.place)
+    if not folder.is_dir():
+        raise CallError(f"checkpoints={folder} is not a folder; name a training run's output_dir.")
+    if names_a_file(output):
+        raise CallError(f"output={output} must be a folder: each checkpoint gets its own file.")
+    found = find_checkpoints(folder)
+    if not found:
+        raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
+    return {place: output / f"{place.name}.jsonl" for place in found.values()}
+
+
+def _checkpoint_source(source: ModelSource, checkpoint: Path) -> ModelSource:
+    if (checkpoint / "adapter_config.json").is_file():
+        return replace(source, adapter=str(checkpoint))
+    return replace(source, model=str(checkpoint), adapter=None)
