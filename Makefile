@@ -39,8 +39,9 @@ export DEMO
 demo: $(VENV)/.installed ## Train, predict and evaluate a tiny Llama on the demo data (CPU, minutes)
 	bash -exc "$$DEMO"
 
+# Two processes of one thread each do more on two cores than one process of two.
 test: check ## Run the checks and the test suite
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(VENV)/.installed ## Run the whole runs that take minutes each
 	pytest -m slow
