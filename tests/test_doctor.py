@@ -399,6 +399,23 @@ def test_max_samples_counts_for_each_data_set(look):
     assert any("3 steps over 12 rows" in one.sentence for one in found)
 
 
+@pytest.mark.parametrize(("val_size", "left"), [(0.25, 30), (0.01, 39), (10, 30)])
+def test_rows_kept_for_the_evaluation_are_no_steps(look, val_size, left):
+    found = look(val_size=val_size, num_train_epochs=1)["recipe"]
+
+    steps = -(-left // 4)
+    assert any(f"{steps} steps over {left} rows" in one.sentence for one in found)
+
+
+@pytest.mark.parametrize("val_size", [1.0, 40])
+def test_an_evaluation_that_takes_all_rows_is_an_error(look, val_size):
+    found = look(val_size=val_size)["recipe"]
+
+    assert [one.sentence for one in serious(found)] == [
+        "val_size leaves none of 40 rows to train on"
+    ]
+
+
 def test_a_draw_of_samples_counts_for_the_steps(look, folder):
     registered = json.loads((folder / "data" / "dataset_info.json").read_text())
     registered["drawn"] = {**registered["sound"], "num_samples": 80}

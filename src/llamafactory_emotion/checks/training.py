@@ -126,6 +126,11 @@ def check_deepspeed(context: Context) -> Iterator[Finding]:
         yield error("deepspeed", "pure_bf16 does not go with ZeRO-3", "bf16: true instead")
 
 
+def _held_out(val_size: float, rows: int) -> int:
+    """Give how many rows LLaMA-Factory takes from training for its evaluation."""
+    return int(val_size) if val_size > 1 else math.ceil(val_size * rows)
+
+
 def check_steps(context: Context) -> Iterator[Finding]:
     """The effective batch, how many steps there are, and what does not fit into them."""
     if not context.is_on("do_train"):
@@ -142,6 +147,13 @@ def check_steps(context: Context) -> Iterator[Finding]:
         return
     most = int(context.number("max_samples"))
     count = sum(min(one, most) if most > 0 else one for one in rows)
+    held_out = _held_out(context.number("val_size"), count)
+    if held_out >= count:
+        yield error(
+            "steps", f"val_size leaves none of {count:,} rows to train on", "lower val_size"
+        )
+        return
+    count -= held_out
     per_epoch = math.ceil(count / batch)
     steps = math.ceil(per_epoch * context.number("num_train_epochs"))
     steps = int(context.number("max_steps")) if context.number("max_steps") > 0 else steps
