@@ -11,7 +11,7 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483648
 export MALLOC_TOP_PAD_ := 67108864
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format dist clean
+.PHONY: help install demo test coverage test-slow check format dist clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ demo: $(VENV)/.installed ## Train, predict and evaluate a tiny Llama on the demo
 # Two processes of one thread each do more on two cores than one process of two.
 test: check ## Run the checks and the test suite
 	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist worksteal
+
+coverage: $(VENV)/.installed ## Run the test suite and name the branches that no test takes
+	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist worksteal --cov --cov-report=term-missing
 
 test-slow: $(VENV)/.installed ## Run the whole runs that take minutes each
 	pytest -m slow

@@ -5,8 +5,15 @@ import os
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+)
 
 from llamafactory_emotion import doctor
 from llamafactory_emotion.checks import context, environment, machine, needs
@@ -482,6 +489,54 @@ def test_a_broken_tokenizer_file_is_a_finding(look, folder):
     found = look(model_name_or_path="saves/broken")["recipe"]
 
     assert any("the tokenizer of saves/broken" in one.sentence for one in serious(found))
+
+
+def answer_of_the_hub(code: int) -> httpx.Response:
+    return httpx.Response(code, request=httpx.Request("GET", "http://hub/model"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, None),
+        (GatedRepoError("", response=answer_of_the_hub(403)), "it is gated"),
+        (
+            RepositoryNotFoundError("", response=answer_of_the_hub(404)),
+            "the hub has no such model, or it is private",
+        ),
+        (HFValidationError("a//b"), "the hub has no such model: this is no id of one"),
+        (
+            HfHubHTTPError("", response=answer_of_the_hub(500)),
+            "the hub cannot be reached (HfHubHTTPError)",
+        ),
+        (httpx.ConnectError("no network"), "the hub cannot be reached (ConnectError)"),
+        (OSError("no network"), "the hub cannot be reached (OSError)"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_the_hub_says_of_a_model(answer, problem, monkeypatch, tmp_path):
+    class Hub:
+        def __init__(self, token):
+            pass
+
+        def model_info(self, name, timeout):
+            if answer is not None:
+                raise answer
+
+        def auth_check(self, name):
+            pass
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    model = BaseModel("some/model", {"cache_dir": tmp_path, "token": None})
+
+    assert model._hub_problem == problem
+
+
+def test_a_model_in_the_cache_is_not_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: "config.json")
+    monkeypatch.setattr("huggingface_hub.HfApi", None)
+
+    assert BaseModel("some/model", {"cache_dir": tmp_path, "token": None})._hub_problem is None
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from llamafactory_emotion import evaluate
 from llamafactory_emotion.evaluate import main
 from llamafactory_emotion.evaluation.judging import AnswerJudge
 from llamafactory_emotion.evaluation.one_file import evaluate_rows
@@ -208,6 +209,28 @@ def test_broken_rows_stop_or_are_counted(predictions, capsys, figures, broken, s
     assert (found["n"], found["broken"]) == (1, 1)
     assert saying in str(found["broken_kinds"])
     assert "left out           1 broken rows: 1 " in capsys.readouterr().out
+
+
+def test_each_of_several_files_has_what_was_found_out_about_it(predictions, capsys):
+    first = predictions(row("joy", "joy"), "not JSON")
+    second = predictions(row("joy", "joy or love"), name="second.jsonl")
+
+    assert main([first, second, "--skip-broken", "--match", "all"]) == 0
+
+    printed = capsys.readouterr().out
+    assert printed.count("match rules") == 2
+    assert "1 broken rows: 1 are not JSON" in printed
+
+
+def test_a_long_reading_says_how_far_it_is_on_a_terminal(predictions, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(evaluate, "_QUIET_SECONDS", -1)
+    monkeypatch.setattr(evaluate, "_ROWS_BETWEEN_LOOKS", 2)
+    path = predictions(*[row("joy", "joy")] * 3)
+
+    assert main([path]) == 0
+
+    assert capsys.readouterr().err == f"\r{path}: 0 rows\n"
 
 
 def test_an_empty_file_and_one_without_a_readable_row(predictions, capsys):
