@@ -1,6 +1,7 @@
 """The command: every input, resumed after any death, never a row lost, doubled or torn."""
 
 import gc
+import io
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
 from llamafactory_emotion.predict import main
+from llamafactory_emotion.predicting import run
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
 
@@ -447,6 +449,26 @@ def test_a_killed_run_is_resumed_to_the_same_file(model, texts, tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_is_resumed_to_the_same_file(model, texts, tmp_path):
     _kill_and_resume(model, texts, tmp_path, kills=20)
+
+
+@pytest.mark.parametrize(
+    ("source", "total"), [("texts", 150), ("-", None)], ids=["a file", "standard input"]
+)
+def test_a_terminal_shows_how_far_it_is(model, texts, tmp_path, monkeypatch, source, total):
+    shown = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(texts.read_bytes())))
+    monkeypatch.setattr(
+        run.Progress, "add_task", lambda self, name, total: shown.append((name, total)) or 0
+    )
+    monkeypatch.setattr(run.Progress, "advance", lambda self, bar, rows: shown.append(rows))
+    monkeypatch.setattr(run.Progress, "start", lambda self: None)
+
+    place = source if source == "-" else texts
+    predict(f"model_name_or_path={model}", f"input={place}", f"output={tmp_path / 'o.jsonl'}")
+
+    assert shown[0] == ("o.jsonl", total)
+    assert sum(shown[1:]) == 150
 
 
 def test_an_interrupt_leaves_whole_rows(model, texts, tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llamafactory_emotion.errors import CallError, DataError, ModelError
 from llamafactory_emotion.task import EMOTION, Task
 from llamafactory_emotion.tiny.reading import BLOCK_TOKENS, pretrain
-from llamafactory_emotion.tiny.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from llamafactory_emotion.tiny.tokenizer import SPECIAL_TOKENS, _corpus, build_tokenizer
 from llamafactory_emotion.tiny.weights import LOOK_BACK, build_model
 from llamafactory_emotion.tiny_model import main, write_tiny_model
 
@@ -33,6 +33,14 @@ def test_the_special_tokens_are_those_of_llama_3(tokenizer):
     assert tokenizer.eos_token == "<|end_of_text|>"
     assert tokenizer.pad_token is None
     assert tokenizer.encode("so it goes")[0] == tokenizer.bos_token_id
+
+
+def test_the_frame_of_the_prompt_is_learned_with_every_text():
+    texts = list(_corpus(["a text", "another"], EMOTION))
+
+    assert texts[::2] == ["a text", "another"]
+    assert texts[1] == texts[3]
+    assert all(f" {label}" in texts[1] for label in EMOTION.labels)
 
 
 @pytest.mark.parametrize(
