@@ -534,7 +534,6 @@ def test_what_the_hub_says_of_a_model(answer, problem, monkeypatch, tmp_path):
 
 def test_a_model_in_the_cache_is_not_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: "config.json")
-    monkeypatch.setattr("huggingface_hub.HfApi", None)
 
     assert BaseModel("some/model", {"cache_dir": tmp_path, "token": None})._hub_problem is None
 

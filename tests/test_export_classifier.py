@@ -384,6 +384,20 @@ def test_what_stands_at_the_output_is_not_lost(base, exported, tmp_path, capsys)
     assert (code, "would write over model_name_or_path" in said) == (2, True)
 
 
+@pytest.mark.parametrize("key", ["verify", "few_shot", "evaluation", "task"])
+def test_a_file_that_is_read_is_not_lost_with_the_folder(base, tmp_path, capsys, key):
+    output = tmp_path / "head"
+    output.mkdir()
+    (output / "config.json").write_text("{}")
+    (output / "mine.jsonl").write_text("keep me")
+
+    words = (f"{key}={output / 'mine.jsonl'}", "overwrite=true")
+    code, said = refused(capsys, f"model_name_or_path={base}", f"output={output}", *words)
+
+    assert (code, f"would write over {key}" in said) == (2, True)
+    assert (output / "mine.jsonl").read_text() == "keep me"
+
+
 def test_a_model_folder_is_replaced_when_asked(base, tmp_path):
     output = tmp_path / "head"
     export(base, output)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import stat
 import sys
 
@@ -124,3 +125,24 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
         raise OSError(28, "No space left on device")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_a_link_and_what_it_points_to_is_replaced(tmp_path):
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("before")
+    link.symlink_to(real)
+
+    with write_whole(link, overwrite=True) as out:
+        out.write("after")
+
+    assert link.is_symlink()
+    assert real.read_text() == "after"
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(CallError, match="is no regular file"), write_whole(pipe, overwrite=True):
+        pass
+    assert pipe.is_fifo()

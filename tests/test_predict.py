@@ -471,6 +471,32 @@ def test_a_terminal_shows_how_far_it_is(model, texts, tmp_path, monkeypatch, sou
     assert sum(shown[1:]) == 150
 
 
+@pytest.mark.parametrize("leave", ["overwrite=true", "resume=true"])
+def test_what_is_read_is_not_written_over(model, texts, tmp_path, capsys, leave):
+    copy = tmp_path / "texts.jsonl"
+    shutil.copy(texts, copy)
+
+    call = (f"model_name_or_path={model}", f"input={copy}", f"output={copy}", leave)
+    code, said = refused(capsys, *call)
+
+    assert code == 2
+    assert "is read and would be written over" in said
+    assert copy.read_bytes() == texts.read_bytes()
+
+
+@pytest.mark.parametrize("content", ["my notes\nline two\n", '{"text": "a"}\n', "no line end"])
+def test_a_file_of_somebody_elses_is_not_resumed(model, texts, tmp_path, capsys, content):
+    notes = tmp_path / "notes.txt"
+    notes.write_text(content)
+
+    call = (f"model_name_or_path={model}", f"input={texts}", f"output={notes}", "resume=true")
+    code, said = refused(capsys, *call)
+
+    assert code == 1
+    assert "predict wrote" in said
+    assert notes.read_text() == content
+
+
 def test_an_interrupt_leaves_whole_rows(model, texts, tmp_path, monkeypatch, capsys):
     output = tmp_path / "out.jsonl"
     plain, calls = LabelScorer.score_contents, []

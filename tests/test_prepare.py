@@ -496,3 +496,17 @@ def test_the_real_data_in_time(shared_data: Path, folder: Path) -> None:
     assert figures == {"repeats": 31, "conflicts": 30, "leaks": 11, "leaks_other_label": 11}
     written = {name: entry["rows"] for name, entry in report["written"].items()}
     assert written == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
+
+
+def test_the_audit_replaces_neither_an_input_nor_another_output(
+    train: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = train.read_bytes()
+
+    assert main(["--train", str(train), "--check-only", "--json", str(train), "--overwrite"]) == 2
+    assert "is an input and would be overwritten" in capsys.readouterr().err
+    assert train.read_bytes() == before
+    for name in ("mine_train.jsonl", "dataset_info.json"):
+        assert prepare(train, folder, "--json", str(folder / name)) == 2
+        assert "would be written twice" in capsys.readouterr().err
+    assert not folder.exists()

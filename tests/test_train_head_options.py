@@ -232,3 +232,14 @@ def test_a_head_of_the_same_task_is_trained_further(call, gpt2_base, tmp_path):
         "learning_rate=0.0",
     )
     assert torch.equal(weights(tmp_path / "more")["score.weight"], first)
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(call, tmp_path):
+    steps = ["max_steps=2", "save_strategy=steps", "save_steps=1"]
+    train(*call, *steps)
+    whole = history(tmp_path / "out")
+    (tmp_path / "out" / "checkpoint-2" / "trainer_state.json").unlink()
+
+    train(*call, *steps, "resume_from_checkpoint=true")
+
+    assert [one["step"] for one in history(tmp_path / "out")] == [one["step"] for one in whole]

@@ -179,3 +179,12 @@ def test_8_bit_without_bitsandbytes_names_the_extra(call, capsys, monkeypatch):
     )
     message = refused(capsys, *call, "finetuning_type=lora", "quantization_bit=8")
     assert "pip install 'llamafactory-emotion[bnb]'" in message
+
+
+def test_the_model_that_is_read_is_not_written_over(gpt2_base, call, capsys, tmp_path):
+    shutil.copytree(gpt2_base, tmp_path / "mine")
+    before = (tmp_path / "mine" / "model.safetensors").read_bytes()
+
+    words = [f"model_name_or_path={tmp_path / 'mine'}", call[1], f"output_dir={tmp_path / 'mine'}"]
+    assert "is the model that is read" in refused(capsys, *words, *QUICK, "overwrite=true")
+    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before

@@ -87,6 +87,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise CallError(f"{path} is a directory; name a file to write.")
+    if path.exists() and not path.is_file():
+        raise CallError(f"{path} is no regular file; name a file to write.")
     if path.exists() and not overwrite:
         raise CallError(f"{path} exists; name another file or allow overwriting.")
 
@@ -120,8 +122,9 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         CallError: The file exists and `overwrite` is false, or `path` is a directory.
         EmotionError: The disk is full or the folder may not be written.
     """
-    path = Path(path)
-    check_output(path, overwrite=overwrite)
+    check_output(Path(path), overwrite=overwrite)
+    # A link stays a link: what it points to is replaced.
+    path = Path(os.path.realpath(path))
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

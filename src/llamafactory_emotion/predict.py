@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamafactory_emotion.console import run_recipe_command
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output
 from llamafactory_emotion.predicting.checkpoints import Models, checkpoint_places
 from llamafactory_emotion.predicting.inputs import (
@@ -70,6 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
     for target in targets:
         if target.place != STANDARD_STREAM:
             check_output(Path(target.place), overwrite=options.overwrite or options.resume)
+            _check_not_read(Path(target.place), options, call.recipe)
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     from llamafactory_emotion.predicting.run import Job, write_predictions
 
@@ -82,6 +84,13 @@ def _run(arguments: Sequence[str]) -> int:
     if cutoffs:
         print_blocks([study_table(study_places(options, cutoffs), task)], sys.stdout)
     return 0
+
+
+def _check_not_read(output: Path, options: PredictOptions, recipe: Path | None) -> None:
+    """Refuse an output that is read too."""
+    read = (options.input, options.few_shot, options.task, recipe)
+    if output.resolve() in {Path(path).resolve() for path in read if path is not None}:
+        raise CallError(f"{output} is read and would be written over; name another output.")
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def _run(options: argparse.Namespace) -> int:
     task = load_task(options.task)
     if options.json is not None:
         check_output(options.json, overwrite=options.overwrite)
-    if not options.check_only:
+    if options.check_only:
+        _check_apart(options, [options.json] if options.json else [])
+    else:
         _check_target(options, size)
     given = _read(options, task)
     audit = audit_splits(given, task.labels)
@@ -174,15 +176,26 @@ def _check_target(options: argparse.Namespace, size: ValidationSize) -> None:
         TEST: options.test is not None,
     }
     names = [f"{options.name}_{split}" for split in SPLITS if wanted[split]]
-    inputs = [path for path in (options.train, options.validation, options.test) if path]
     outputs = [data_file(folder, name) for name in names]
     outputs += [options.json] if options.json else []
-    for output in outputs:
-        if output.resolve() in {Path(path).resolve() for path in inputs}:
-            raise CallError(f"{output} is an input and would be overwritten; name another output.")
+    _check_apart(options, [*outputs, folder / FILE_NAME])
     info = read_dataset_info(folder)
     if not options.overwrite:
         check_free(folder, names, info)
+
+
+def _check_apart(options: argparse.Namespace, outputs: Sequence[Path]) -> None:
+    """Refuse outputs that would replace an input or each other."""
+    inputs = (options.train, options.validation, options.test, options.task)
+    read = {Path(path).resolve() for path in inputs if path}
+    written: set[Path] = set()
+    for output in outputs:
+        place = output.resolve()
+        if place in read:
+            raise CallError(f"{output} is an input and would be overwritten; name another output.")
+        if place in written:
+            raise CallError(f"{output} would be written twice; name another file for --json.")
+        written.add(place)
 
 
 def _write(

@@ -30,6 +30,7 @@ def run_block(block: list[str], folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_demo_by_hand_reaches_what_is_promised(tmp_path: Path):
     run_block(block_with("tiny_model"), tmp_path)
 

@@ -105,13 +105,13 @@ class BaseModel:
             RepositoryNotFoundError,
         )
 
-        cached = try_to_load_from_cache(
-            self.name, "config.json", cache_dir=self.options["cache_dir"]
-        )
-        if isinstance(cached, str):
-            return None
         api = HfApi(token=self.options["token"])
         try:
+            cached = try_to_load_from_cache(
+                self.name, "config.json", cache_dir=self.options["cache_dir"]
+            )
+            if isinstance(cached, str):
+                return None
             api.model_info(self.name, timeout=_HUB_SECONDS)
             api.auth_check(self.name)
         except GatedRepoError:

@@ -22,6 +22,16 @@ TOLERANCE = 1e-6
 _NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")
 
 
+_READ = (
+    "model_name_or_path",
+    "adapter_name_or_path",
+    "verify",
+    "few_shot",
+    "evaluation",
+    "task",
+)
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """The keys that `export_classifier` follows; those of LLaMA-Factory first.
@@ -139,7 +149,7 @@ def _bad_output(values: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(values.get("output"), str):
         return
     output = Path(values["output"])
-    for key in ("model_name_or_path", "adapter_name_or_path"):
+    for key in _READ:
         read = values.get(key)
         if isinstance(read, str) and Path(read).exists():
             place = Path(read).resolve()

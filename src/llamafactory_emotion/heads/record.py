@@ -58,6 +58,8 @@ def check_folder(arguments: HeadArguments, training: TrainingArguments) -> None:
     folder = Path(str(training.output_dir))
     if folder.exists() and not folder.is_dir():
         raise CallError(f"output_dir={folder} is a file; name a folder.")
+    if arguments.overwrite and Path(arguments.model_name_or_path).resolve() == folder.resolve():
+        raise CallError(f"output_dir={folder} is the model that is read; name another folder.")
     if arguments.overwrite or _goes_on_in(folder, training) or not folder.is_dir():
         return
     if any(folder.iterdir()):
@@ -96,9 +98,13 @@ def find_checkpoint(training: TrainingArguments, settings: Mapping[str, Any]) ->
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Give the checkpoint of the most steps in a folder, or None."""
+    """Give the whole checkpoint of the most steps in a folder, or None.
+
+    A checkpoint that a full disk or a kill cut short lacks the file that is written last.
+    """
     found = find_checkpoints(folder)
-    return found[max(found)] if found else None
+    whole = [step for step, place in found.items() if (place / "trainer_state.json").is_file()]
+    return found[max(whole)] if whole else None
 
 
 def _check_same_run(record: Path, settings: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
 
     Raises:
         CallError: The path is a directory.
-        DataError: A whole line is no row of ours, or rows are not numbered from 0 on.
+        DataError: The file is not ours: a line is no row, or rows are not numbered from 0 on.
     """
     check_output(path, overwrite=True)
     if not path.exists():
@@ -72,12 +72,19 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
         for line in file:
             if not line.endswith(b"\n"):
                 break
+            if rows == 0:
+                _prompt(path, line, 0)
             size += len(line)
             rows += 1
             if rows == end:
                 kept = Resumed(rows, size, _prompt(path, line, rows - 1))
                 end = next(ends)
             last = line
+    if rows == 0 and path.stat().st_size and not sidecar_path(path).is_file():
+        raise DataError(
+            f"{path} is not what predict wrote; name another output, or start again with "
+            "overwrite=true."
+        )
     if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
         return Resumed(rows, size, _prompt(path, last, rows - 1))
     return kept
