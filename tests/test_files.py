@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import open_binary, open_text, write_whole
+from llamafactory_emotion.files import open_binary, open_text, write_whole, write_whole_folder
 
 
 def read(path) -> str:
@@ -146,3 +146,13 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path):
     with pytest.raises(CallError, match="is no regular file"), write_whole(pipe, overwrite=True):
         pass
     assert pipe.is_fifo()
+
+
+def test_a_full_disk_in_the_words_of_a_library_is_said_too(tmp_path):
+    folder = tmp_path / "model"
+
+    with pytest.raises(EmotionError, match="model cannot be written"), write_whole_folder(folder):
+        raise Exception("I/O error: No space left on device (os error 28)")  # noqa: TRY002
+    with pytest.raises(RuntimeError, match="something else"), write_whole_folder(folder):
+        raise RuntimeError("something else")
+    assert list(tmp_path.iterdir()) == []

@@ -166,6 +166,11 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
             built.replace(path)
     except OSError as error:
         raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+    except Exception as error:
+        # tokenizers and safetensors put what the system said into exceptions of their own.
+        if "(os error " not in str(error):
+            raise
+        raise EmotionError(f"{path} cannot be written ({error}).") from error
 
 
 def check_output_folder(path: Path, *, overwrite: bool) -> None:
