@@ -188,3 +188,11 @@ def test_the_model_that_is_read_is_not_written_over(gpt2_base, call, capsys, tmp
     words = [f"model_name_or_path={tmp_path / 'mine'}", call[1], f"output_dir={tmp_path / 'mine'}"]
     assert "is the model that is read" in refused(capsys, *words, *QUICK, "overwrite=true")
     assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before
+
+
+def test_a_disk_that_fills_while_the_optimizer_is_saved_is_one_sentence(call, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(Trainer, "train", fail)
+    assert "cannot be written; is the disk full?" in refused(capsys, *call, *QUICK)

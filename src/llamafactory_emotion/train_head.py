@@ -160,6 +160,11 @@ def _train(
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EmotionError(f"{folder} cannot be written ({reason}).") from error
+    except RuntimeError as error:
+        # What torch.save says of a full disk.
+        if "inline_container" not in str(error):
+            raise
+        raise EmotionError(f"{folder} cannot be written; is the disk full?") from error
     if trainer.is_world_process_zero():
         print(
             f"{folder}: {head.trained_parameters:,} of {head.all_parameters:,} parameters trained "
