@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -91,6 +91,11 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise CallError(f"{path} is no regular file; name a file to write.")
     if path.exists() and not overwrite:
         raise CallError(f"{path} exists; name another file or allow overwriting.")
+
+
+def is_one_of(path: Path, others: Iterable[str | Path | None]) -> bool:
+    """Say whether a path leads to the same place as one of others; None is passed over."""
+    return path.resolve() in {Path(other).resolve() for other in others if other is not None}
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llamafactory_emotion.console import run_recipe_command
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.files import STANDARD_STREAM, check_output
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, is_one_of
 from llamafactory_emotion.predicting.checkpoints import Models, checkpoint_places
 from llamafactory_emotion.predicting.inputs import (
     Inputs,
@@ -88,8 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _check_not_read(output: Path, options: PredictOptions, recipe: Path | None) -> None:
     """Refuse an output that is read too."""
-    read = (options.input, options.few_shot, options.task, recipe)
-    if output.resolve() in {Path(path).resolve() for path in read if path is not None}:
+    if is_one_of(output, (options.input, options.few_shot, options.task, recipe)):
         raise CallError(f"{output} is read and would be written over; name another output.")
 
 

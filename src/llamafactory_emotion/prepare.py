@@ -31,7 +31,7 @@ from llamafactory_emotion.data.splits import (
     parse_validation_size,
 )
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import check_output, write_whole
+from llamafactory_emotion.files import check_output, is_one_of, write_whole
 from llamafactory_emotion.report.audit import audit_blocks, audit_json
 from llamafactory_emotion.report.tables import Block, Facts, print_blocks
 from llamafactory_emotion.task import EMOTION, Task, load_task
@@ -187,15 +187,11 @@ def _check_target(options: argparse.Namespace, size: ValidationSize) -> None:
 def _check_apart(options: argparse.Namespace, outputs: Sequence[Path]) -> None:
     """Refuse outputs that would replace an input or each other."""
     inputs = (options.train, options.validation, options.test, options.task)
-    read = {Path(path).resolve() for path in inputs if path}
-    written: set[Path] = set()
-    for output in outputs:
-        place = output.resolve()
-        if place in read:
+    for number, output in enumerate(outputs):
+        if is_one_of(output, inputs):
             raise CallError(f"{output} is an input and would be overwritten; name another output.")
-        if place in written:
+        if is_one_of(output, outputs[:number]):
             raise CallError(f"{output} would be written twice; name another file for --json.")
-        written.add(place)
 
 
 def _write(

@@ -20,8 +20,7 @@ from llamafactory_emotion.task import EMOTION
 TOLERANCE = 1e-6
 # What predict can do to scores and a head cannot.
 _NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")
-
-
+# What the call reads: none of it may lie in a folder that is replaced.
 _READ = (
     "model_name_or_path",
     "adapter_name_or_path",
