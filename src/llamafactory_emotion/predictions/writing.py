@@ -19,6 +19,7 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
+_FIRST_BYTES = b'{"id": 0, '
 _SIGNIFICANT_DIGITS = 7
 
 
@@ -71,6 +72,8 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
+                if rows == 0:
+                    _check_begun(path, line)
                 break
             if rows == 0:
                 _prompt(path, line, 0)
@@ -80,14 +83,18 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
                 kept = Resumed(rows, size, _prompt(path, line, rows - 1))
                 end = next(ends)
             last = line
-    if rows == 0 and path.stat().st_size and not sidecar_path(path).is_file():
+    if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
+        return Resumed(rows, size, _prompt(path, last, rows - 1))
+    return kept
+
+
+def _check_begun(path: Path, line: bytes) -> None:
+    """Refuse a first line without an end that no killed run can have left."""
+    if not line.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(line):
         raise DataError(
             f"{path} is not what predict wrote; name another output, or start again with "
             "overwrite=true."
         )
-    if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
-        return Resumed(rows, size, _prompt(path, last, rows - 1))
-    return kept
 
 
 def _prompt(path: Path, line: bytes, number: int) -> str:
