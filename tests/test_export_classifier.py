@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -373,8 +374,15 @@ def test_what_stands_at_the_output_is_not_lost(base, exported, tmp_path, capsys)
     )
     code, said = refused(capsys, *call, "overwrite=true")
     assert code == 2
-    assert "is no model folder, so it is not replaced" in said
+    assert "holds note.txt, which no export writes, so the folder is not replaced" in said
     assert (output / "note.txt").read_text() == "keep me"
+    for name in ("checkpoint-8/model.safetensors", "adapter_config.json"):
+        shutil.copytree(exported, tmp_path / "trained", dirs_exist_ok=True)
+        (tmp_path / "trained" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "trained" / name).write_text("")
+        code, said = refused(capsys, call[0], f"output={tmp_path / 'trained'}", "overwrite=true")
+        assert (code, f"holds {name.split('/')[0]}, which" in said) == (2, True)
+        shutil.rmtree(tmp_path / "trained")
 
     file = tmp_path / "file"
     file.write_text("x")
@@ -401,9 +409,10 @@ def test_a_file_that_is_read_is_not_lost_with_the_folder(base, tmp_path, capsys,
 def test_a_model_folder_is_replaced_when_asked(base, tmp_path):
     output = tmp_path / "head"
     export(base, output)
-    (output / "old.txt").write_text("of the folder before")
+    old = output / "model-00001-of-00002.safetensors"
+    old.write_text("of the folder before")
     export(base, output, "overwrite=true", "cutoff_len=100")
-    assert not (output / "old.txt").exists()
+    assert not old.exists()
     assert AutoTokenizer.from_pretrained(output).model_max_length == 98
     assert [place.name for place in tmp_path.iterdir()] == ["head"]
 

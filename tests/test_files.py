@@ -9,7 +9,14 @@ import sys
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import open_binary, open_text, write_whole, write_whole_folder
+from llamafactory_emotion.files import (
+    is_one_of,
+    lock,
+    open_binary,
+    open_text,
+    write_whole,
+    write_whole_folder,
+)
 
 
 def read(path) -> str:
@@ -113,8 +120,11 @@ def test_a_folder_cannot_be_written_as_a_file(tmp_path):
 def test_a_place_that_cannot_hold_a_file_is_said(tmp_path):
     (tmp_path / "file").touch()
 
-    place = write_whole(tmp_path / "file" / "below")
-    with pytest.raises(EmotionError, match="cannot be written"), place:
+    place = write_whole(tmp_path / "file" / "below" / "further")
+    with pytest.raises(CallError, match=r"file is a file and cannot hold .*name another"), place:
+        pass
+    folder = write_whole_folder(tmp_path / "file" / "below")
+    with pytest.raises(CallError, match=r"file is a file and cannot hold .*name another"), folder:
         pass
 
 
@@ -156,3 +166,30 @@ def test_a_full_disk_in_the_words_of_a_library_is_said_too(tmp_path):
     with pytest.raises(RuntimeError, match="something else"), write_whole_folder(folder):
         raise RuntimeError("something else")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+
+    with write_whole_folder(tmp_path / "link") as folder:
+        (folder / "file").write_text("new")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_text() == "new"
+
+
+def test_links_in_a_circle_are_places_like_others(tmp_path):
+    circle = tmp_path / "circle"
+    circle.symlink_to("circle")
+
+    assert is_one_of(circle, [circle, None])
+    assert not is_one_of(circle, [tmp_path])
+
+
+def test_a_file_is_locked_once(tmp_path):
+    with (tmp_path / "file").open("wb") as first, (tmp_path / "file").open("ab") as second:
+        assert lock(first.fileno())
+        assert not lock(second.fileno())
+    with (tmp_path / "file").open("wb") as third:
+        assert lock(third.fileno())

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
+from llamafactory_emotion import evaluate
 from llamafactory_emotion.predict import main
 from llamafactory_emotion.predicting import run
 from llamafactory_emotion.scoring.scorer import LabelScorer
@@ -482,6 +483,54 @@ def test_what_is_read_is_not_written_over(model, texts, tmp_path, capsys, leave)
     assert code == 2
     assert "is read and would be written over" in said
     assert copy.read_bytes() == texts.read_bytes()
+
+
+def test_what_is_overwritten_stays_when_the_first_rows_fail(model, texts, tmp_path, capsys):
+    output = tmp_path / "out.jsonl"
+    call = (f"model_name_or_path={model}", f"output={output}")
+    predict(*call, f"input={texts}")
+    sidecar = output.with_name("out.jsonl.meta.json")
+    before = output.read_bytes(), sidecar.read_bytes()
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "one"}\n{"text": \n', encoding="utf-8")
+    capsys.readouterr()
+
+    code, said = refused(capsys, *call, f"input={broken}", "overwrite=true")
+
+    assert (code, "broken.jsonl:2" in said) == (1, True)
+    assert (output.read_bytes(), sidecar.read_bytes()) == before
+
+
+def test_first_rows_that_fail_do_not_stand_in_the_way(model, texts, tmp_path, capsys):
+    output, broken = tmp_path / "out.jsonl", tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "one"}\n{"text": \n', encoding="utf-8")
+    call = (f"model_name_or_path={model}", f"output={output}")
+
+    assert refused(capsys, *call, f"input={broken}")[0] == 1
+    assert [place.name for place in tmp_path.iterdir()] == ["broken.jsonl"]
+    predict(*call, f"input={texts}")
+    assert len(read(output)) == 150
+
+
+def test_an_unfinished_file_is_evaluated_with_a_word(model, texts, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out.jsonl"
+    plain = LabelScorer.score_contents
+
+    def interrupted(self, contents):
+        if output.stat().st_size:
+            raise KeyboardInterrupt
+        return plain(self, contents)
+
+    call = (f"model_name_or_path={model}", f"input={texts}", f"output={output}", "chunk_rows=16")
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelScorer, "score_contents", interrupted)
+        assert main(list(call)) == 130
+
+    assert evaluate.main([str(output)]) == 0
+    assert "did not write all rows" in capsys.readouterr().out
+    predict(*call, "resume=true")
+    assert evaluate.main([str(output)]) == 0
+    assert "did not write all rows" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["my notes\nline two\n", '{"text": "a"}\n', "no line end"])

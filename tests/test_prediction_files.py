@@ -10,6 +10,7 @@ import pytest
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
+    Resumed,
     check_same_run,
     chunk_ends,
     inspect_output,
@@ -136,7 +137,7 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EmotionError, match="cannot be written"):
+    with pytest.raises(CallError, match="file is a file and cannot hold"):
         PredictionsWriter(tmp_path / "file" / "predictions.jsonl")
 
 
@@ -147,3 +148,65 @@ def test_other_settings_are_not_mixed_in(tmp_path):
     check_same_run(path, {"model": "a", "template": "emotion", "new": 1})
     with pytest.raises(CallError, match="model was 'a' and is 'b'"):
         check_same_run(path, {"model": "b", "template": "emotion"})
+
+
+class BrokenError(Exception):
+    """Something that goes wrong between two chunks."""
+
+
+def fail_before_the_first_rows(path, **options):
+    with pytest.raises(BrokenError), PredictionsWriter(path, **options):
+        raise BrokenError
+
+
+def test_what_is_overwritten_stays_until_there_are_rows(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("precious\n")
+
+    fail_before_the_first_rows(path, overwrite=True)
+    assert path.read_text() == "precious\n"
+
+    with PredictionsWriter(path, overwrite=True) as writer:
+        assert path.read_text() == "precious\n"
+        writer.write([row(0)])
+    assert path.read_text(encoding="utf-8") == json.dumps(row(0), ensure_ascii=False) + "\n"
+
+
+def test_a_run_that_fails_before_its_first_rows_leaves_no_file(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+
+    fail_before_the_first_rows(path)
+
+    assert not path.exists()
+
+
+def test_a_resumed_file_stays_when_nothing_is_added(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    write_all(path)
+    whole = path.read_bytes()
+
+    fail_before_the_first_rows(path, resumed=inspect_output(path, largest_chunk=LARGEST))
+
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resumed": Resumed()}], ids=str)
+def test_two_runs_do_not_write_one_file(tmp_path, options):
+    path = tmp_path / "predictions.jsonl"
+
+    with PredictionsWriter(path) as first:
+        with pytest.raises(CallError, match="is being written by another run; name another"):
+            PredictionsWriter(path, **options)
+        first.write([row(0)])
+
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_disk_without_room_for_the_first_rows_offers_no_resuming(tmp_path):
+    def fill():
+        with PredictionsWriter(tmp_path / "predictions.jsonl") as writer:
+            writer._file = FullDisk(writer._file, 0)
+            writer.write([row(0)])
+
+    with pytest.raises(EmotionError, match=r"cannot be written \(No space left on device\)\.$"):
+        fill()

@@ -23,7 +23,7 @@ from llamafactory_emotion.evaluation.matching import Answers, AnswersRecorder
 from llamafactory_emotion.evaluation.one_file import Evaluation, evaluate_rows
 from llamafactory_emotion.evaluation.rows import SourceJoin, TrainLookup
 from llamafactory_emotion.evaluation.texts import TextFinder
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, real_place, write_whole
 from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     Prediction,
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check_call(options: argparse.Namespace) -> None:
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
-    _check_outputs(options, {Path(path).resolve() for path in inputs})
+    _check_outputs(options, {real_place(path) for path in inputs})
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("Standard input (-) can be read only once; name a file instead.")
     if len(set(options.files)) < len(options.files):
@@ -155,9 +155,9 @@ def _check_outputs(options: argparse.Namespace, taken: set[Path]) -> None:
             check_suffix(flag, out)
     for out in filter(None, (options.json, options.errors, *options.report, *options.plot)):
         check_output(out, overwrite=options.overwrite)
-        if out.resolve() in taken:
+        if real_place(out) in taken:
             raise CallError(f"{out} is read or written by another flag too; name another file.")
-        taken.add(out.resolve())
+        taken.add(real_place(out))
 
 
 def _read_data(options: argparse.Namespace, task: Task) -> _Data:

@@ -91,11 +91,55 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise CallError(f"{path} is no regular file; name a file to write.")
     if path.exists() and not overwrite:
         raise CallError(f"{path} exists; name another file or allow overwriting.")
+    _check_parents(path)
+
+
+def nearest_there(path: Path) -> Path:
+    """Give a path, or the nearest place above it that is there."""
+    path = path.absolute()
+    # Not `Path.exists`, which raises for a name that is too long.
+    return next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
+
+
+def _check_parents(path: Path) -> None:
+    standing = nearest_there(path.absolute().parent)
+    if not standing.is_dir():
+        raise CallError(f"{standing} is a file and cannot hold {path}; name another place.")
+
+
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Keep other runs from an open file or folder until it is closed.
+
+    Where it cannot be locked (Windows, some network drives) nothing is done.
+
+    Args:
+        descriptor: Of the file or folder.
+        wait: Wait until another run has closed it.
+
+    Returns:
+        False where another run holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def real_place(path: str | Path) -> Path:
+    """Give where a path leads through all links; links in a circle lead to themselves."""
+    return Path(os.path.realpath(path))
 
 
 def is_one_of(path: Path, others: Iterable[str | Path | None]) -> bool:
     """Say whether a path leads to the same place as one of others; None is passed over."""
-    return path.resolve() in {Path(other).resolve() for other in others if other is not None}
+    return real_place(path) in {real_place(other) for other in others if other is not None}
 
 
 @contextlib.contextmanager
@@ -129,7 +173,7 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output(Path(path), overwrite=overwrite)
     # A link stays a link: what it points to is replaced.
-    path = Path(os.path.realpath(path))
+    path = real_place(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,8 +202,8 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
         CallError: `path` is a file, or a folder that holds something and `overwrite` is false.
         EmotionError: The disk is full or the folder may not be written.
     """
-    path = Path(path)
-    check_output_folder(path, overwrite=overwrite)
+    check_output_folder(Path(path), overwrite=overwrite)
+    path = real_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
@@ -188,6 +232,7 @@ def check_output_folder(path: Path, *, overwrite: bool) -> None:
         raise CallError(f"{path} is a file; name a folder to write.")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
+    _check_parents(path)
 
 
 def _usual_mode(path: Path) -> int:

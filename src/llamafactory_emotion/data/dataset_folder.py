@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import open_text, write_whole
+from llamafactory_emotion.files import lock, open_text, write_whole
 from llamafactory_emotion.task import Task
 
 FILE_NAME = "dataset_info.json"
@@ -112,15 +112,12 @@ def locked(folder: Path) -> Iterator[None]:
     The lock is on the folder itself: no lock file is left behind, and it ends with the process.
     Where folders cannot be locked (Windows, some network drives) the file is still replaced whole.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if os.name == "nt":
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

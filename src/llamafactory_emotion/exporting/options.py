@@ -6,10 +6,12 @@ that do not matter here are passed over.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.files import real_place
 from llamafactory_emotion.predicting.options import below_one, model_problems, typed_values
 from llamafactory_emotion.recipes import Call
 from llamafactory_emotion.scoring.sources import ModelSource
@@ -28,6 +30,16 @@ _READ = (
     "few_shot",
     "evaluation",
     "task",
+)
+_EXPORTED = (
+    ".gitattributes",
+    "README.md",
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
 )
 
 
@@ -150,10 +162,19 @@ def _bad_output(values: Mapping[str, Any]) -> Iterator[str]:
     output = Path(values["output"])
     for key in _READ:
         read = values.get(key)
-        if isinstance(read, str) and Path(read).exists():
-            place = Path(read).resolve()
-            if place.is_relative_to(output.resolve()):
-                yield f"output={output} would write over {key}={read}; name another folder"
-    is_full = output.is_dir() and any(output.iterdir())
-    if values.get("overwrite") is True and is_full and not (output / "config.json").is_file():
-        yield f"output={output} holds files and is no model folder, so it is not replaced"
+        if not isinstance(read, str) or not Path(read).exists():
+            continue
+        if real_place(read).is_relative_to(real_place(output)):
+            yield f"output={output} would write over {key}={read}; name another folder"
+    if values.get("overwrite") is True and output.is_dir():
+        foreign = sorted(place.name for place in output.iterdir() if not _is_exported(place))
+        if foreign:
+            yield (
+                f"output={output} holds {foreign[0]}, which no export writes, so the folder is not "
+                "replaced; name another one"
+            )
+
+
+def _is_exported(place: Path) -> bool:
+    """Whether a file is one that an export, or a push of it to a hub, leaves in its folder."""
+    return place.is_file() and any(fnmatch(place.name, pattern) for pattern in _EXPORTED)

@@ -94,10 +94,13 @@ def write_predictions(job: Job) -> None:
     with PredictionsWriter(
         job.path or STANDARD_STREAM, overwrite=job.options.overwrite, resumed=resumed
     ) as writer:
-        if job.path is not None and (resumed is None or resumed.rows == 0):
-            write_sidecar(job.path, description)
         started, kept = time.monotonic(), writer.rows
-        _predict_chunks(job, writer, counts)
+        for lines in _answered_chunks(job, kept, counts):
+            if job.path is not None and writer.rows == 0:
+                # Emptied first: a sidecar never stands beside the rows of another run.
+                writer.begin()
+                write_sidecar(job.path, {**description, "complete_rows": None})
+            writer.write(lines)
         seconds = time.monotonic() - started
     new = writer.rows - kept
     if job.path is not None and (new or kept == 0):
@@ -130,19 +133,21 @@ def _skip(job: Job, resumed: Resumed, counts: _Counts) -> None:
         )
 
 
-def _predict_chunks(job: Job, writer: PredictionsWriter, counts: _Counts) -> None:
+def _answered_chunks(job: Job, done: int, counts: _Counts) -> Iterator[list[dict[str, Any]]]:
+    """Give the lines of each chunk that comes after the rows done, until the input ends."""
     with _progress(job) as advance:
-        advance(writer.rows)
+        advance(done)
         for end in chunk_ends(job.options.chunk_rows):
-            if end <= writer.rows:
+            if end <= done:
                 continue
-            wanted = end - writer.rows
+            wanted = end - done
             rows = list(islice(job.inputs.rows, wanted))
             if rows:
-                writer.write(_answer(job, rows, writer.rows, counts))
+                yield _answer(job, rows, done, counts)
                 advance(len(rows))
             if len(rows) < wanted:
                 return
+            done = end
 
 
 def _answer(

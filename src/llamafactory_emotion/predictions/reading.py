@@ -251,6 +251,8 @@ class Sidecar:
         seed: The seed of the run.
         hardware: The machine, in words.
         versions: Package to version.
+        complete_rows: How many rows the run wrote; None while it had not ended, or where no
+            program says so.
         everything: All keys of the file, as read.
     """
 
@@ -263,7 +265,12 @@ class Sidecar:
     seed: int | None = None
     hardware: object = None
     versions: Mapping[str, Any] = field(default_factory=dict)
+    complete_rows: int | None = None
     everything: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_unfinished(self, rows: int) -> bool:
+        """Say whether a file of so many rows is not all that its run was to write."""
+        return "complete_rows" in self.everything and self.complete_rows != rows
 
 
 _SIDECAR_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
@@ -277,6 +284,7 @@ _SIDECAR_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "seed": (int,),
         "hardware": (object,),
         "versions": (dict,),
+        "complete_rows": (int,),
     }
 )
 

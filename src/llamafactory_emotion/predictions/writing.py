@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, write_whole
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, lock, write_whole
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
 _FIRST_BYTES = b'{"id": 0, '
@@ -134,13 +134,18 @@ def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
 class PredictionsWriter:
     """Append whole chunks of rows to a predictions file or to standard output.
 
+    What stood in the file, and is not kept, stays until the first rows are written: a run that
+    fails before leaves everything as it was. No other run can write the file in the meantime
+    (where the system has locks).
+
     Args:
         path: The file; `-` is standard output.
         overwrite: Replace a file that exists.
         resumed: What to keep of a file that exists, or None to start anew.
 
     Raises:
-        CallError: The file exists and neither `overwrite` nor `resumed` was given.
+        CallError: The file exists and neither `overwrite` nor `resumed` was given, or another run
+            is writing it.
         EmotionError: The folder cannot be written.
     """
 
@@ -151,6 +156,7 @@ class PredictionsWriter:
         self.rows = resumed.rows if resumed else 0
         self._size = resumed.size if resumed else 0
         self._file: FileIO | None = None
+        self._begun = False
         if str(path) == STANDARD_STREAM:
             return
         place = Path(path)
@@ -158,9 +164,12 @@ class PredictionsWriter:
             check_output(place, overwrite=overwrite)
         with self._errors():
             place.parent.mkdir(parents=True, exist_ok=True)
+            self._is_new = not place.exists()
             # Unbuffered: what could not be written must not be tried again at closing.
-            self._file = place.open("r+b" if resumed and place.exists() else "wb", buffering=0)
-            self._cut()
+            self._file = place.open("ab", buffering=0)
+        if not lock(self._file.fileno()):
+            self._file.close()
+            raise CallError(f"{path} is being written by another run; name another output.")
 
     def __enter__(self) -> Self:
         """Give the writer, which is open already."""
@@ -173,9 +182,19 @@ class PredictionsWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file; a chunk that was not written whole is cut off."""
+        if self._file is None:
+            return
+        if self._begun or kind is None:
+            self.begin()
+        elif self._is_new:
+            Path(self.path).unlink(missing_ok=True)
+        self._file.close()
+
+    def begin(self) -> None:
+        """Cut off what stands behind the rows kept; `write` does so before its first rows."""
         if self._file is not None:
-            self._cut()
-            self._file.close()
+            os.truncate(self._file.fileno(), self._size)
+        self._begun = True
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows and hand them to the system, all of them or none.
@@ -190,16 +209,13 @@ class PredictionsWriter:
             sys.stdout.buffer.flush()
         else:
             with self._errors():
+                if not self._begun:
+                    self.begin()
                 remaining = memoryview(chunk)
                 while remaining:
                     remaining = remaining[self._file.write(remaining) :]
         self._size += len(chunk)
         self.rows += len(rows)
-
-    def _cut(self) -> None:
-        assert self._file is not None  # noqa: S101 - only files are cut
-        os.truncate(self._file.fileno(), self._size)
-        self._file.seek(self._size)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -207,9 +223,12 @@ class PredictionsWriter:
         try:
             yield
         except OSError as error:
+            problem = f"{self.path} cannot be written ({error.strerror or error})"
+            if self.rows == 0:
+                raise EmotionError(f"{problem}.") from error
             raise EmotionError(
-                f"{self.path} cannot be written ({error.strerror or error}); its first "
-                f"{self.rows:,} rows are whole: make room and go on with resume=true."
+                f"{problem}; its first {self.rows:,} rows are whole: make room and go on with "
+                "resume=true."
             ) from error
 
 

@@ -81,6 +81,8 @@ def _summary_lines(evaluation: Evaluation, metrics: Metrics) -> Iterator[tuple[s
     if metrics.without_gold:
         names = printable(", ".join(metrics.without_gold))
         yield "no gold rows", f"{names}: counted in macro-F1 with 0"
+    if evaluation.sidecar and evaluation.sidecar.is_unfinished(metrics.n + evaluation.broken):
+        yield "unfinished", "its run did not write all rows; predict goes on with resume=true"
     if evaluation.broken:
         yield "left out", f"{evaluation.broken:,} broken rows: {printable(evaluation.broken_note)}"
 
