@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +145,66 @@ def test_the_work_gets_the_words_without_debug(shows_traceback, capsys):
     assert run_recipe_command(work, words, usage="") == 1
     assert seen == ["a=1", "b=2"]
     assert ("Traceback" in capsys.readouterr().err) is shows_traceback
+
+
+RUN = """
+import sys
+from llamafactory_emotion.console import run_command
+def work():
+    print("a line")
+    print("said", file=sys.stderr)
+    return 3 if sys.stdin.read() else 0
+sys.exit(run_command(work))
+"""
+
+
+def shell(words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f"{sys.executable} -c '{RUN}' {words}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence():
+    done = shell("> /dev/full")
+
+    assert done.returncode == 1
+    assert "error: the system refuses to read or write (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed):
+    done = shell(closed)
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_not_utf8_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["predict", "input=caf\udce9"])
+
+    assert run_command(raising(AssertionError("must not be called"))) == 2
+    assert capsys.readouterr().err == "error: input=caf\\udce9 is not UTF-8; rename it.\n"
+
+
+def test_a_terminal_that_lacks_a_character_gets_its_escape():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from llamafactory_emotion.console import run_command\n"
+            "run_command(lambda: print('joy \u5927') or 0)",
+        ],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "joy \\u5927\n"

@@ -180,3 +180,16 @@ def test_a_recipe_with_an_equals_sign_in_its_name_is_read(tmp_path):
     recipe.write_text("lora_rank: 8\n", encoding="utf-8")
 
     assert read_call([str(recipe)]).values == {"lora_rank": 8}
+
+
+@pytest.mark.parametrize("name", ["deep.yaml", "deep.json"])
+def test_a_recipe_nested_too_deeply_is_one_sentence(tmp_path, name):
+    (tmp_path / name).write_text('{"a": ' + "[" * 3_000 + "]" * 3_000 + "}")
+    with pytest.raises(CallError, match="is nested too deeply to be read"):
+        read_call([str(tmp_path / name)])
+
+
+def test_a_recipe_in_another_encoding_says_what_to_do(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("cutoff_len: 8\n", encoding="utf-16")
+    with pytest.raises(CallError, match="; save it as UTF-8"):
+        read_call([str(tmp_path / "recipe.yaml")])

@@ -4,6 +4,7 @@ Stands between the commands and the user; knows nothing of what a command does.
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -47,10 +48,13 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
 
     Returns:
         What `work` returned; 1 or 2 for an `EmotionError`; 130 after Ctrl-C or a request to
-        terminate; 0 when the reader of a pipe went away; 1 where a path cannot be used.
+        terminate; 0 when the reader of a pipe went away; 1 where a path cannot be used or the
+        disk is full.
     """
+    _replace_closed_streams()
     try:
         with _termination_as_interrupt():
+            _check_words(sys.argv)
             code = work()
         sys.stdout.flush()
     except EmotionError as error:
@@ -62,17 +66,50 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (say, `head`) has what it wanted. Point stdout at nothing, or Python would
-        # complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (say, `head`) has what it wanted.
+        _drop_unwritten_output()
         return 0
     except OSError as error:
-        if debug or error.filename is None:
+        if debug or error.strerror is None:
             raise
-        place, reason = printable(str(error.filename)), error.strerror
-        print(f"error: {place} cannot be used ({reason}); check path and rights.", file=sys.stderr)
+        _drop_unwritten_output()
+        print(f"error: {printable(_refused_by_system(error))}", file=sys.stderr)
         return EmotionError.exit_code
     return code
+
+
+def _refused_by_system(error: OSError) -> str:
+    if error.filename is None:
+        return f"the system refuses to read or write ({error.strerror}); is the disk full?"
+    return f"{error.filename} cannot be used ({error.strerror}); check path and rights."
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device where a standard stream is closed, so that no file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets its escape.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse names that no text file could hold, such as recipes, sidecars and cards."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise CallError(f"{word} is not UTF-8; rename it.") from None
+
+
+def _drop_unwritten_output() -> None:
+    """Point stdout at nothing when it takes no more, or Python would complain again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

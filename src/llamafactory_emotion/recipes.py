@@ -52,6 +52,8 @@ def read_call(arguments: Sequence[str]) -> Call:
     try:
         values = OmegaConf.merge(_load(recipe), OmegaConf.from_cli(pairs))
         content = OmegaConf.to_container(values, resolve=True)
+    except RecursionError:
+        raise CallError("a value is nested too deeply to be read.") from None
     except (OmegaConfBaseException, YAMLError) as error:
         first = str(error).strip().splitlines()[0]
         raise CallError(f"a value cannot be read ({first}); quote it: key='\"...\"'.") from error
@@ -80,7 +82,10 @@ def _load(recipe: Path | None) -> Any:
         raise CallError(f"the recipe {recipe} cannot be read ({error.strerror}).") from error
     except (ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise CallError(f"the recipe {recipe} cannot be read: {reason}.") from error
+        remedy = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
+        raise CallError(f"the recipe {recipe} cannot be read: {reason}{remedy}.") from error
+    except RecursionError:
+        raise CallError(f"the recipe {recipe} is nested too deeply to be read.") from None
     if not OmegaConf.is_dict(content) and not isinstance(content, dict):
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
     return OmegaConf.create(content) if isinstance(content, dict) else content

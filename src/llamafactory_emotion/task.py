@@ -199,6 +199,8 @@ def _read_yaml(path: Path) -> object:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be a task.") from None
     if doubled:
         raise DataError(f"{path}: {', '.join(doubled)} stands there twice; keep one of them.")
     return content
