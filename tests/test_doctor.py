@@ -5,19 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    RepositoryNotFoundError,
-)
 
 from llamafactory_emotion import doctor
 from llamafactory_emotion.checks import context, environment, machine, needs
-from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Level
 from llamafactory_emotion.checks.machine import Gpu, Machine
@@ -475,6 +467,35 @@ def test_an_answer_that_is_too_short_for_a_label_is_told(look):
     assert "the label 'zygote' and its end are" in short[0].sentence
 
 
+STRANGE = (["a"], {"a": 1}, [["a"]], [None], float("inf"), float("nan"), -1, 10**400, "", "\x00")
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=repr)
+def test_a_value_of_any_kind_ends_in_findings(look, value):
+    for key in (
+        *("template", "dataset", "model_name_or_path", "adapter_name_or_path", "output_dir"),
+        *("cutoff_len", "max_steps", "num_train_epochs", "learning_rate", "val_size", "lora_rank"),
+        *("quantization_bit", "deepspeed", "ref_model_quantization_bit", "lora_target"),
+    ):
+        found = look(**{key: value})
+        assert set(found) == {"environment", "recipe"}
+
+
+def test_a_value_of_the_wrong_type_is_told_once(look):
+    found = serious(look(template=["emotion"])["recipe"])
+    assert [one.check for one in found] == ["value"]
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_training(look, folder, monkeypatch):
+    (folder / "file").write_text("")
+    found = serious(look(output_dir="file/out")["environment"])
+    assert any("is a file and cannot hold" in one.sentence for one in found)
+
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    found = serious(look()["environment"])
+    assert any("cannot be written" in one.sentence for one in found)
+
+
 def test_all_problems_are_told_at_once(look):
     found = look(lora_rnk=8, learning_rate="fast", dataset="soudn", template="lama3")["recipe"]
 
@@ -491,53 +512,6 @@ def test_a_broken_tokenizer_file_is_a_finding(look, folder):
     assert any("the tokenizer of saves/broken" in one.sentence for one in serious(found))
 
 
-def answer_of_the_hub(code: int) -> httpx.Response:
-    return httpx.Response(code, request=httpx.Request("GET", "http://hub/model"))
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (None, None),
-        (GatedRepoError("", response=answer_of_the_hub(403)), "it is gated"),
-        (
-            RepositoryNotFoundError("", response=answer_of_the_hub(404)),
-            "the hub has no such model, or it is private",
-        ),
-        (HFValidationError("a//b"), "the hub has no such model: this is no id of one"),
-        (
-            HfHubHTTPError("", response=answer_of_the_hub(500)),
-            "the hub cannot be reached (HfHubHTTPError)",
-        ),
-        (httpx.ConnectError("no network"), "the hub cannot be reached (ConnectError)"),
-        (OSError("no network"), "the hub cannot be reached (OSError)"),
-    ],
-    ids=lambda one: type(one).__name__,
-)
-def test_what_the_hub_says_of_a_model(answer, problem, monkeypatch, tmp_path):
-    class Hub:
-        def __init__(self, token):
-            pass
-
-        def model_info(self, name, timeout):
-            if answer is not None:
-                raise answer
-
-        def auth_check(self, name):
-            pass
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
-    model = BaseModel("some/model", {"cache_dir": tmp_path, "token": None})
-
-    assert model._hub_problem == problem
-
-
-def test_a_model_in_the_cache_is_not_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: "config.json")
-
-    assert BaseModel("some/model", {"cache_dir": tmp_path, "token": None})._hub_problem is None
-
-
 @pytest.fixture
 def untrained_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in a folder with recipes and data, and nothing that a demo has trained."""
@@ -550,7 +524,10 @@ def untrained_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("untrained_clone")
 def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
+    monkeypatch.setattr(
+        "llamafactory_emotion.checks.base_model.hub_problem",
+        lambda *_, **__: "the hub cannot be reached (not asked)",
+    )
     monkeypatch.setattr(context, "hub_class_names", lambda *_, **__: {})
 
     found = doctor.examine(read_call([str(recipe.relative_to(ROOT))]), assume_gpu=80)

@@ -51,11 +51,58 @@ def call(gpt2_base, rows_file, tmp_path):
         (["finetuning_type=lora", "lora_target=c_attn,q"], "lora_target=q is no linear layer"),
         (["fp16=true", "bf16=true"], "transformers refuses these settings"),
         (["model_name_or_path=data"], "data holds no config.json, so it is no model folder"),
+        (["per_device_train_batch_size=0"], "per_device_train_batch_size=0 must be 1 or more"),
+        (["learning_rate=-1", "seed=-1"], "learning_rate=-1 must be 0 or more; seed=-1 must be"),
+        (["learning_rate=.nan"], "learning_rate=nan must be finite and 0 or more"),
+        (["adam_beta1=5"], "adam_beta1=5 must be from 0 to 1"),
+        (["finetuning_type=lora", "lora_dropout=2"], "lora_dropout=2 must be from 0 to 1"),
+        (["gradient_accumulation_steps=0"], "gradient_accumulation_steps=0 must be 1 or more"),
+        (["label_smoothing_factor=2"], "label_smoothing_factor=2 must be from 0 to 1"),
+        (["dataloader_num_workers=-1"], "dataloader_num_workers=-1 must be 0 or more"),
+        (["report_to=wandb"], "training cannot begin with these settings: WandbCallback requires"),
+        (["fsdp=full_shard"], "training cannot begin with these settings"),
+        (["accelerator_config={a: 1}"], "transformers refuses these settings: AcceleratorConfig"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_path, capsys):
     assert said in refused(capsys, *call, *words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lr_scheduler_type=cosine_with_min_lr"], "min_lr_rate should be set"),
+        (["lr_scheduler_type=warmup_stable_decay"], "missing 1 required positional argument"),
+        (["optim=galore_adamw"], "need to install `galore_torch`"),
+        (["max_steps=-1", "num_train_epochs=0"], "num_train_epochs=0 trains nothing"),
+        (
+            ["dataloader_drop_last=true", "per_device_train_batch_size=64"],
+            "fewer rows to train than a batch holds",
+        ),
+    ],
+)
+def test_a_setting_that_fails_at_the_first_step_does_not_block_the_next_call(
+    words, said, call, tmp_path, capsys
+):
+    assert said in refused(capsys, *call, *QUICK, *words)
+    assert not any((tmp_path / "out").iterdir())
+    train(*call, *QUICK)
+
+
+def test_an_error_after_the_first_step_is_not_taken_for_a_wrong_setting(call, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("something of ours")
+
+    monkeypatch.setattr("llamafactory_emotion.heads.saving.save_model", fail)
+    with pytest.raises(ValueError, match="something of ours"):
+        main([*call, *QUICK, "use_cpu=true"])
+
+
+def test_weights_that_are_no_numbers_any_more_are_not_saved(call, tmp_path, capsys):
+    words = [*QUICK, "learning_rate=1e38", "max_grad_norm=0", "optim=sgd", "max_steps=6"]
+    assert "no finite numbers any more, so nothing is saved" in refused(capsys, *call, *words)
+    assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_all_that_is_missing_is_said_at_once(capsys):
@@ -167,7 +214,7 @@ def test_without_a_network_a_hub_id_is_one_sentence(call, tmp_path, capsys, monk
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     message = refused(capsys, "model_name_or_path=nobody/nothing", *call[1:])
-    assert "the tokenizer of nobody/nothing cannot be" in message
+    assert "nobody/nothing is no folder here, and the hub cannot be reached" in message
 
 
 def test_8_bit_without_bitsandbytes_names_the_extra(call, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from llamafactory_emotion.checks.finding import Finding, Level
 from llamafactory_emotion.console import printable, run_command
@@ -73,7 +73,7 @@ def examine(
     from llamafactory_emotion.checks.data import DATA
     from llamafactory_emotion.checks.environment import ENVIRONMENT
     from llamafactory_emotion.checks.evaluation import EVALUATION
-    from llamafactory_emotion.checks.keys import KEYS, host_verdict
+    from llamafactory_emotion.checks.keys import KEYS, host_verdict, ill_typed
     from llamafactory_emotion.checks.machine import assumed_machine, this_machine
     from llamafactory_emotion.checks.model import MODEL
     from llamafactory_emotion.checks.needs import NEEDS
@@ -88,9 +88,12 @@ def examine(
         return {"environment": environment, "recipe": []}
     if assume_gpu is not None:
         context = Context(call.values, assumed_machine(assume_gpu), call.recipe, task=task)
-    environment = _sorted([*environment, *_findings(NEEDS, context)])
-    checks = (*KEYS, *NUMBERS, *DATA, *TASK, *MODEL, *TRAINING, *EVALUATION)
-    recipe = _findings(checks, context)
+    # What is of the wrong type is told by KEYS; the other checks look at the rest.
+    strange = ill_typed(context)
+    sound = replace(context, values={k: v for k, v in call.values.items() if k not in strange})
+    environment = _sorted([*environment, *_findings(NEEDS, sound)])
+    checks = (*NUMBERS, *DATA, *TASK, *MODEL, *TRAINING, *EVALUATION)
+    recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
     if not _errors(recipe):
         recipe = _sorted([*recipe, *_findings((host_verdict,), context)])
     return {"environment": environment, "recipe": recipe}

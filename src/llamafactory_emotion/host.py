@@ -148,7 +148,8 @@ def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
             asked |= {**_NEUTRAL, "output_dir": str(Path(folder) / "output")}
         try:
             (get_train_args if training else get_infer_args)(asked)
-        except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        except Exception as error:
+            # Whatever stops its parser is its refusal.
             return " ".join(str(error).split()) or type(error).__name__
     return None
 

@@ -7,13 +7,13 @@ ours and those of transformers' `TrainingArguments`.
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.console import run_recipe_command
-from llamafactory_emotion.errors import EmotionError, ModelError
+from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 from llamafactory_emotion.recipes import Call, read_call
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _load(arguments: "HeadArguments", training: "TrainingArguments", task: "Task
         resolve_model,
     )
 
-    name = resolve_model(arguments.model_name_or_path)
+    name = resolve_model(arguments.source)
     quantization = adapters.quantization(arguments, training)
     tokenizer = load_tokenizer(name, arguments)
     model, new = load_classifier(name, tokenizer, task, arguments, training, quantization)
@@ -112,14 +112,11 @@ def _trainer(
     train, cut = encode(splits.train, task, head.tokenizer, longest=head.longest)
     validation, _ = encode(splits.validation, task, head.tokenizer, longest=head.longest)
     weighted = arguments.class_weights == "balanced"
-    trainer = build_trainer(
-        head,
-        arguments,
-        training,
-        train=train,
-        validation=validation,
-        weights=balanced_weights(splits.train, task) if weighted else None,
-    )
+    weights = balanced_weights(splits.train, task) if weighted else None
+    with _settings_as_call_error():
+        trainer = build_trainer(
+            head, arguments, training, train=train, validation=validation, weights=weights
+        )
     if trainer.is_world_process_zero():
         counts = f"{len(train):,} rows to train, {len(validation):,} to validate"
         print(f"{counts}; {cut:,} texts cut at {head.longest} tokens", file=sys.stderr)
@@ -138,25 +135,58 @@ def _train(
     overwrite: bool,
 ) -> float:
     """Train and save; give the seconds that the training took."""
-    from safetensors import SafetensorError
-
-    from llamafactory_emotion.heads.record import begin_folder
+    from llamafactory_emotion.heads.record import BeginFolder
     from llamafactory_emotion.heads.saving import save_model
+    from llamafactory_emotion.heads.training import check_finite
 
     folder = Path(str(trainer.args.output_dir))
+    begin = BeginFolder(folder, settings, overwrite=overwrite)
+    trainer.add_callback(begin)
     # All processes have checked the folder before one of them writes to it.
     trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        begin_folder(folder, settings, overwrite=overwrite)
-    trainer.accelerator.wait_for_everyone()
     started = time.monotonic()
-    try:
-        with _memory_as_model_error(
+    with (
+        _settings_as_call_error(lambda: not begin.done),
+        _full_disk_as_one_sentence(folder),
+        _memory_as_model_error(
             "halve per_device_train_batch_size and double gradient_accumulation_steps"
-        ):
-            trainer.train(resume_from_checkpoint=checkpoint)
+        ),
+    ):
+        trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.monotonic() - started
+        check_finite(head.model)
         save_model(trainer, head)
+    if trainer.is_world_process_zero():
+        print(
+            f"{folder}: {head.trained_parameters:,} of {head.all_parameters:,} parameters trained "
+            f"in {trainer.state.global_step:,} steps and {seconds:,.0f} s",
+            file=sys.stderr,
+        )
+    return seconds
+
+
+@contextmanager
+def _settings_as_call_error(applies: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Turn what transformers finds wrong with its settings when it sets up into one sentence."""
+    from httpx import HTTPError
+
+    try:
+        yield
+    except (ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:
+        if not applies():
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CallError(f"training cannot begin with these settings: {reason}.") from error
+    except HTTPError as error:
+        raise EmotionError(f"the hub cannot be reached ({error}); remove push_to_hub.") from error
+
+
+@contextmanager
+def _full_disk_as_one_sentence(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EmotionError(f"{folder} cannot be written ({reason}).") from error
@@ -165,13 +195,6 @@ def _train(
         if "inline_container" not in str(error):
             raise
         raise EmotionError(f"{folder} cannot be written; is the disk full?") from error
-    if trainer.is_world_process_zero():
-        print(
-            f"{folder}: {head.trained_parameters:,} of {head.all_parameters:,} parameters trained "
-            f"in {trainer.state.global_step:,} steps and {seconds:,.0f} s",
-            file=sys.stderr,
-        )
-    return seconds
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from safetensors.numpy import load_file
 from llamafactory_emotion import doctor, host
 from llamafactory_emotion.checks import context as checks_context
 from llamafactory_emotion.checks import needs
-from llamafactory_emotion.checks.base_model import BaseModel
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Level
 from llamafactory_emotion.checks.machine import assumed_machine
@@ -267,7 +266,10 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, value in row.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(BaseModel, "_hub_problem", "the hub cannot be reached (not asked)")
+    monkeypatch.setattr(
+        "llamafactory_emotion.checks.base_model.hub_problem",
+        lambda *_, **__: "the hub cannot be reached (not asked)",
+    )
     monkeypatch.setattr(checks_context, "hub_class_names", lambda *_, **__: {})
 
     recipe = Path("examples") / row.recipe.name

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-_HUB_SECONDS = 5.0
+from llamafactory_emotion.scoring.places import hub_problem, is_path
 
 
 @dataclass
@@ -83,7 +83,7 @@ class BaseModel:
         if not self.name:
             return None, "no model is named"
         if not Path(self.name).is_dir():
-            problem = "it is not there" if is_path(self.name) else self._hub_problem
+            problem = "it is not there" if is_path(self.name) else self._on_the_hub()
             if problem:
                 return None, problem
         with _silent_transformers():
@@ -93,36 +93,10 @@ class BaseModel:
                 # For a broken file tokenizers raises a plain exception.
                 return None, " ".join(str(error).split())
 
-    @cached_property
-    def _hub_problem(self) -> str | None:
-        """Why a model of the hub cannot be read, found out in seconds; None when it can be."""
-        from httpx import HTTPError
-        from huggingface_hub import HfApi, try_to_load_from_cache
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            HFValidationError,
-            RepositoryNotFoundError,
+    def _on_the_hub(self) -> str | None:
+        return hub_problem(
+            self.name, token=self.options["token"], cache_dir=self.options["cache_dir"]
         )
-
-        api = HfApi(token=self.options["token"])
-        try:
-            cached = try_to_load_from_cache(
-                self.name, "config.json", cache_dir=self.options["cache_dir"]
-            )
-            if isinstance(cached, str):
-                return None
-            api.model_info(self.name, timeout=_HUB_SECONDS)
-            api.auth_check(self.name)
-        except GatedRepoError:
-            return "it is gated"
-        except RepositoryNotFoundError:
-            return "the hub has no such model, or it is private"
-        except HFValidationError:
-            return "the hub has no such model: this is no id of one"
-        except (HTTPError, HfHubHTTPError, OSError) as error:
-            return f"the hub cannot be reached ({type(error).__name__})"
-        return None
 
     @cached_property
     def generation_ends(self) -> tuple[int, ...]:
@@ -139,11 +113,6 @@ class BaseModel:
         if ends is None:
             return ()
         return tuple(ends) if isinstance(ends, list) else (ends,)
-
-
-def is_path(name: str) -> bool:
-    """Say whether a name is a folder's: a hub id has one slash at most and no dots in front."""
-    return Path(name).is_absolute() or name.startswith((".", "~", "saves/")) or name.count("/") > 1
 
 
 @contextlib.contextmanager

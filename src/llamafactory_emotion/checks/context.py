@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,13 @@ class Context:
         return self.value(key) is True
 
     def number(self, key: str) -> float:
-        """Give a number, or 0 where something else stands."""
+        """Give a number, or 0 where something else stands, infinity too."""
         value = self.value(key)
-        return float(value) if isinstance(value, int | float) else 0.0
+        try:
+            number = float(value) if isinstance(value, int | float) else 0.0
+        except OverflowError:
+            return 0.0
+        return number if isfinite(number) else 0.0
 
     def switched_on(self, variable: str) -> bool:
         """Say whether an environment variable is set, as LLaMA-Factory reads it."""

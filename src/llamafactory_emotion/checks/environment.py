@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import shutil
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ from llamafactory_emotion import autoload
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 from llamafactory_emotion.checks.machine import GIB, import_failure, version_of
+from llamafactory_emotion.files import nearest_there
 
 _SUPPORTED = Requirement("llamafactory>=0.9.4,<0.10")
 _DEEPSPEED = Requirement("deepspeed>=0.10.0,<=0.18.4")
@@ -190,11 +192,23 @@ def check_launcher(_: Context) -> Iterator[Finding]:
             )
 
 
+def check_output_dir(context: Context) -> Iterator[Finding]:
+    """A place for the output that cannot be written: found out after the training otherwise."""
+    output = _output_dir(context)
+    place = nearest_there(output)
+    if not place.is_dir():
+        yield error("output", f"{place} is a file and cannot hold {output}", "name another folder")
+    elif not os.access(place, os.W_OK):
+        yield error("output", f"{place} cannot be written", "change its rights or name another")
+
+
+def _output_dir(context: Context) -> Path:
+    return Path(str(context.values.get("output_dir") or ".")).absolute()
+
+
 def check_disk(context: Context) -> Iterator[Finding]:
     """Space for checkpoints and downloads."""
-    place = Path(str(context.values.get("output_dir") or ".")).absolute()
-    while not place.exists():
-        place = place.parent
+    place = nearest_there(_output_dir(context))
     free = shutil.disk_usage(place).free
     if free < _LITTLE_SPACE:
         yield warning(
@@ -215,5 +229,6 @@ ENVIRONMENT: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     check_prediction_packages,
     check_hook,
     check_launcher,
+    check_output_dir,
     check_disk,
 )

@@ -78,16 +78,26 @@ def check_known(context: Context) -> Iterator[Finding]:
 def check_values(context: Context) -> Iterator[Finding]:
     """Values of the wrong type: LLaMA-Factory converts nothing that stands in a recipe."""
     known = host.arguments(training=context.trains_or_predicts)
-    for key, value in context.values.items():
-        if key not in known or value is None or host.accepts(known[key].hint, value):
-            continue
-        if key in _LISTS and isinstance(value, list) and all(isinstance(o, str) for o in value):
-            continue
-        yield error(
-            "value",
-            f"{key}: {value!r} {_misfit(known[key].hint, value)}",
-            _remedy(key, value, known[key].hint),
-        )
+    for key in ill_typed(context):
+        hint, value = known[key].hint, context.values[key]
+        yield error("value", f"{key}: {value!r} {_misfit(hint, value)}", _remedy(key, value, hint))
+
+
+def ill_typed(context: Context) -> list[str]:
+    """Give the keys whose values are of the wrong type."""
+    known = host.arguments(training=context.trains_or_predicts)
+    return [
+        key
+        for key, value in context.values.items()
+        if key in known
+        and value is not None
+        and not host.accepts(known[key].hint, value)
+        and not (key in _LISTS and _is_list_of_text(value))
+    ]
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _misfit(hint: Any, value: Any) -> str:

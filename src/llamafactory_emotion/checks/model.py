@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from llamafactory_emotion import host
-from llamafactory_emotion.checks.base_model import is_path
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING
+from llamafactory_emotion.scoring.places import is_path
 from llamafactory_emotion.task import EMOTION
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from math import inf, isfinite
 from typing import Any, NoReturn
 
 import torch
@@ -110,7 +111,7 @@ def read_arguments(call: Call) -> tuple[HeadArguments, TrainingArguments]:
                 args=[part for item in values.items() for part in _as_flags(*item)],
                 look_for_args_file=False,
             )
-    except (ValueError, ImportError, NotImplementedError) as error:
+    except (ValueError, TypeError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise CallError(f"transformers refuses these settings: {reason.rstrip('.')}.") from error
     return head, training
@@ -156,21 +157,47 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "validation and validation_size exclude each other; keep one"
     if values.get("overwrite") is True and values.get(_RESUME):
         yield f"overwrite and {_RESUME} exclude each other"
-    yield from (
-        f"{key}={values[key]} must be {least} or more"
-        for key, least in _LEAST.items()
-        if isinstance(values.get(key), int) and values[key] < least
-    )
+    yield from _out_of_range(values)
     yield from _evaluation_problems(values)
 
 
-_LEAST = {
-    "cutoff_len": 1,
-    "early_stopping_patience": 1,
-    "freeze_blocks": 0,
-    "lora_rank": 1,
-    "max_samples": 1,
+# transformers takes these as they are and fails, or trains nothing, when the first step is made.
+_RANGES = {
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, inf),
+    "cutoff_len": (1, inf),
+    "data_seed": (0, 2**32 - 1),
+    "dataloader_num_workers": (0, inf),
+    "early_stopping_patience": (1, inf),
+    "eval_accumulation_steps": (1, inf),
+    "freeze_blocks": (0, inf),
+    "gradient_accumulation_steps": (1, inf),
+    "label_smoothing_factor": (0, 1),
+    "learning_rate": (0, inf),
+    "lora_alpha": (1, inf),
+    "lora_dropout": (0, 1),
+    "lora_rank": (1, inf),
+    "max_grad_norm": (0, inf),
+    "max_samples": (1, inf),
+    "neftune_noise_alpha": (0, inf),
+    "num_train_epochs": (0, inf),
+    "per_device_eval_batch_size": (1, inf),
+    "per_device_train_batch_size": (1, inf),
+    "seed": (0, 2**32 - 1),
+    "weight_decay": (0, inf),
 }
+
+
+def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, (least, most) in _RANGES.items():
+        try:
+            number = float(values.get(key, least))
+        except (TypeError, ValueError):
+            continue  # the parser says what it is not
+        if not (isfinite(number) and least <= number <= most):
+            wanted = f"{least} or more" if most == inf else f"from {least} to {most}"
+            yield f"{key}={values[key]} must be {'' if isfinite(number) else 'finite and '}{wanted}"
 
 
 def _evaluation_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -21,7 +21,13 @@ from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.blocks import find_blocks
 from llamafactory_emotion.scoring.head_models import position_offset
-from llamafactory_emotion.scoring.sources import as_model_error, hub_options, quiet_loading
+from llamafactory_emotion.scoring.sources import (
+    ModelSource,
+    as_model_error,
+    check_source,
+    hub_options,
+    quiet_loading,
+)
 from llamafactory_emotion.task import Task
 
 _PACKAGE = "package:"
@@ -55,15 +61,15 @@ class HeadModel:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def resolve_model(name: str) -> str:
-    """Give the folder or hub id that a name stands for.
+def resolve_model(source: ModelSource) -> str:
+    """Give the folder or hub id that a source's name stands for.
 
     `package:NAME/FOLDER` is a folder inside an installed Python package.
 
     Raises:
-        ModelError: The package, the folder or its `config.json` is not there.
+        ModelError: The package, the folder or its `config.json` is not there, or the hub lacks it.
     """
-    place = name
+    place = name = source.model
     if name.startswith(_PACKAGE):
         package, _, inner = name.removeprefix(_PACKAGE).partition("/")
         spec = find_spec(package) if package.isidentifier() else None
@@ -75,8 +81,9 @@ def resolve_model(name: str) -> str:
         place = str(Path(spec.submodule_search_locations[0]) / inner)
     folder = Path(place)
     if not folder.is_dir():
-        if place != name or folder.is_absolute() or place.startswith((".", "~")):
+        if place != name:
             raise ModelError(f"the model folder {place} is not there; check the path.")
+        check_source(source)
         return place
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{place} is an adapter; name the base model to be trained.")

@@ -8,13 +8,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.files import write_whole
+from llamafactory_emotion.files import is_one_of, real_place, write_whole
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.data import Splits, digest
 from llamafactory_emotion.predictions.writing import sidecar_path
@@ -58,7 +59,7 @@ def check_folder(arguments: HeadArguments, training: TrainingArguments) -> None:
     folder = Path(str(training.output_dir))
     if folder.exists() and not folder.is_dir():
         raise CallError(f"output_dir={folder} is a file; name a folder.")
-    if arguments.overwrite and Path(arguments.model_name_or_path).resolve() == folder.resolve():
+    if arguments.overwrite and is_one_of(folder, [arguments.model_name_or_path]):
         raise CallError(f"output_dir={folder} is the model that is read; name another folder.")
     if arguments.overwrite or _goes_on_in(folder, training) or not folder.is_dir():
         return
@@ -74,7 +75,7 @@ def _goes_on_in(folder: Path, training: TrainingArguments) -> bool:
     wanted = training.resume_from_checkpoint
     if wanted is None:
         return False
-    return str(wanted).lower() == "true" or Path(wanted).resolve().parent == folder.resolve()
+    return str(wanted).lower() == "true" or real_place(wanted).parent == real_place(folder)
 
 
 def find_checkpoint(training: TrainingArguments, settings: Mapping[str, Any]) -> str | None:
@@ -129,7 +130,48 @@ def _check_same_run(record: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def begin_folder(folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+class BeginFolder(TrainerCallback):
+    """Begins a run's folder when its first step can be made: a wrong setting leaves no folder.
+
+    Args:
+        folder: The run's folder.
+        settings: What it is begun with.
+        overwrite: Whether it may hold files.
+
+    Attributes:
+        done: Whether the folder was begun.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        self.done = False
+        self._begin = partial(_begin_folder, folder, settings, overwrite=overwrite)
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the trainer's signature
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **parts: Any,
+    ) -> None:
+        """Begin the folder.
+
+        Raises:
+            CallError: No step would be made.
+            EmotionError: The folder cannot be written.
+        """
+        if state.max_steps < 1:
+            raise CallError("num_train_epochs=0 trains nothing; give epochs, or max_steps.")
+        if not len(parts["train_dataloader"]):
+            raise CallError(
+                "there are fewer rows to train than a batch holds, and dataloader_drop_last drops "
+                "them; lower per_device_train_batch_size."
+            )
+        if state.is_world_process_zero:
+            self._begin()
+        self.done = True
+
+
+def _begin_folder(folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make a run's folder and write down what it is begun with.
 
     With `overwrite`, checkpoints and test predictions of an earlier run go: they must not be taken

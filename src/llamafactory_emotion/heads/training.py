@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.model import HeadModel
 from llamafactory_emotion.metrics.counts import label_metrics
@@ -105,6 +106,19 @@ def label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
 def _logits_alone(logits: Any, _labels: Any) -> Any:
     """Drop what some models give beside the logits, such as hidden states."""
     return logits[0] if isinstance(logits, tuple) else logits
+
+
+def check_finite(model: torch.nn.Module) -> None:
+    """Refuse weights that a training has driven out of the range of numbers.
+
+    Raises:
+        ModelError: One is infinite or no number.
+    """
+    if not all(bool(torch.isfinite(weights).all()) for weights in model.parameters()):
+        raise ModelError(
+            "the trained weights are no finite numbers any more, so nothing is saved; lower "
+            "learning_rate, or train in bf16 instead of fp16."
+        )
 
 
 def predict_logits(trainer: Trainer, features: Features) -> "np.ndarray[Any, np.dtype[Any]]":

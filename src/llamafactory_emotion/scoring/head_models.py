@@ -16,6 +16,7 @@ from llamafactory_emotion.scoring.models import LoadedModel, attach_adapter, bas
 from llamafactory_emotion.scoring.sources import (
     ModelSource,
     as_model_error,
+    check_source,
     device_of,
     hub_options,
     loading_options,
@@ -42,7 +43,12 @@ class HeadPlace:
 
 
 def find_head(source: ModelSource) -> HeadPlace | None:
-    """Say where the head of a source lies; None when it is a language model, or nothing at all."""
+    """Say where the head of a source lies; None when it is a language model, or nothing at all.
+
+    Raises:
+        ModelError: The model or the adapter is nowhere.
+    """
+    check_source(source)
     adapter = source.adapter
     if adapter is None and (Path(source.model) / _ADAPTER).is_file():
         adapter = source.model
@@ -88,7 +94,7 @@ def _adapter_task(adapter: str) -> str | None:
     try:
         if place.is_file():
             task = json.loads(place.read_text(encoding="utf-8")).get("task_type")
-        elif Path(adapter).exists() or Path(adapter).is_absolute():
+        elif Path(adapter).is_dir():
             return None
         else:
             from peft import PeftConfig
@@ -110,7 +116,7 @@ def _architectures(source: ModelSource) -> Sequence[str]:
     from transformers import AutoConfig
 
     folder = Path(source.model)
-    if not (folder / _CONFIG).is_file() and (folder.is_dir() or folder.is_absolute()):
+    if folder.is_dir() and not (folder / _CONFIG).is_file():
         return ()
     try:
         with as_model_error(f"the model {source.model} cannot be loaded"):

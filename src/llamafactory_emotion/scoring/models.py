@@ -4,14 +4,16 @@ Stands on `sources`, below `scorer`.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.scoring.places import check_place
 from llamafactory_emotion.scoring.sources import (
     ModelSource,
     as_model_error,
+    check_source,
     device_of,
     hub_options,
     loading_options,
@@ -109,10 +111,9 @@ def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
     Raises:
         ModelError: A folder is not there or is no model's.
     """
+    check_source(source)
     folder = Path(source.model)
     if not folder.is_dir():
-        if folder.is_absolute() or source.model.startswith((".", "~")):
-            raise ModelError(f"the model folder {source.model} is not there; check the path.")
         return source.model, source.adapter
     if (folder / "config.json").is_file():
         return source.model, source.adapter
@@ -125,7 +126,9 @@ def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
         raise ModelError(
             f"{source.model} is an adapter and so is {source.adapter}; name the base model."
         )
-    return base_of_adapter(source.model), source.model
+    base = base_of_adapter(source.model)
+    check_source(replace(source, model=base))
+    return base, source.model
 
 
 def base_of_adapter(adapter: str) -> str:
@@ -181,8 +184,7 @@ def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> 
     """
     from peft import PeftConfig, PeftModel
 
-    if not Path(adapter).is_dir() and Path(adapter).is_absolute():
-        raise ModelError(f"the adapter folder {adapter} is not there; check the path.")
+    check_place(adapter, what="adapter", token=source.token, cache_dir=source.cache_dir)
     options = {"token": source.token, "cache_dir": source.cache_dir}
     with as_model_error(f"the adapter {adapter} cannot be read"):
         config = PeftConfig.from_pretrained(adapter, **options)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
+from llamafactory_emotion.scoring.places import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,17 @@ def hub_options(source: ModelSource) -> dict[str, Any]:
         "token": source.token,
         "trust_remote_code": source.trust_remote_code,
     }
+
+
+def check_source(source: ModelSource) -> None:
+    """Refuse a source whose model or adapter is nowhere.
+
+    Raises:
+        ModelError: Says which, and where it was looked for.
+    """
+    for name, what in ((source.model, "model"), (source.adapter, "adapter")):
+        if name is not None:
+            check_place(name, what=what, token=source.token, cache_dir=source.cache_dir)
 
 
 def loading_options(source: ModelSource, config: Any, device: str) -> dict[str, Any]:
