@@ -158,8 +158,8 @@ def test_a_place_that_cannot_be_written_is_told_before_the_reading(tmp_path, mon
 
     call = ["--texts", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "file" / "base")]
 
-    assert main(call) == 1
-    assert "cannot be" in capsys.readouterr().err
+    assert main(call) == 2
+    assert "is a file and cannot hold" in capsys.readouterr().err
 
 
 def test_no_text_is_refused(tmp_path):
