@@ -36,20 +36,26 @@ class WordSearch:
         entries: Name, pattern of what follows its first character, and what it means.
 
     Attributes:
-        pattern: Finds the next of them; the match's `lastindex`, from 1, says which.
-        meanings: What they mean, in that order.
+        meanings: What they mean, in the order of the groups of `pattern`.
     """
 
     def __init__(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        bundles: dict[str, list[tuple[str, str]]] = {}
+        self._bundles: dict[str, list[tuple[str, str]]] = {}
         for text, pattern, meaning in sorted(entries, key=lambda entry: -len(entry[0])):
-            bundles.setdefault(text[0], []).append((pattern, meaning))
-        self.meanings = [meaning for bundle in bundles.values() for _, meaning in bundle]
+            self._bundles.setdefault(text[0], []).append((pattern, meaning))
+        self.meanings = [meaning for bundle in self._bundles.values() for _, meaning in bundle]
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Finds the next of them; the match's `lastindex`, from 1, says which.
+
+        Compiled when it is first needed: most files hold nothing but plain labels.
+        """
         alternatives = (
             re.escape(first) + _guard_before(first) + f"(?:{'|'.join(f'{p}()' for p, _ in bundle)})"
-            for first, bundle in bundles.items()
+            for first, bundle in self._bundles.items()
         )
-        self.pattern = re.compile(f"(?:{'|'.join(alternatives) or '(?!)'}){_guard_after()}")
+        return re.compile(f"(?:{'|'.join(alternatives) or '(?!)'}){_guard_after()}")
 
 
 def name_search(names: dict[str, str]) -> WordSearch:
