@@ -174,7 +174,10 @@ def test_output_that_cannot_be_written_is_one_sentence():
     done = shell("> /dev/full")
 
     assert done.returncode == 1
-    assert "error: the system refuses to read or write (No space left on device)" in done.stderr
+    assert (
+        "error: the system refuses to go on (No space left on device); is the disk full?"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 

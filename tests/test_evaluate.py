@@ -380,3 +380,37 @@ def test_it_starts_without_the_heavy_libraries(predictions):
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def unfinished_file(place, complete_rows):
+    """Write four rows and what a run says of them."""
+    rows = [{"id": n, "prompt": f"text {n}", "predict": "joy", "label": "joy"} for n in range(4)]
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    place.with_name(f"{place.name}.meta.json").write_text(
+        json.dumps({"model": "m", "complete_rows": complete_rows})
+    )
+    return str(place)
+
+
+@pytest.mark.parametrize(("complete_rows", "said"), [(None, True), (5, True), (4, False)])
+def test_a_file_whose_run_had_not_ended_is_told_everywhere(tmp_path, capsys, complete_rows, said):
+    one = unfinished_file(tmp_path / "one.jsonl", complete_rows)
+    two = unfinished_file(tmp_path / "two.jsonl", complete_rows)
+    out = {name: tmp_path / f"out.{name}" for name in ("html", "md", "json")}
+    reports = [f"--report={out['html']}", f"--report={out['md']}", f"--json={out['json']}"]
+
+    assert main([one, *reports]) == 0
+    told = [capsys.readouterr().out, *(path.read_text(encoding="utf-8") for path in out.values())]
+    assert ["had not ended" in text for text in told[:3]] == [said] * 3
+    assert json.loads(told[3])["unfinished"] is said
+    assert main([one, two]) == 0
+    assert capsys.readouterr().out.count("had not ended") == 2 * said
+
+
+def test_rows_that_the_source_lacks_do_not_make_a_file_unfinished(tmp_path, capsys):
+    predictions = unfinished_file(tmp_path / "one.jsonl", 4)
+    source = tmp_path / "source.jsonl"
+    source.write_text('{"text": "text 1", "label": "joy"}\n{"text": "text 2", "label": "joy"}\n')
+
+    assert main([predictions, "--source", str(source)]) == 0
+    assert "unfinished" not in capsys.readouterr().out

@@ -1,10 +1,11 @@
 """A name that leads to no model: said in seconds and in one sentence."""
 
+import json
 from pathlib import Path
 
 import httpx
 import pytest
-from head_models import write_rows
+from head_models import write_base, write_rows
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -14,14 +15,13 @@ from huggingface_hub.errors import (
 
 from llamafactory_emotion import export_classifier, predict, train_head
 from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.scoring import places
 from llamafactory_emotion.scoring.places import check_place, hub_problem
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered():
-    hub_problem.cache_clear()
-    yield
-    hub_problem.cache_clear()
+def _nothing_remembered(monkeypatch):
+    monkeypatch.setattr(places, "_found_on_hub", set())
 
 
 class Hub:
@@ -33,7 +33,7 @@ class Hub:
     def __call__(self, token: str | None) -> "Hub":
         return self
 
-    def model_info(self, name: str, timeout: float) -> None:
+    def model_info(self, name: str, revision: str, timeout: float) -> None:
         self.asked.append(name)
         if self.answer is not None:
             raise self.answer
@@ -69,6 +69,45 @@ def test_what_the_hub_says_of_a_model(answer, problem, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.HfApi", Hub(answer))
 
     assert hub_problem("some/model", cache_dir=str(tmp_path)) == problem
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [HfHubHTTPError("", response=answer_of_the_hub(500)), httpx.ReadTimeout("slow")],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_hub_that_is_only_busy_is_left_to_the_libraries(answer, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub(answer))
+
+    check_place("some/model")
+
+    assert "cannot be reached" in hub_problem("some/model")
+
+
+def test_what_was_not_found_is_asked_for_again(monkeypatch):
+    hub = Hub(httpx.ConnectError("no network"))
+    monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    with pytest.raises(ModelError, match="cannot be reached"):
+        check_place("some/model")
+    hub.answer = None
+
+    check_place("some/model")
+    check_place("some/model")
+
+    assert hub.asked == ["some/model"] * 2
+
+
+def test_a_cached_revision_needs_no_network(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub(httpx.ConnectError("no network")))
+    kept = tmp_path / "models--some--model"
+    (kept / "snapshots" / "abc").mkdir(parents=True)
+    (kept / "snapshots" / "abc" / "config.json").write_text("{}")
+    (kept / "refs").mkdir()
+    (kept / "refs" / "v1").write_text("abc")
+
+    check_place("some/model", revision="v1", cache_dir=str(tmp_path))
+    with pytest.raises(ModelError, match="cannot be reached"):
+        check_place("some/model", cache_dir=str(tmp_path))
 
 
 def test_a_model_in_the_cache_is_not_asked_for(monkeypatch):
@@ -117,26 +156,52 @@ def test_each_wrong_place_is_told_with_its_remedy(name, answer, said, monkeypatc
         check_place(name)
 
 
+@pytest.fixture
+def base(tmp_path):
+    return write_base(tmp_path / "base", "llama")
+
+
+def adapter_of(base: str, folder: Path, task: str) -> Path:
+    """Write the description of an adapter, which names its base and what it was made for."""
+    folder.mkdir()
+    described = {"base_model_name_or_path": base, "task_type": task, "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(described))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (predict, ["input={rows}", "output={out}"]),
-        (predict, ["input={rows}", "output={out}", "adapter_name_or_path=nobody/adapter"]),
-        (export_classifier, ["output={out}"]),
-        (train_head, ["train={rows}", "output_dir={out}"]),
+        (predict, ["model_name_or_path=nobody/nothing", "input={rows}", "output={out}"]),
+        (
+            predict,
+            [
+                *("model_name_or_path={base}", "adapter_name_or_path=nobody/nothing"),
+                *("input={rows}", "output={out}"),
+            ],
+        ),
+        (predict, ["model_name_or_path={adapter}", "input={rows}", "output={out}"]),
+        (predict, ["model_name_or_path={head}", "input={rows}", "output={out}"]),
+        (export_classifier, ["model_name_or_path=nobody/nothing", "output={out}"]),
+        (train_head, ["model_name_or_path=nobody/nothing", "train={rows}", "output_dir={out}"]),
     ],
-    ids=["predict", "predict with an adapter", "export_classifier", "train_head"],
+    ids=["model", "adapter", "base of an adapter", "base of a head", "export", "train_head"],
 )
 def test_without_a_network_every_command_says_so_at_once(
-    command, words, tmp_path: Path, monkeypatch, capsys
+    command, words, base, tmp_path, monkeypatch, capsys
 ):
     hub = Hub(httpx.ConnectError("no network"))
     monkeypatch.setattr("huggingface_hub.HfApi", hub)
-    places = {"rows": write_rows(tmp_path / "rows.jsonl", 12), "out": tmp_path / "out"}
+    there = {
+        "rows": write_rows(tmp_path / "rows.jsonl", 12),
+        "out": tmp_path / "out",
+        "base": base,
+        "adapter": adapter_of("nobody/nothing", tmp_path / "adapter", "CAUSAL_LM"),
+        "head": adapter_of("nobody/nothing", tmp_path / "head", "SEQ_CLS"),
+    }
+    capsys.readouterr()
 
-    code = command.main(
-        ["model_name_or_path=nobody/nothing", *(word.format(**places) for word in words)]
-    )
+    code = command.main([word.format(**there) for word in words])
 
     assert code == 1
     assert hub.asked == ["nobody/nothing"]

@@ -527,13 +527,16 @@ def test_an_unfinished_file_is_evaluated_with_a_word(model, texts, tmp_path, mon
         assert main(list(call)) == 130
 
     assert evaluate.main([str(output)]) == 0
-    assert "did not write all rows" in capsys.readouterr().out
+    assert "had not ended" in capsys.readouterr().out
     predict(*call, "resume=true")
     assert evaluate.main([str(output)]) == 0
-    assert "did not write all rows" not in capsys.readouterr().out
+    assert "had not ended" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["my notes\nline two\n", '{"text": "a"}\n', "no line end"])
+@pytest.mark.parametrize(
+    "content",
+    ["my notes\nline two\n", '{"text": "a"}\n', "no line end", '{"id": 0, "text": "precious"}'],
+)
 def test_a_file_of_somebody_elses_is_not_resumed(model, texts, tmp_path, capsys, content):
     notes = tmp_path / "notes.txt"
     notes.write_text(content)

@@ -10,7 +10,6 @@ import pytest
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
-    Resumed,
     check_same_run,
     chunk_ends,
     inspect_output,
@@ -26,7 +25,9 @@ def row(number):
 
 
 def write_all(path, *, resumed=None):
-    with PredictionsWriter(path, resumed=resumed) as writer:
+    with PredictionsWriter(path, overwrite=True) as writer:
+        if resumed:
+            writer.keep(resumed)
         for end in chunk_ends(LARGEST):
             numbers = range(writer.rows, min(end, TOTAL))
             if numbers:
@@ -154,8 +155,11 @@ class BrokenError(Exception):
     """Something that goes wrong between two chunks."""
 
 
-def fail_before_the_first_rows(path, **options):
-    with pytest.raises(BrokenError), PredictionsWriter(path, **options):
+def fail_before_the_first_rows(path, *, resumed=None, overwrite=False):
+    writer = PredictionsWriter(path, overwrite=overwrite or bool(resumed))
+    if resumed:
+        writer.keep(resumed)
+    with pytest.raises(BrokenError), writer:
         raise BrokenError
 
 
@@ -190,13 +194,12 @@ def test_a_resumed_file_stays_when_nothing_is_added(tmp_path):
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("options", [{"overwrite": True}, {"resumed": Resumed()}], ids=str)
-def test_two_runs_do_not_write_one_file(tmp_path, options):
+def test_two_runs_do_not_write_one_file(tmp_path):
     path = tmp_path / "predictions.jsonl"
 
     with PredictionsWriter(path) as first:
         with pytest.raises(CallError, match="is being written by another run; name another"):
-            PredictionsWriter(path, **options)
+            PredictionsWriter(path, overwrite=True)
         first.write([row(0)])
 
     assert path.read_bytes().count(b"\n") == 1
@@ -210,3 +213,39 @@ def test_a_disk_without_room_for_the_first_rows_offers_no_resuming(tmp_path):
 
     with pytest.raises(EmotionError, match=r"cannot be written \(No space left on device\)\.$"):
         fill()
+
+
+def test_a_link_to_a_file_that_is_not_there_stays_a_link(tmp_path):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to("target.jsonl")
+
+    fail_before_the_first_rows(link)
+
+    assert link.is_symlink()
+    assert not (tmp_path / "target.jsonl").exists()
+
+
+def test_a_file_that_another_run_removed_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "predictions.jsonl"
+
+    def removed_meanwhile(_descriptor):
+        path.unlink()
+        return True
+
+    monkeypatch.setattr("llamafactory_emotion.predictions.writing.lock", removed_meanwhile)
+    with pytest.raises(CallError, match="is being written by another run"):
+        PredictionsWriter(path)
+
+
+def test_where_open_files_cannot_be_removed_they_are_closed_first(tmp_path, monkeypatch):
+    path = tmp_path / "predictions.jsonl"
+    writer = PredictionsWriter(path)
+    monkeypatch.setattr("llamafactory_emotion.predictions.writing.os.name", "nt")
+    monkeypatch.setattr(
+        "llamafactory_emotion.predictions.writing.real_place",
+        lambda place: place if writer._file.closed else pytest.fail("it is still open"),
+    )
+
+    writer.__exit__(BrokenError, BrokenError(), None)
+
+    assert not path.exists()

@@ -101,7 +101,7 @@ def test_an_error_after_the_first_step_is_not_taken_for_a_wrong_setting(call, mo
 
 def test_weights_that_are_no_numbers_any_more_are_not_saved(call, tmp_path, capsys):
     words = [*QUICK, "learning_rate=1e38", "max_grad_norm=0", "optim=sgd", "max_steps=6"]
-    assert "no finite numbers any more, so nothing is saved" in refused(capsys, *call, *words)
+    assert "no finite numbers any more, so the model is not saved" in refused(capsys, *call, *words)
     assert not (tmp_path / "out" / "config.json").exists()
 
 
@@ -242,4 +242,37 @@ def test_a_disk_that_fills_while_the_optimizer_is_saved_is_one_sentence(call, ca
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
 
     monkeypatch.setattr(Trainer, "train", fail)
-    assert "cannot be written; is the disk full?" in refused(capsys, *call, *QUICK)
+    assert "cannot be written ([enforce fail" in refused(capsys, *call, *QUICK)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_damaged_checkpoint_is_told_by_its_name(name, call, tmp_path, capsys):
+    words = [*QUICK[1:3], "save_strategy=steps", "save_steps=2", "max_steps=4"]
+    train(*call, *words)
+    damaged = tmp_path / "out" / "checkpoint-4" / name
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+
+    said = refused(capsys, *call, *words, "resume_from_checkpoint=true")
+
+    assert f"{damaged.parent} cannot be read (" in said
+    assert "remove it to go on from the one before" in said
+
+
+def test_a_huge_number_is_refused_in_one_short_sentence(call, capsys):
+    said = refused(capsys, *call, f"seed={'9' * 400}")
+    assert re.search(r"seed=9+ must be finite and from 0 to 4294967295\.$", said.strip())
+    assert len(said) < 100
+
+
+def test_an_output_below_a_file_is_refused_before_anything_is_read(call, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = [*call[:2], f"output_dir={tmp_path / 'file' / 'out'}"]
+    assert "is a file and cannot hold" in refused(capsys, *words)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_for_push_to_hub(call, capsys, monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(Trainer, "init_hf_repo", unreachable)
+    assert "remove push_to_hub, or log in" in refused(capsys, *call, *QUICK, "push_to_hub=true")

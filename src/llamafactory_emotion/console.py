@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from errno import EDQUOT, EIO, ENOSPC
 
 from llamafactory_emotion.errors import CallError, EmotionError
 
@@ -80,7 +81,8 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
 
 def _refused_by_system(error: OSError) -> str:
     if error.filename is None:
-        return f"the system refuses to read or write ({error.strerror}); is the disk full?"
+        remedy = "; is the disk full?" if error.errno in (ENOSPC, EDQUOT, EIO) else "."
+        return f"the system refuses to go on ({error.strerror}){remedy}"
     return f"{error.filename} cannot be used ({error.strerror}); check path and rights."
 
 

@@ -92,7 +92,8 @@ def examine(
     strange = ill_typed(context)
     sound = replace(context, values={k: v for k, v in call.values.items() if k not in strange})
     environment = _sorted([*environment, *_findings(NEEDS, sound)])
-    checks = (*NUMBERS, *DATA, *TASK, *MODEL, *TRAINING, *EVALUATION)
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
+    checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *EVALUATION)
     recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
     if not _errors(recipe):
         recipe = _sorted([*recipe, *_findings((host_verdict,), context)])

@@ -27,6 +27,7 @@ from llamafactory_emotion.files import STANDARD_STREAM, check_output, real_place
 from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     Prediction,
+    is_unfinished,
     name_of,
     read_predictions,
     read_sidecar,
@@ -203,8 +204,10 @@ def _evaluate(
     if options.threshold is not None and evaluation.calibration is None:
         raise DataError(f"--threshold needs probabilities, and no row of {name} has any.")
     published = options.published
+    counted = evaluation.metrics.n + evaluation.broken
     return replace(
         evaluation,
+        unfinished=is_unfinished(path, evaluation.sidecar, counted),
         row_check=join.result() if join else None,
         train_explanation=lookup.result(seed=options.seed) if lookup else None,
         floor=floor.result(data.floor or (), source=name, name=options.floor, seed=options.seed)

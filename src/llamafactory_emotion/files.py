@@ -91,17 +91,23 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise CallError(f"{path} is no regular file; name a file to write.")
     if path.exists() and not overwrite:
         raise CallError(f"{path} exists; name another file or allow overwriting.")
-    _check_parents(path)
+    check_parents(path)
 
 
 def nearest_there(path: Path) -> Path:
     """Give a path, or the nearest place above it that is there."""
     path = path.absolute()
     # Not `Path.exists`, which raises for a name that is too long.
-    return next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
+    there = (place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
+    return next(there, Path(path.anchor))
 
 
-def _check_parents(path: Path) -> None:
+def check_parents(path: Path) -> None:
+    """Refuse a place below a file.
+
+    Raises:
+        CallError: Names the file.
+    """
     standing = nearest_there(path.absolute().parent)
     if not standing.is_dir():
         raise CallError(f"{standing} is a file and cannot hold {path}; name another place.")
@@ -232,7 +238,7 @@ def check_output_folder(path: Path, *, overwrite: bool) -> None:
         raise CallError(f"{path} is a file; name a folder to write.")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
-    _check_parents(path)
+    check_parents(path)
 
 
 def _usual_mode(path: Path) -> int:

@@ -7,7 +7,7 @@ ours and those of transformers' `TrainingArguments`.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llamafactory_emotion.heads.arguments import HeadArguments
     from llamafactory_emotion.heads.data import Splits
     from llamafactory_emotion.heads.model import HeadModel
+    from llamafactory_emotion.heads.record import BeginFolder
     from llamafactory_emotion.task import Task
 
 _USAGE = """usage: python -m llamafactory_emotion.train_head recipe.yaml key=value ...
@@ -146,15 +147,14 @@ def _train(
     trainer.accelerator.wait_for_everyone()
     started = time.monotonic()
     with (
-        _settings_as_call_error(lambda: not begin.done),
-        _full_disk_as_one_sentence(folder),
+        _what_stops_a_training(folder, begin, checkpoint),
         _memory_as_model_error(
             "halve per_device_train_batch_size and double gradient_accumulation_steps"
         ),
     ):
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.monotonic() - started
-        check_finite(head.model)
+        check_finite(trainer, head.model)
         save_model(trainer, head)
     if trainer.is_world_process_zero():
         print(
@@ -166,35 +166,71 @@ def _train(
 
 
 @contextmanager
-def _settings_as_call_error(applies: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Turn what transformers finds wrong with its settings when it sets up into one sentence."""
-    from httpx import HTTPError
-
-    try:
-        yield
-    except (ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:
-        if not applies():
-            raise
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise CallError(f"training cannot begin with these settings: {reason}.") from error
-    except HTTPError as error:
-        raise EmotionError(f"the hub cannot be reached ({error}); remove push_to_hub.") from error
-
-
-@contextmanager
-def _full_disk_as_one_sentence(folder: Path) -> Iterator[None]:
+def _what_stops_a_training(
+    folder: Path, begin: "BeginFolder", checkpoint: str | None
+) -> Iterator[None]:
+    """Turn what cannot be read, set up or written into one sentence; let the rest through."""
     from safetensors import SafetensorError
 
     try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise EmotionError(f"{folder} cannot be written ({reason}).") from error
-    except RuntimeError as error:
-        # What torch.save says of a full disk.
-        if "inline_container" not in str(error):
+        with _hub_as_one_sentence():
+            yield
+    except (*_REFUSALS, OSError, SafetensorError) as error:
+        reason = _reason(error)
+        if checkpoint is not None and not begin.done:
+            raise ModelError(
+                f"{checkpoint} cannot be read ({reason}); remove it to go on from the one before."
+            ) from error
+        if _is_of_the_disk(error):
+            raise EmotionError(f"{folder} cannot be written ({reason}).") from error
+        if isinstance(error, OSError) or begin.done:
             raise
-        raise EmotionError(f"{folder} cannot be written; is the disk full?") from error
+        raise _wrong_settings(error) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    from safetensors import SafetensorError
+
+    if isinstance(error, RuntimeError):
+        return "inline_container" in str(error)  # what torch.save says of a full disk
+    is_of_system = isinstance(error, OSError) and error.errno is not None
+    return is_of_system or isinstance(error, SafetensorError)
+
+
+# What transformers raises for settings when it sets up.
+_REFUSALS = (ArithmeticError, ImportError, RuntimeError, TypeError, ValueError)
+
+
+@contextmanager
+def _settings_as_call_error() -> Iterator[None]:
+    """Turn what transformers finds wrong with its settings when it sets up into one sentence."""
+    try:
+        with _hub_as_one_sentence():
+            yield
+    except _REFUSALS as error:
+        raise _wrong_settings(error) from error
+
+
+def _wrong_settings(error: Exception) -> CallError:
+    return CallError(f"training cannot begin with these settings: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return " ".join(str(strerror or error).split()).rstrip(".")
+
+
+@contextmanager
+def _hub_as_one_sentence() -> Iterator[None]:
+    from httpx import HTTPError
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    try:
+        yield
+    except (HTTPError, ConnectionError, LocalTokenNotFoundError) as error:
+        raise EmotionError(
+            f"the hub cannot be written ({_reason(error)}); remove push_to_hub, or log in."
+        ) from error
 
 
 @contextmanager

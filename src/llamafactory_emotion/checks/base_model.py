@@ -83,7 +83,7 @@ class BaseModel:
         if not self.name:
             return None, "no model is named"
         if not Path(self.name).is_dir():
-            problem = "it is not there" if is_path(self.name) else self._on_the_hub()
+            problem = "it is not there" if is_path(self.name) else self._hub_problem
             if problem:
                 return None, problem
         with _silent_transformers():
@@ -93,9 +93,13 @@ class BaseModel:
                 # For a broken file tokenizers raises a plain exception.
                 return None, " ".join(str(error).split())
 
-    def _on_the_hub(self) -> str | None:
+    @cached_property
+    def _hub_problem(self) -> str | None:
         return hub_problem(
-            self.name, token=self.options["token"], cache_dir=self.options["cache_dir"]
+            self.name,
+            revision=self.options["revision"],
+            token=self.options["token"],
+            cache_dir=self.options["cache_dir"],
         )
 
     @cached_property

@@ -194,7 +194,10 @@ def check_launcher(_: Context) -> Iterator[Finding]:
 
 def check_output_dir(context: Context) -> Iterator[Finding]:
     """A place for the output that cannot be written: found out after the training otherwise."""
-    output = _output_dir(context)
+    named = context.values.get("export_dir") or context.values.get("output_dir")
+    if not named:
+        return
+    output = Path(str(named)).absolute()
     place = nearest_there(output)
     if not place.is_dir():
         yield error("output", f"{place} is a file and cannot hold {output}", "name another folder")
@@ -202,13 +205,9 @@ def check_output_dir(context: Context) -> Iterator[Finding]:
         yield error("output", f"{place} cannot be written", "change its rights or name another")
 
 
-def _output_dir(context: Context) -> Path:
-    return Path(str(context.values.get("output_dir") or ".")).absolute()
-
-
 def check_disk(context: Context) -> Iterator[Finding]:
     """Space for checkpoints and downloads."""
-    place = nearest_there(_output_dir(context))
+    place = nearest_there(Path(str(context.values.get("output_dir") or ".")))
     free = shutil.disk_usage(place).free
     if free < _LITTLE_SPACE:
         yield warning(

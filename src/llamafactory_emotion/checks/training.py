@@ -142,7 +142,7 @@ def check_steps(context: Context) -> Iterator[Finding]:
     )
     names = context.data_sets("dataset")
     rows = [context.loaded[name].drawn_rows for name in names if name in context.loaded]
-    if len(rows) < len(names) or not all(rows):
+    if not rows or len(rows) < len(names) or not all(rows):
         yield note("steps", f"effective batch {batch} rows")
         return
     most = int(context.number("max_samples"))

@@ -74,6 +74,7 @@ class Evaluation:
         train_explanation: The errors against the training data, where it was named.
         floor: The file against an SVM, where training data was named for one.
         published: The file against published figures, where asked for.
+        unfinished: Whether the run that wrote the file had not ended.
     """
 
     source: str
@@ -93,6 +94,7 @@ class Evaluation:
     train_explanation: TrainExplanation | None = None
     floor: Floor | None = None
     published: tuple[PublishedComparison, ...] = ()
+    unfinished: bool = False
 
 
 class _Tally:

@@ -161,7 +161,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _evaluation_problems(values)
 
 
-# transformers takes these as they are and fails, or trains nothing, when the first step is made.
+_SHOWN = 30
+# Ours, and those that transformers takes as they are, only to fail or train nothing later.
 _RANGES = {
     "adam_beta1": (0, 1),
     "adam_beta2": (0, 1),
@@ -193,11 +194,14 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
     for key, (least, most) in _RANGES.items():
         try:
             number = float(values.get(key, least))
+        except OverflowError:
+            number = inf
         except (TypeError, ValueError):
             continue  # the parser says what it is not
         if not (isfinite(number) and least <= number <= most):
             wanted = f"{least} or more" if most == inf else f"from {least} to {most}"
-            yield f"{key}={values[key]} must be {'' if isfinite(number) else 'finite and '}{wanted}"
+            finite = "" if isfinite(number) else "finite and "
+            yield f"{key}={str(values[key])[:_SHOWN]} must be {finite}{wanted}"
 
 
 def _evaluation_problems(values: Mapping[str, Any]) -> Iterator[str]:

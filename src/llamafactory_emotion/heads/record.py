@@ -15,7 +15,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.files import is_one_of, real_place, write_whole
+from llamafactory_emotion.files import check_parents, is_one_of, real_place, write_whole
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.data import Splits, digest
 from llamafactory_emotion.predictions.writing import sidecar_path
@@ -59,6 +59,7 @@ def check_folder(arguments: HeadArguments, training: TrainingArguments) -> None:
     folder = Path(str(training.output_dir))
     if folder.exists() and not folder.is_dir():
         raise CallError(f"output_dir={folder} is a file; name a folder.")
+    check_parents(folder)
     if arguments.overwrite and is_one_of(folder, [arguments.model_name_or_path]):
         raise CallError(f"output_dir={folder} is the model that is read; name another folder.")
     if arguments.overwrite or _goes_on_in(folder, training) or not folder.is_dir():
@@ -131,7 +132,7 @@ def _check_same_run(record: Path, settings: Mapping[str, Any]) -> None:
 
 
 class BeginFolder(TrainerCallback):
-    """Begins a run's folder when its first step can be made: a wrong setting leaves no folder.
+    """Begins a run's folder when its first step can be made: a wrong setting leaves it empty.
 
     Args:
         folder: The run's folder.

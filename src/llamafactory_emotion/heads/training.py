@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from transformers import (
     DataCollatorWithPadding,
@@ -108,17 +109,25 @@ def _logits_alone(logits: Any, _labels: Any) -> Any:
     return logits[0] if isinstance(logits, tuple) else logits
 
 
-def check_finite(model: torch.nn.Module) -> None:
-    """Refuse weights that a training has driven out of the range of numbers.
+def check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
+    """Refuse a trained model whose weights are numbers no more; every process must call it.
 
     Raises:
-        ModelError: One is infinite or no number.
+        ModelError: One is infinite or no number, in any of the processes.
     """
-    if not all(bool(torch.isfinite(weights).all()) for weights in model.parameters()):
+    trained = (weights for weights in model.parameters() if weights.requires_grad)
+    finite = torch.tensor(float(all(map(_is_finite, trained))), device=trainer.args.device)
+    if trainer.accelerator.reduce(finite).item() < trainer.accelerator.num_processes:
         raise ModelError(
-            "the trained weights are no finite numbers any more, so nothing is saved; lower "
-            "learning_rate, or train in bf16 instead of fp16."
+            "the trained weights are no finite numbers any more, so the model is not saved; lower "
+            "learning_rate, or train in bf16 instead of fp16, and begin anew with overwrite=true."
         )
+
+
+def _is_finite(weights: torch.Tensor) -> bool:
+    """Look at the smallest and largest alone: a mask of a large matrix would fill the memory."""
+    own = weights.to_local() if isinstance(weights, DTensor) else weights
+    return own.numel() == 0 or bool(torch.stack(torch.aminmax(own.detach())).isfinite().all())
 
 
 def predict_logits(trainer: Trainer, features: Features) -> "np.ndarray[Any, np.dtype[Any]]":

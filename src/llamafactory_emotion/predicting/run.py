@@ -82,18 +82,18 @@ def write_predictions(job: Job) -> None:
         CallError: The file cannot be resumed with this input or these settings.
         EmotionError: The file cannot be written; what was written stays valid.
     """
-    resumed, counts = None, _Counts()
+    counts = _Counts()
     if job.options.generate:
         # Refuses before a file is begun.
         answer_tokens(_language_model(job), job.options.max_new_tokens)
     description = run_description(job.scorer, job.options, job.recipe)
-    if job.path is not None and job.options.resume:
-        check_same_run(job.path, run_settings(job.scorer, job.options))
-        resumed = inspect_output(job.path, largest_chunk=job.options.chunk_rows)
-        _skip(job, resumed, counts)
-    with PredictionsWriter(
-        job.path or STANDARD_STREAM, overwrite=job.options.overwrite, resumed=resumed
-    ) as writer:
+    replaces = job.options.overwrite or job.options.resume
+    with PredictionsWriter(job.path or STANDARD_STREAM, overwrite=replaces) as writer:
+        if job.path is not None and job.options.resume:
+            check_same_run(job.path, run_settings(job.scorer, job.options))
+            resumed = inspect_output(job.path, largest_chunk=job.options.chunk_rows)
+            _skip(job, resumed, counts)
+            writer.keep(resumed)
         started, kept = time.monotonic(), writer.rows
         for lines in _answered_chunks(job, kept, counts):
             if job.path is not None and writer.rows == 0:

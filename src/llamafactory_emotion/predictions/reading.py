@@ -268,10 +268,6 @@ class Sidecar:
     complete_rows: int | None = None
     everything: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_unfinished(self, rows: int) -> bool:
-        """Say whether a file of so many rows is not all that its run was to write."""
-        return "complete_rows" in self.everything and self.complete_rows != rows
-
 
 _SIDECAR_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
@@ -315,6 +311,24 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     if wrong:
         raise DataError(f"{sidecar}: {', '.join(wrong)} of the wrong type; mend or remove it.")
     return Sidecar(**known, everything=content)
+
+
+def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
+    """Say whether the run that wrote a file had not ended, or rows were cut off since.
+
+    Args:
+        path: The predictions file.
+        sidecar: What stands beside it.
+        rows: How many of its rows are known of.
+    """
+    if sidecar is None or "complete_rows" not in sidecar.everything:
+        return False
+    written = sidecar.complete_rows
+    if written is None or rows >= written:
+        return written is None
+    # A row check may have set rows aside.
+    with open_binary(path) as file:
+        return sum(1 for _ in file) < written
 
 
 def _sidecar_places(path: Path) -> Sequence[Path]:

@@ -16,10 +16,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, lock, write_whole
+from llamafactory_emotion.files import (
+    STANDARD_STREAM,
+    check_output,
+    lock,
+    real_place,
+    write_whole,
+)
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
-_FIRST_BYTES = b'{"id": 0, '
+_FIRST_BYTES = b'{"id": 0, "prompt": "'
 _SIGNIFICANT_DIGITS = 7
 
 
@@ -140,36 +146,38 @@ class PredictionsWriter:
 
     Args:
         path: The file; `-` is standard output.
-        overwrite: Replace a file that exists.
-        resumed: What to keep of a file that exists, or None to start anew.
+        overwrite: Replace a file that exists, or go on with what `keep` is told of it.
 
     Raises:
-        CallError: The file exists and neither `overwrite` nor `resumed` was given, or another run
-            is writing it.
+        CallError: The file exists and `overwrite` was not given, or another run is writing it.
         EmotionError: The folder cannot be written.
     """
 
-    def __init__(
-        self, path: str | Path, *, overwrite: bool = False, resumed: Resumed | None = None
-    ) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         self.path = path
-        self.rows = resumed.rows if resumed else 0
-        self._size = resumed.size if resumed else 0
+        self.rows = self._size = 0
         self._file: FileIO | None = None
         self._begun = False
         if str(path) == STANDARD_STREAM:
             return
         place = Path(path)
-        if resumed is None:
-            check_output(place, overwrite=overwrite)
+        check_output(place, overwrite=overwrite)
         with self._errors():
             place.parent.mkdir(parents=True, exist_ok=True)
             self._is_new = not place.exists()
             # Unbuffered: what could not be written must not be tried again at closing.
             self._file = place.open("ab", buffering=0)
-        if not lock(self._file.fileno()):
+        if not lock(self._file.fileno()) or self._is_gone(place):
             self._file.close()
             raise CallError(f"{path} is being written by another run; name another output.")
+
+    def _is_gone(self, place: Path) -> bool:
+        """Whether another run has removed the file since it was opened."""
+        assert self._file is not None  # noqa: S101 - only files are locked
+        try:
+            return not os.path.samestat(os.fstat(self._file.fileno()), place.stat())
+        except FileNotFoundError:
+            return True
 
     def __enter__(self) -> Self:
         """Give the writer, which is open already."""
@@ -186,9 +194,15 @@ class PredictionsWriter:
             return
         if self._begun or kind is None:
             self.begin()
-        elif self._is_new:
-            Path(self.path).unlink(missing_ok=True)
+        if os.name == "nt":  # where what is open cannot be removed
+            self._file.close()
+        if kind is not None and self._is_new and self._size == 0:
+            real_place(self.path).unlink(missing_ok=True)
         self._file.close()
+
+    def keep(self, resumed: Resumed) -> None:
+        """Go on behind the rows of an earlier run, before anything is written."""
+        self.rows, self._size = resumed.rows, resumed.size
 
     def begin(self) -> None:
         """Cut off what stands behind the rows kept; `write` does so before its first rows."""

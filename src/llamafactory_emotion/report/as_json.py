@@ -34,6 +34,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "by_rule": {rule: metrics_json(one) for rule, one in evaluation.by_rule.items()},
         "broken": evaluation.broken,
         "broken_kinds": dict(evaluation.broken_kinds),
+        "unfinished": evaluation.unfinished,
     }
     if evaluation.calibration is not None:
         figures = asdict(evaluation.calibration)

@@ -13,6 +13,7 @@ from llamafactory_emotion.predictions.reading import Sidecar
 from llamafactory_emotion.report.tables import Block, Facts, Table
 from llamafactory_emotion.report.terminal import (
     INVALID,
+    UNFINISHED,
     interval_text,
     joined_blocks,
     rules_table,
@@ -33,6 +34,8 @@ def comparison_blocks(
 
 def _own_blocks(one: Evaluation, name: str) -> Iterator[Block]:
     """Give what was found out about one of the files."""
+    if one.unfinished:
+        yield Facts(name, (("unfinished", UNFINISHED),))
     if one.broken:
         said = f"{one.broken:,} broken rows: {printable(one.broken_note)}"
         yield Facts(name, (("left out", said),))

@@ -21,7 +21,7 @@ from llamafactory_emotion.evaluation.one_file import Evaluation
 from llamafactory_emotion.predictions.reading import Sidecar
 from llamafactory_emotion.report.comparison import files_table, pair_facts, short_names
 from llamafactory_emotion.report.tables import Block, Facts
-from llamafactory_emotion.report.terminal import evaluation_blocks, percent
+from llamafactory_emotion.report.terminal import UNFINISHED, evaluation_blocks, percent
 
 ANSWERS_SHOWN = 5
 _ANSWER_LENGTH = 120
@@ -71,7 +71,7 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
         "---\n"
         "# dataset.type should be the data set's id on the hub; put it there before publishing.\n"
         f"{index}---\n\n## Evaluation",
-        prose(_figures(first)),
+        prose(_figures(first)) + (f" Unfinished: {UNFINISHED}." if first.unfinished else ""),
         # The first block sums up; the prose has said it.
         *(_block(block) for block in evaluation_blocks(first, texts=False)[1:]),
         *_invalid_answers(first),

@@ -29,6 +29,7 @@ from llamafactory_emotion.report.comparison import files_table, pair_facts, shor
 from llamafactory_emotion.report.tables import Block, Facts
 from llamafactory_emotion.report.terminal import (
     INVALID,
+    UNFINISHED,
     WIDEST_CONFUSION,
     calibration_facts,
     confused_table,
@@ -71,6 +72,7 @@ def page_html(evaluations: Sequence[Evaluation], pairs: Sequence[PairedCompariso
         sections=[_section(one, names[one.source]) for one in evaluations],
         version=__version__,
         invalid=INVALID,
+        unfinished=UNFINISHED,
     )
     return page.strip() + "\n"
 

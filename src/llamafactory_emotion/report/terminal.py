@@ -58,6 +58,9 @@ def joined_blocks(evaluation: Evaluation, *, of: str = "", texts: bool = True) -
         yield published_table(evaluation.published, of=of)
 
 
+UNFINISHED = "the run that wrote this file had not ended; go on with it before you judge it"
+
+
 def summary_facts(evaluation: Evaluation) -> Facts:
     """Lay out the figures that sum up a file."""
     metrics = evaluation.metrics
@@ -81,8 +84,8 @@ def _summary_lines(evaluation: Evaluation, metrics: Metrics) -> Iterator[tuple[s
     if metrics.without_gold:
         names = printable(", ".join(metrics.without_gold))
         yield "no gold rows", f"{names}: counted in macro-F1 with 0"
-    if evaluation.sidecar and evaluation.sidecar.is_unfinished(metrics.n + evaluation.broken):
-        yield "unfinished", "its run did not write all rows; predict goes on with resume=true"
+    if evaluation.unfinished:
+        yield "unfinished", UNFINISHED
     if evaluation.broken:
         yield "left out", f"{evaluation.broken:,} broken rows: {printable(evaluation.broken_note)}"
 

@@ -55,7 +55,7 @@ def find_head(source: ModelSource) -> HeadPlace | None:
     if adapter is not None:
         if _adapter_task(adapter) != "SEQ_CLS":
             return None
-        base = base_of_adapter(adapter) if adapter == source.model else source.model
+        base = base_of_adapter(adapter, source) if adapter == source.model else source.model
         return HeadPlace(base, adapter, _configured_in(adapter) or base)
     architectures = _architectures(source)
     if not any(_CLASSIFIER in name for name in architectures):

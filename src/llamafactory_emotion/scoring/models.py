@@ -126,16 +126,14 @@ def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
         raise ModelError(
             f"{source.model} is an adapter and so is {source.adapter}; name the base model."
         )
-    base = base_of_adapter(source.model)
-    check_source(replace(source, model=base))
-    return base, source.model
+    return base_of_adapter(source.model, source), source.model
 
 
-def base_of_adapter(adapter: str) -> str:
-    """Give the base model that an adapter names.
+def base_of_adapter(adapter: str, source: ModelSource) -> str:
+    """Give the base model that an adapter names, to be fetched as its source says.
 
     Raises:
-        ModelError: The adapter cannot be read or names none.
+        ModelError: The adapter cannot be read, or names none or one that is nowhere.
     """
     from peft import PeftConfig
 
@@ -143,6 +141,7 @@ def base_of_adapter(adapter: str) -> str:
         base = PeftConfig.from_pretrained(adapter).base_model_name_or_path
     if not base:
         raise ModelError(f"the adapter {adapter} does not name its base model; name it yourself.")
+    check_source(replace(source, model=str(base), adapter=None))
     return str(base)
 
 

@@ -103,9 +103,10 @@ def check_source(source: ModelSource) -> None:
     Raises:
         ModelError: Says which, and where it was looked for.
     """
-    for name, what in ((source.model, "model"), (source.adapter, "adapter")):
-        if name is not None:
-            check_place(name, what=what, token=source.token, cache_dir=source.cache_dir)
+    token, cache_dir = source.token, source.cache_dir
+    check_place(source.model, revision=source.revision, token=token, cache_dir=cache_dir)
+    if source.adapter is not None:
+        check_place(source.adapter, what="adapter", token=token, cache_dir=cache_dir)
 
 
 def loading_options(source: ModelSource, config: Any, device: str) -> dict[str, Any]:
