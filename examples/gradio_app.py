@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
-from transformers import pipeline
+from transformers import AutoConfig, pipeline
 
 CSS = """
 .gradio-container { max-width: 48rem !important; margin: 0 auto !important; }
@@ -43,6 +43,17 @@ def classifier_of(folder: str) -> Callable[[str], dict[str, float]]:
         return {one["label"]: one["score"] for one in scores}
 
     return probabilities
+
+
+def problem_of(folder: str) -> str | None:
+    """Say why a folder cannot be shown: a head that was never trained would give chance answers."""
+    try:
+        architectures = AutoConfig.from_pretrained(folder).architectures or []
+    except (OSError, ValueError) as error:
+        return f"{folder} cannot be read ({str(error).splitlines()[0]})"
+    if any("ForSequenceClassification" in name for name in architectures):
+        return None
+    return f"{folder} is no sequence classifier; make one with export_classifier or train_head"
 
 
 def bars(probabilities: dict[str, float]) -> str:
@@ -83,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", help="a sequence classifier's folder or hub id")
     parser.add_argument("--port", type=int, default=7860)
     options = parser.parse_args(argv)
+    problem = problem_of(options.folder)
+    if problem is not None:
+        parser.error(problem)
     build(options.folder).launch(server_name="127.0.0.1", server_port=options.port, show_api=False)
 
 

@@ -11,6 +11,7 @@ columns are kept, the order of the rows is not: have a column that numbers them.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -63,6 +64,10 @@ def main(argv: Sequence[str] | None = None, classifier: type = EmotionClassifier
     add("--cpus-per-actor", type=float, help="default: 1, or less where one would not be left")
     add("--gpus-per-actor", type=float, default=0)
     options = parser.parse_args(argv)
+    output = Path(options.output)
+    if output.is_dir() and any(output.iterdir()):
+        # Ray would add files of other names, and nobody could tell the answers apart.
+        parser.error(f"{output} holds files; name another folder with --output")
     ray.init(ignore_reinit_error=True)
     dataset = ray.data.read_parquet(options.input, override_num_blocks=options.blocks)
     classify(dataset, options, classifier).write_parquet(options.output)

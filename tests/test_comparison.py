@@ -219,3 +219,22 @@ def test_published_rows_belong_to_one_task():
 
     with pytest.raises(DataError, match="emotion"):
         compare_published("a", metrics_of(("a", "b"), np.eye(2, 3, dtype=int)), task)
+
+
+def test_ids_that_mean_other_rows_give_way_to_the_prompts():
+    first = answers([0, 0, 1], [0, 1, 1], ids=["0", "1", "2"], prompts=[b"p", b"q", b"r"])
+    second = answers([0, 0, 1], [1, 0, 1], ids=["0", "1", "2"], prompts=[b"q", b"p", b"r"])
+
+    match = match_rows(first, second, EMOTION)
+
+    assert match.matched_by == "prompt"
+    assert match.second.tolist() == [1, 0, 2]
+
+
+def test_ids_count_where_another_template_makes_other_prompts():
+    first = answers([0, 0], [0, 1], ids=["0", "1"], prompts=[b"p", b"q"])
+    second = answers([0, 0], [0, 0], ids=["1", "0"], prompts=[b"Q", b"P"])
+
+    match = match_rows(first, second, EMOTION)
+
+    assert (match.matched_by, match.second.tolist()) == ("id", [1, 0])

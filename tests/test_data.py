@@ -432,3 +432,39 @@ def test_the_real_files_are_read(shared_data: Path) -> None:
     alpaca = read_rows(emotion / "test_alpaca.json", EMOTION)
     assert len(lines) == 2_000
     assert [(row.text, row.label) for row in lines] == [(row.text, row.label) for row in alpaca]
+
+
+STARS = Task("stars", ("1", "2", "3"), "How many stars?")
+
+
+@pytest.mark.parametrize(("value", "label"), [('"1"', "1"), ('"3"', "3"), ("0", "1")])
+def test_a_number_in_quotes_is_a_label_and_a_bare_one_an_id(tmp_path, value, label):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"text": "a", "label": {value}}}\n')
+    assert [row.label for row in read_rows(path, STARS)] == [label]
+
+
+def test_a_bare_number_that_is_a_label_and_the_id_of_another_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "label": 1}\n')
+    with pytest.raises(DataError, match="1 is a label and the id of '2'; write labels"):
+        read_rows(path, STARS)
+
+
+def test_one_line_without_a_label_does_not_make_labels_a_part_of_the_texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("so glad;joy\nwho is there;feer\nleave me;anger\n")
+    with pytest.raises(DataError, match=r"texts\.txt:2: most of the first lines end in a"):
+        list(read_texts(path, task=EMOTION))
+
+
+def test_texts_with_semicolons_stay_texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("one; two\nthree; four\nso glad;joy\n")
+    assert [row.label for row in read_texts(path, task=EMOTION)] == [None] * 3
+
+
+def test_labels_are_found_where_the_first_row_has_none(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b", "label": "joy"}\n{"text": "c"}\n')
+    assert [row.label for row in read_texts(path, task=EMOTION)] == [None, "joy", None]

@@ -222,3 +222,11 @@ def write_card(folder):
         "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: label\n"
         f"    dtype:\n      class_label:\n        names:\n{names}---\n"
     )
+
+
+@pytest.mark.parametrize("unread", ["system", "history"])
+def test_columns_that_would_change_the_prompt_are_not_passed_over(register, unread):
+    rows = [{"instruction": "name it", "input": "hi", "output": "joy", unread: "x"}]
+    folder = register(rows, ALPACA_COLUMNS | {unread: unread})
+    with pytest.raises(CallError, match=f"names a column for {unread}, which would stand in"):
+        predicted(folder)

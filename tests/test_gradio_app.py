@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from head_models import write_base
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -88,3 +89,14 @@ def test_a_call_without_a_folder_says_so(app, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         app.main()
     assert "folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_classifier_is_not_shown(app, tmp_path, capsys):
+    for folder, said in (
+        (tmp_path / "nowhere", "cannot be read"),
+        (write_base(tmp_path / "language_model", "llama"), "is no sequence classifier; make one"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            app.main([str(folder)])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err

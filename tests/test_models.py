@@ -1,13 +1,16 @@
 """Loading: adapters that fit and that do not, folders that are no model, types and devices."""
 
+import json
 import shutil
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from head_models import write_base
 from peft import LoraConfig, get_peft_model
 from random_models import TEXTS, random_model, tokenizer_of
+from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.scoring.models import (
@@ -17,6 +20,7 @@ from llamafactory_emotion.scoring.models import (
     load_model,
 )
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.task import EMOTION
 
 EXACT = {"atol": 1e-5, "rtol": 1e-6}
 
@@ -244,3 +248,51 @@ def test_the_adapters_chat_template_is_used_where_the_base_has_none(base, tmp_pa
     loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")))
     assert isinstance(loaded, LoadedModel)
     assert loaded.tokenizer.chat_template == "{{ messages[0]['content'] }}!"
+
+
+def changed(base, folder, change):
+    """Copy a model and change its weights."""
+    shutil.copytree(base, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return ModelSource(str(folder))
+
+
+def test_weights_that_would_be_random_are_refused(base, tmp_path):
+    lost = "model.layers.1.mlp.down_proj.weight"
+    source = changed(base, tmp_path / "model", lambda weights: weights.pop(lost))
+    with pytest.raises(ModelError, match=rf"lacks 1 weights of a language model \({lost}, ...\)"):
+        load_model(source)
+
+
+def test_an_encoder_is_no_language_model(tmp_path):
+    with pytest.raises(ModelError, match="trained to write text"):
+        load_model(ModelSource(str(write_base(tmp_path / "bert", "bert"))))
+
+
+def test_a_shared_output_layer_is_not_missing(tmp_path):
+    random_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path)
+    tokenizer_of().save_pretrained(tmp_path)
+    assert load_model(ModelSource(str(tmp_path))).model.lm_head.weight.isfinite().all()
+
+
+def test_scores_that_are_no_numbers_stop_the_run(base, tmp_path):
+    def spoil(weights):
+        weights["model.norm.weight"][:] = float("nan")
+
+    scorer = LabelScorer(load_model(changed(base, tmp_path / "model", spoil)), EMOTION)
+    with pytest.raises(ModelError, match="scores that are no finite numbers"):
+        scorer.score(["a text"])
+
+
+def test_the_tokenizer_of_another_model_is_refused(base, tmp_path):
+    def shorten(weights):
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            weights[name] = weights[name][:40].clone()
+
+    source = changed(base, tmp_path / "model", shorten)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"vocab_size": 40}))
+    with pytest.raises(ModelError, match="the model has rows for 40 alone; put the model's own"):
+        LabelScorer(load_model(source), EMOTION)

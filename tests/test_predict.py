@@ -363,8 +363,9 @@ def test_resuming_checks_input_and_settings(model, texts, tmp_path, capsys):
     other.write_text("another text\n" * 200)
     code, told = refused(capsys, *call, f"input={other}")
     assert (code, "was written from another input" in told) == (2, True)
-    other.write_text("another text\n" * 10)
-    code, told = refused(capsys, *call, f"input={other}")
+    shorter = tmp_path / "shorter.jsonl"
+    shorter.write_text("".join(texts.read_text().splitlines(keepends=True)[:10]))
+    code, told = refused(capsys, *call, f"input={shorter}")
     assert (code, "and " in told, "only 10" in told) == (2, True, True)
     code, told = refused(capsys, *call, f"input={texts}", "cutoff_len=99")
     assert (code, "cutoff_len was 2048 and is 99" in told) == (2, True)
@@ -547,6 +548,84 @@ def test_a_file_of_somebody_elses_is_not_resumed(model, texts, tmp_path, capsys,
     assert code == 1
     assert "predict wrote" in said
     assert notes.read_text() == content
+
+
+@pytest.fixture
+def begun(model, texts, tmp_path):
+    """Predict with a copy of the model and cut the file: a run that was killed."""
+    copy, output = tmp_path / "model", tmp_path / "out.jsonl"
+    shutil.copytree(model, copy)
+    call = [f"model_name_or_path={copy}", f"output={output}", "chunk_rows=16"]
+    predict(*call, f"input={texts}")
+    output.write_text("".join(output.read_text().splitlines(keepends=True)[:70]))
+    return copy, output, call
+
+
+def test_another_model_in_the_same_place_is_not_resumed_with(begun, texts, capsys):
+    copy, output, call = begun
+    random_model("llama", seed=5).save_pretrained(copy)
+    before = output.read_bytes()
+    capsys.readouterr()
+
+    code, told = refused(capsys, *call, f"input={texts}", "resume=true")
+
+    assert (code, "model_fingerprint was" in told) == (2, True)
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [("prompt", {"text": "another text"}), ("label", {"label": 3})],
+)
+def test_an_input_that_differs_in_one_early_row_is_not_resumed_with(
+    begun, texts, tmp_path, capsys, key, change
+):
+    _, output, call = begun
+    rows = read(texts)
+    rows[2] |= change
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    code, told = refused(capsys, *call, f"input={other}", "resume=true")
+
+    assert (code, f"row 2 of {output} has another {key} than row 2 of" in told) == (2, True)
+
+
+def test_a_file_without_its_sidecar_is_not_resumed(begun, texts, capsys):
+    _, output, call = begun
+    output.with_name("out.jsonl.meta.json").unlink()
+
+    code, told = refused(capsys, *call, f"input={texts}", "resume=true")
+
+    assert (code, "is not there, so what" in told) == (2, True)
+
+
+def test_a_text_that_cannot_be_told_from_its_prompt_stands_beside_it(model, texts, tmp_path):
+    whole, cut, shown = (tmp_path / f"{name}.jsonl" for name in ("whole", "cut", "shown"))
+    predict(f"model_name_or_path={model}", f"input={texts}", f"output={whole}")
+    predict(f"model_name_or_path={model}", f"input={texts}", f"output={cut}", "cutoff_len=36")
+    few = (f"few_shot={texts}", "shots=1")
+    predict(f"model_name_or_path={model}", f"input={texts}", f"output={shown}", *few)
+    wanted = [row["text"] for row in read(texts)]
+
+    assert not any("text" in row for row in read(whole))
+    assert [row["text"] for row in read(shown)] == wanted
+    told = [(row.get("text"), text) for row, text in zip(read(cut), wanted, strict=True)]
+    assert all(found in (None, text) for found, text in told)
+    cut_rows = json.loads(cut.with_name("cut.jsonl.meta.json").read_text())["truncated"]
+    assert sum(found is not None for found, _ in told) == cut_rows > 0
+
+
+def test_rows_that_were_cut_are_found_in_their_source(model, texts, tmp_path, capsys):
+    cut = tmp_path / "cut.jsonl"
+    predict(f"model_name_or_path={model}", f"input={texts}", f"output={cut}", "cutoff_len=36")
+    assert "texts cut" in capsys.readouterr().err
+    out = tmp_path / "figures.json"
+
+    assert evaluate.main([str(cut), f"--source={texts}", f"--json={out}"]) == 0
+
+    check = json.loads(out.read_text())["row_check"]
+    assert (check["matched"], check["missing"]["count"], check["extra"]["count"]) == (150, 0, 0)
 
 
 def test_an_interrupt_leaves_whole_rows(model, texts, tmp_path, monkeypatch, capsys):

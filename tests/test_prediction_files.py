@@ -60,7 +60,6 @@ def test_a_complete_file_is_kept_whole(tmp_path):
     write_all(path)
     write_sidecar(path, {"complete_rows": TOTAL})
     assert inspect_output(path, largest_chunk=LARGEST).rows == TOTAL
-    assert inspect_output(path, largest_chunk=LARGEST).last_prompt == row(TOTAL - 1)["prompt"]
     write_sidecar(path, {"complete_rows": TOTAL + 1})
     assert inspect_output(path, largest_chunk=LARGEST).rows == 8
 

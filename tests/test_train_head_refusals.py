@@ -233,7 +233,7 @@ def test_the_model_that_is_read_is_not_written_over(gpt2_base, call, capsys, tmp
     before = (tmp_path / "mine" / "model.safetensors").read_bytes()
 
     words = [f"model_name_or_path={tmp_path / 'mine'}", call[1], f"output_dir={tmp_path / 'mine'}"]
-    assert "is the model that is read" in refused(capsys, *words, *QUICK, "overwrite=true")
+    assert "holds the model that is read" in refused(capsys, *words, *QUICK, "overwrite=true")
     assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before
 
 
@@ -276,3 +276,25 @@ def test_a_hub_that_cannot_be_reached_is_told_for_push_to_hub(call, capsys, monk
 
     monkeypatch.setattr(Trainer, "init_hf_repo", unreachable)
     assert "remove push_to_hub, or log in" in refused(capsys, *call, *QUICK, "push_to_hub=true")
+
+
+def test_a_checkpoint_that_is_the_base_is_not_removed(call, tmp_path, capsys):
+    words = [*QUICK[1:3], "save_strategy=steps", "save_steps=2", "max_steps=2"]
+    train(*call, *words)
+    checkpoint = tmp_path / "out" / "checkpoint-2"
+
+    base = f"model_name_or_path={checkpoint}"
+    assert "holds the model that is read" in refused(capsys, base, *call[1:], "overwrite=true")
+    assert (checkpoint / "config.json").is_file()
+
+
+def test_a_run_on_another_base_in_the_same_place_is_not_resumed(gpt2_base, call, tmp_path, capsys):
+    base = tmp_path / "base"
+    shutil.copytree(gpt2_base, base)
+    words = [f"model_name_or_path={base}", *call[1:], *QUICK[1:3], "save_steps=2", "max_steps=4"]
+    train(*words)
+    shutil.rmtree(tmp_path / "out" / "checkpoint-4")
+    write_base(base, "gpt2", seed=7)
+
+    said = refused(capsys, *words, "resume_from_checkpoint=true")
+    assert "model_fingerprint was" in said

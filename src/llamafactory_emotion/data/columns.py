@@ -53,7 +53,7 @@ def choose_columns(
     named = (choice.text, choice.label, choice.instruction)
     require_columns(record, filter(None, named), place)
     text = choice.text or _first_of(TEXT_COLUMNS, fields)
-    label = choice.label if choice.label is not None else _first_of(LABEL_COLUMNS, fields)
+    label = choice.label if choice.label is not None else label_column_of(record)
     instruction = choice.instruction
     if choice.text is None and (text is None or text.casefold() == _INPUT):
         instruction = instruction or _first_of((_INSTRUCTION,), fields)
@@ -68,6 +68,11 @@ def choose_columns(
             "Name it."
         )
     return Columns(text, label or None, unused_input)
+
+
+def label_column_of(record: Record) -> str | None:
+    """Give the column that looks like the labels', where a record has one."""
+    return _first_of(LABEL_COLUMNS, record.fields)
 
 
 def require_columns(record: Record, columns: Iterable[str], place: str) -> None:

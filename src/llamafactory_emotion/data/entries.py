@@ -108,7 +108,14 @@ def _entry(name: str, entry: Mapping[str, Any], folder: Path) -> Entry:
             f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
             "can repeat; remove it, or use max_samples for the first rows."
         )
-    return Entry(name, formatting, entry.get("columns", {}), _place(name, entry, folder))
+    columns = entry.get("columns", {})
+    unread = [key for key in ("system", "history") if columns.get(key)]
+    if unread:
+        raise CallError(
+            f"{name!r} names a column for {' and '.join(unread)}, which would stand in the prompt "
+            "and is not read here; predict it with llamafactory-cli."
+        )
+    return Entry(name, formatting, columns, _place(name, entry, folder))
 
 
 def _place(name: str, entry: Mapping[str, Any], folder: Path) -> Path | HubAddress:

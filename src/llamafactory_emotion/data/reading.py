@@ -7,12 +7,17 @@ row by row; once a row is wrong, no further row is given, the rest is still chec
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llamafactory_emotion.data.columns import ColumnChoice, Columns, choose_columns
+from llamafactory_emotion.data.columns import (
+    ColumnChoice,
+    Columns,
+    choose_columns,
+    label_column_of,
+)
 from llamafactory_emotion.data.records import (
     LABEL,
     BrokenRecord,
@@ -200,6 +205,8 @@ def _checked_rows(
         if columns is None:
             place = source.place_of(record.line)
             columns = choose_columns(record, choice, place, label_needed=label_needed)
+        elif columns.label is None and choice.label is None:
+            columns = replace(columns, label=label_column_of(record))
         row = _checked_row(record, columns, problems, label_needed=label_needed)
         if row is not None and not problems.count:
             yield row
@@ -223,13 +230,21 @@ def _checked_row(
         if value is None or value == "":
             problems.add(record.line, f"no label in the column {columns.label!r}")
             return None
+    label = _checked_label(record.line, value, problems)
+    return None if label is None else TextRow(record.line, text, label)
+
+
+def _checked_label(line: int, value: object, problems: _Problems) -> str | None:
     if problems.task is None:
-        return TextRow(record.line, text, str(value))
+        return str(value)
     label = problems.task.label_of(value)
     if label is None:
-        problems.add_label(record.line, value)
+        problems.add_label(line, value)
+    elif not isinstance(value, str) and label != str(value) in problems.task.labels:
+        said = f"{value} is a label and the id of {label!r}"
+        problems.add(line, f'{said}; write labels as text: "{value}"')
         return None
-    return TextRow(record.line, text, label)
+    return label
 
 
 def _text_problem(text: object, columns: Columns, fields: Mapping[str, object]) -> str | None:
@@ -260,9 +275,16 @@ def _has_labels(path: str | Path, task: Task | None) -> bool:
         return False
     if not str(path).lower().removesuffix(".gz").endswith(".txt"):
         return False
-    head = islice(read_records(path), _LINES_JUDGED)
+    head = list(islice(read_records(path), _LINES_JUDGED))
     values = [record.fields[LABEL] if isinstance(record, Record) else None for record in head]
-    return bool(values) and all(task.label_of(value) for value in values)
+    odd = [number for number, value in enumerate(values) if not task.label_of(value)]
+    if odd and len(odd) < len(values) / 2:
+        raise DataError(
+            f"{path}:{head[odd[0]].line}: most of the first lines end in a semicolon and a label "
+            f"of the task {task.name!r}, and this one does not; mend it, or name the file .csv "
+            "with a header if these are no labels."
+        )
+    return bool(values) and not odd
 
 
 def _short(value: object) -> str:

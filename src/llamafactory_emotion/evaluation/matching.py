@@ -93,7 +93,8 @@ def _digest(text: str) -> bytes:
 def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:
     """Find the rows that two files share.
 
-    By id where all rows of both files have one; else by prompt where no prompt repeats and the
+    By id where all rows of both files have one, unless the files hold the same prompts under other
+    ids; else by prompt where no prompt repeats and the
     files share at least half of the shorter one's; else by position, which needs as many rows
     in both.
 
@@ -101,14 +102,21 @@ def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:
         DataError: No rows are shared, or the gold labels of a matched row differ (the first such
             row is named).
     """
-    match = _by_key(first.ids, second.ids, "id", at_least=1)
-    if match is None:
-        fewer = min(len(first.gold), len(second.gold))
-        match = _by_key(first.prompts, second.prompts, "prompt", at_least=(fewer + 1) // 2)
-    if match is None:
-        match = _by_position(first, second)
+    fewer = min(len(first.gold), len(second.gold))
+    by_id = _by_key(first.ids, second.ids, "id", at_least=1)
+    by_prompt = _by_key(first.prompts, second.prompts, "prompt", at_least=(fewer + 1) // 2)
+    if by_id is not None and by_prompt is not None and not _same_prompts(first, second, by_id):
+        by_id = None  # the same texts stand in another order, and ids are only their places
+    match = by_id or by_prompt or _by_position(first, second)
     _check_gold(first, second, match, task)
     return match
+
+
+def _same_prompts(first: Answers, second: Answers, match: RowMatch) -> bool:
+    assert first.prompts is not None  # noqa: S101 - they were matched by prompt
+    assert second.prompts is not None  # noqa: S101
+    pairs = zip(match.first, match.second, strict=True)
+    return all(first.prompts[k] == second.prompts[m] for k, m in pairs)
 
 
 def _by_key(

@@ -27,7 +27,7 @@ from llamafactory_emotion.exporting.verification import (
     compare,
     pipeline_probabilities,
 )
-from llamafactory_emotion.files import check_output_folder, write_whole_folder
+from llamafactory_emotion.files import check_output_folder, real_place, write_whole_folder
 from llamafactory_emotion.predicting.inputs import draw_examples
 from llamafactory_emotion.scoring.head_models import find_head
 from llamafactory_emotion.scoring.models import LoadedModel, base_and_adapter, load_model
@@ -85,6 +85,8 @@ def export(options: ExportOptions, task: Task) -> Exported:
     texts = _rows_to_verify(options, task)
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     loaded = _load(options)
+    if Path(loaded.base).exists() and real_place(loaded.base).is_relative_to(real_place(output)):
+        raise CallError(f"{output} would write over {loaded.base}, which is read; name another.")
     encoder = _encoder(loaded, task, examples, options)
     check_exportable(loaded, encoder)
     baked = bake_prompt(encoder)

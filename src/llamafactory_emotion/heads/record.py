@@ -15,10 +15,11 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.files import check_parents, is_one_of, real_place, write_whole
+from llamafactory_emotion.files import check_parents, real_place, write_whole
 from llamafactory_emotion.heads.arguments import HeadArguments
 from llamafactory_emotion.heads.data import Splits, digest
 from llamafactory_emotion.predictions.writing import sidecar_path
+from llamafactory_emotion.scoring.places import fingerprint
 from llamafactory_emotion.scoring.sources import find_checkpoints
 from llamafactory_emotion.task import Task
 
@@ -44,8 +45,13 @@ def run_settings(
     """Give what a run's weights depend on, as it can be written to JSON."""
     ours = {key: value for key, value in asdict(arguments).items() if key not in _PASSED_OVER}
     theirs = {key: getattr(training, key) for key in _TRAINING}
-    rows = {"train_rows": digest(splits.train), "validation_rows": digest(splits.validation)}
-    settings = {**ours, **theirs, "task": task.name, "task_fingerprint": task.fingerprint, **rows}
+    read = {
+        "model_fingerprint": fingerprint(arguments.model_name_or_path),
+        "task_fingerprint": task.fingerprint,
+        "train_rows": digest(splits.train),
+        "validation_rows": digest(splits.validation),
+    }
+    settings = {**ours, **theirs, "task": task.name, **read}
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
     return plain
 
@@ -60,8 +66,9 @@ def check_folder(arguments: HeadArguments, training: TrainingArguments) -> None:
     if folder.exists() and not folder.is_dir():
         raise CallError(f"output_dir={folder} is a file; name a folder.")
     check_parents(folder)
-    if arguments.overwrite and is_one_of(folder, [arguments.model_name_or_path]):
-        raise CallError(f"output_dir={folder} is the model that is read; name another folder.")
+    model = Path(arguments.model_name_or_path)
+    if arguments.overwrite and real_place(model).is_relative_to(real_place(folder)):
+        raise CallError(f"output_dir={folder} holds the model that is read; name another folder.")
     if arguments.overwrite or _goes_on_in(folder, training) or not folder.is_dir():
         return
     if any(folder.iterdir()):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.predicting.options import PredictOptions
+from llamafactory_emotion.scoring.places import fingerprint
 from llamafactory_emotion.scoring.scores import Scorer
 from llamafactory_emotion.scoring.surroundings import hardware, versions
 
@@ -38,6 +39,8 @@ def run_settings(scorer: Scorer, options: PredictOptions) -> dict[str, Any]:
     return {
         "model": scorer.loaded.base,
         "adapter": scorer.loaded.adapter,
+        "model_fingerprint": fingerprint(scorer.loaded.base),
+        "adapter_fingerprint": fingerprint(scorer.loaded.adapter),
         "task": scorer.task.name,
         "task_fingerprint": scorer.task.fingerprint,
         "dtype": str(scorer.loaded.model.dtype).removeprefix("torch."),

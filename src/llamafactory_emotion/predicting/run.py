@@ -3,9 +3,10 @@
 Stands between `predict`, which reads the call and loads models, and `predictions.writing`.
 """
 
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,7 @@ from llamafactory_emotion.predictions.writing import (
     inspect_output,
     numbers_by_label,
     rounded,
+    sidecar_path,
     write_sidecar,
 )
 from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
@@ -92,6 +94,11 @@ def write_predictions(job: Job) -> None:
         if job.path is not None and job.options.resume:
             check_same_run(job.path, run_settings(job.scorer, job.options))
             resumed = inspect_output(job.path, largest_chunk=job.options.chunk_rows)
+            if resumed.rows and not sidecar_path(job.path).is_file():
+                raise CallError(
+                    f"{sidecar_path(job.path)} is not there, so what {job.path} was begun with is "
+                    "not known; start again with overwrite=true."
+                )
             _skip(job, resumed, counts)
             writer.keep(resumed)
         started, kept = time.monotonic(), writer.rows
@@ -113,24 +120,30 @@ def write_predictions(job: Job) -> None:
 
 def _skip(job: Job, resumed: Resumed, counts: _Counts) -> None:
     """Go past the rows that an earlier run wrote, and check that they came from this input."""
-    last = None
-    remaining = resumed.rows
-    while remaining:
-        rows = list(islice(job.inputs.rows, min(remaining, job.options.chunk_rows)))
-        if not rows:
+    done = 0
+    with Path(job.place).open("rb") as file:
+        while done < resumed.rows:
+            rows = list(islice(job.inputs.rows, min(resumed.rows - done, job.options.chunk_rows)))
+            if not rows:
+                raise CallError(
+                    f"{job.place} holds {resumed.rows:,} rows and {job.inputs.name} only "
+                    f"{done:,}; it was written from another input."
+                )
+            prompts = job.scorer.encode_contents([row.content for row in rows])
+            counts.add_prompts(prompts)
+            for row, prompt, line in zip(rows, prompts, file, strict=False):
+                _check_same_row(job, done, {"prompt": prompt.prompt, **_gold(row)}, line)
+                done += 1
+
+
+def _check_same_row(job: Job, number: int, asked: Mapping[str, str], line: bytes) -> None:
+    written = json.loads(line)
+    for key in ("prompt", "label"):
+        if written.get(key) != asked.get(key):
             raise CallError(
-                f"{job.place} holds {resumed.rows:,} rows and {job.inputs.name} only "
-                f"{resumed.rows - remaining:,}; it was written from another input."
+                f"row {number} of {job.place} has another {key} than row {number} of "
+                f"{job.inputs.name}; it was written from another input, or with other examples."
             )
-        remaining -= len(rows)
-        prompts = job.scorer.encode_contents([row.content for row in rows])
-        counts.add_prompts(prompts)
-        last = prompts[-1].prompt
-    if last != resumed.last_prompt:
-        raise CallError(
-            f"row {resumed.rows - 1} of {job.place} has another prompt than row "
-            f"{resumed.rows - 1} of {job.inputs.name}; it was written from another input."
-        )
 
 
 def _answered_chunks(job: Job, done: int, counts: _Counts) -> Iterator[list[dict[str, Any]]]:
@@ -175,7 +188,8 @@ def _generate(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[d
     answers = generate_answers(scorer, prompts, max_new_tokens=most)
     counts.add_prompts(prompts)
     for row, prompt, answer in zip(rows, prompts, answers, strict=True):
-        yield {"prompt": prompt.prompt, "predict": answer} | _gold(row)
+        asked = {"prompt": prompt.prompt, **_text(job, row, cut=prompt.truncated)}
+        yield {**asked, "predict": answer, **_gold(row)}
 
 
 def _score(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict[str, Any]]:
@@ -185,6 +199,7 @@ def _score(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict
     for number, row in enumerate(rows):
         line: dict[str, Any] = {
             "prompt": scores.prompts[number],
+            **_text(job, row, cut=scores.cut[number]),
             "predict": scores.predictions[number],
             **_gold(row),
             "probabilities": numbers_by_label(scores.labels, probabilities[number]),
@@ -194,6 +209,13 @@ def _score(job: Job, rows: Sequence[InputRow], counts: _Counts) -> Iterator[dict
         if job.options.margin:
             line["margin"] = rounded(margins[number])
         yield line
+
+
+def _text(job: Job, row: InputRow, *, cut: bool) -> dict[str, str]:
+    """Give the text where it cannot be told from the prompt: it was cut, or examples precede it."""
+    if not cut and job.options.few_shot is None:
+        return {}
+    return {"text": row.content.removeprefix(job.inputs.task.user_content(""))}
 
 
 def _gold(row: InputRow) -> dict[str, str]:

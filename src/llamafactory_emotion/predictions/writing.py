@@ -55,12 +55,10 @@ class Resumed:
     Attributes:
         rows: How many rows are kept; always the end of a chunk, unless the run was complete.
         size: The bytes they take.
-        last_prompt: The prompt of the last row kept, or None when there is none.
     """
 
     rows: int = 0
     size: int = 0
-    last_prompt: str | None = None
 
 
 def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed:
@@ -81,16 +79,14 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
                 if rows == 0:
                     _check_begun(path, line)
                 break
-            if rows == 0:
-                _prompt(path, line, 0)
+            _check_row(path, line, rows)
             size += len(line)
             rows += 1
             if rows == end:
-                kept = Resumed(rows, size, _prompt(path, line, rows - 1))
+                kept = Resumed(rows, size)
                 end = next(ends)
-            last = line
     if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
-        return Resumed(rows, size, _prompt(path, last, rows - 1))
+        return Resumed(rows, size)
     return kept
 
 
@@ -103,7 +99,7 @@ def _check_begun(path: Path, line: bytes) -> None:
         )
 
 
-def _prompt(path: Path, line: bytes, number: int) -> str:
+def _check_row(path: Path, line: bytes, number: int) -> None:
     try:
         row = json.loads(line)
     except ValueError:
@@ -113,7 +109,6 @@ def _prompt(path: Path, line: bytes, number: int) -> str:
             f"{path}:{number + 1} is not the row {number} that predict wrote; name another output, "
             "or start again with overwrite=true."
         )
-    return str(row["prompt"])
 
 
 def sidecar_path(path: Path) -> Path:

@@ -98,6 +98,7 @@ class HeadScorer(LengthBatches):
     def score_contents(self, contents: Sequence[str]) -> Scores:
         """Score user contents, as a data set's rows hold them."""
         prompts = self.encode_contents(contents)
+        self.loaded.check_ids(prompt.ids for prompt in prompts)
         scores = np.empty((len(prompts), len(self.task.labels)), dtype=np.float32)
         lengths = [len(prompt.ids) for prompt in prompts]
         rows = sorted(range(len(prompts)), key=lengths.__getitem__)

@@ -4,6 +4,7 @@ Stands on `sources`, below `scorer`.
 """
 
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,20 @@ class LoadedModel:
         config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None)
         return limit if isinstance(limit, int) and limit > 0 else None
+
+    def check_ids(self, ids: Iterable[Sequence[int]]) -> None:
+        """Refuse tokens that the model has no row for.
+
+        Raises:
+            ModelError: The tokenizer is another model's.
+        """
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        highest = max((max(one) for one in ids if one), default=0)
+        if highest >= rows:
+            raise ModelError(
+                f"the tokenizer of {self.base} gives the token {highest} and the model has rows "
+                f"for {rows} alone; put the model's own tokenizer into its folder."
+            )
 
 
 def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
@@ -170,9 +185,21 @@ def load_weights(base: str, source: ModelSource, device: str) -> Any:
     with as_model_error(f"the model {base} cannot be loaded"):
         config = AutoConfig.from_pretrained(base, **hub_options(source))
         options = loading_options(source, config, device)
-        with quiet_loading():
-            model: Any = AutoModelForCausalLM.from_pretrained(base, config=config, **options)
+        with quiet_loading(warnings=False):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                base, config=config, output_loading_info=True, **options
+            )
+        model, found = loaded
+        _check_whole(base, sorted(found["missing_keys"]))
         return model if "device_map" in options else model.to(device)
+
+
+def _check_whole(base: str, missing: Sequence[str]) -> None:
+    if missing:
+        raise ModelError(
+            f"{base} lacks {len(missing)} weights of a language model ({missing[0]}, ...), which "
+            "would be random; name a model that was trained to write text."
+        )
 
 
 def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> tuple[Any, int]:

@@ -4,11 +4,13 @@ Asked before anything is loaded: without a network the libraries would try again
 then complain of a tokenizer.
 """
 
+from hashlib import sha256
 from pathlib import Path
 
 from llamafactory_emotion.errors import ModelError
 
 _HUB_SECONDS = 5.0
+_END_BYTES = 65_536
 _GATED = "it is gated"
 _found_on_hub: set[tuple[str | None, ...]] = set()
 
@@ -63,6 +65,25 @@ def check_place(
             f"{name} is no folder here, and {problem}; check the path, or name a folder that has "
             f"the {what}."
         )
+
+
+def fingerprint(name: str | None) -> str | None:
+    """Give what tells a folder's weights from those of another training; None for a hub id.
+
+    Names, sizes and both ends of the files are looked at: a model of 16 GB costs nothing.
+    """
+    if name is None or not Path(name).is_dir():
+        return None
+    digest = sha256()
+    for pattern in ("*.safetensors", "*.bin", "*config.json"):
+        for place in sorted(Path(name).glob(pattern)):
+            size = place.stat().st_size
+            digest.update(f"{place.name} {size} ".encode())
+            with place.open("rb") as file:
+                digest.update(file.read(_END_BYTES))
+                file.seek(max(0, size - _END_BYTES))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
 
 
 def hub_problem(

@@ -75,6 +75,7 @@ class LabelScorer(LengthBatches):
             cutoff_len=cutoff_len,
             max_positions=loaded.max_positions,
         )
+        loaded.check_ids([self.encoder.prefix_ids, *self.encoder.label_ids])
         self._lengths = _label_lengths(self.encoder, normalize)
         several = any(len(ids) > 1 for ids in self.encoder.label_ids)
         self.gives_log_likelihoods = log_likelihoods or several or normalize != "none"
@@ -140,6 +141,7 @@ class LabelScorer(LengthBatches):
         A content that does not begin with the task's instruction is scored without the cache.
         """
         prompts = self.encoder.encode_contents(contents)
+        self.loaded.check_ids(prompt.ids for prompt in prompts)
         scores = np.empty((len(prompts), len(self.task.labels)), dtype=np.float32)
         for cached, rows in self._by_cache(prompts):
             self._score_rows(prompts, rows, scores, cached=cached)

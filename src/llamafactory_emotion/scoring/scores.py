@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from scipy.special import log_softmax
 
+from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.task import Task
@@ -28,15 +29,20 @@ class Scores:
         log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
             (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
         prompts: The prompt of each text as the model read it.
-        truncated: How many texts were cut to fit the cutoff.
+        cut: Whether each text was cut to fit the cutoff.
         special_tokens: How many texts hold the name of a special token (which stayed text).
     """
 
     labels: tuple[str, ...]
     log_scores: "npt.NDArray[np.float32]"
     prompts: tuple[str, ...]
-    truncated: int
+    cut: tuple[bool, ...]
     special_tokens: int
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were cut to fit the cutoff."""
+        return sum(self.cut)
 
     @classmethod
     def of_prompts(
@@ -45,12 +51,21 @@ class Scores:
         log_scores: "npt.NDArray[np.float32]",
         prompts: Sequence[EncodedPrompt],
     ) -> "Scores":
-        """Put scores beside the encoded prompts they were found for."""
+        """Put scores beside the encoded prompts they were found for.
+
+        Raises:
+            ModelError: A score is infinite or no number.
+        """
+        if not np.isfinite(log_scores).all():
+            raise ModelError(
+                "the model gives scores that are no finite numbers: its weights are damaged, or "
+                "its precision is too low; load it with infer_dtype=float32 (dtype in Python)."
+            )
         return cls(
             labels=labels,
             log_scores=log_scores,
             prompts=tuple(prompt.prompt for prompt in prompts),
-            truncated=sum(prompt.truncated for prompt in prompts),
+            cut=tuple(prompt.truncated for prompt in prompts),
             special_tokens=sum(prompt.special_tokens for prompt in prompts),
         )
 
