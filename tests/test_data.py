@@ -468,3 +468,23 @@ def test_labels_are_found_where_the_first_row_has_none(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a"}\n{"text": "b", "label": "joy"}\n{"text": "c"}\n')
     assert [row.label for row in read_texts(path, task=EMOTION)] == [None, "joy", None]
+
+
+def test_a_list_on_standard_input_is_read_as_one(monkeypatch):
+    for stream in ('[{"text": "a"},\n {"text": "b"}]', '[\n{"text": "a"},\n{"text": "b"}\n]\n'):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stream.encode())))
+        assert [row.text for row in read_texts("-")] == ["a", "b"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[sighs] fine\nwell\n")))
+    assert [row.text for row in read_texts("-")] == ["[sighs] fine", "well"]
+
+
+def test_lines_of_an_old_mac_are_not_one_text(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_bytes(b"one\rtwo\rthree\r")
+    with pytest.raises(DataError, match=r"a line end is \\r alone"):
+        list(read_texts(path))
+
+
+def test_a_label_with_its_accent_apart_is_the_same_label():
+    task = Task("places", ("caf\u00e9", "bar"), "Where?")
+    assert task.label_of("cafe\u0301") == "caf\u00e9"

@@ -481,6 +481,25 @@ def test_a_value_of_any_kind_ends_in_findings(look, value):
         assert set(found) == {"environment", "recipe"}
 
 
+@pytest.mark.parametrize("kind", ["BertForMaskedLM", "LlamaForSequenceClassification", "GPT2Model"])
+def test_a_checkpoint_that_is_no_language_model_is_told(look, folder, kind):
+    shutil.copytree(folder / "saves" / "tiny_base", folder / "saves" / kind)
+    config = folder / "saves" / kind / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": [kind]}))
+
+    found = serious(look(model_name_or_path=f"saves/{kind}")["recipe"])
+
+    assert any(f"was saved as {kind}" in one.sentence for one in found)
+
+
+def test_a_language_model_of_an_old_name_is_one(look, folder):
+    shutil.copytree(folder / "saves" / "tiny_base", folder / "saves" / "old_name")
+    config = folder / "saves" / "old_name" / "config.json"
+    text = json.dumps(json.loads(config.read_text()) | {"architectures": ["GPT2LMHeadModel"]})
+    config.write_text(text)
+    assert serious(look(model_name_or_path="saves/old_name")["recipe"]) == []
+
+
 def test_a_value_of_the_wrong_type_is_told_once(look):
     found = serious(look(template=["emotion"])["recipe"])
     assert [one.check for one in found] == ["value"]

@@ -118,7 +118,8 @@ class LabelledRow(Protocol):
 
 
 def _label_key(text: str) -> str:
-    return text.strip().casefold()
+    # Composed: an accent may be written as a character of its own, and looks the same.
+    return unicodedata.normalize("NFC", text.strip().casefold())
 
 
 def _answer_key(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from llamafactory_emotion import host
 from llamafactory_emotion.checks.context import Context
@@ -14,6 +15,10 @@ from llamafactory_emotion.task import EMOTION
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _LABELS_AT_MOST = 200
+_NO_LANGUAGE_MODELS = (
+    *("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"),
+    *("ForQuestionAnswering", "ForMultipleChoice", "ForPreTraining"),
+)
 _SHOWN = 3
 
 
@@ -43,6 +48,21 @@ def check_model(context: Context) -> Iterator[Finding]:
     elif context.base.tokenizer_problem:
         reason = context.base.tokenizer_problem
         yield error("model", f"the tokenizer of {model} cannot be read: {reason}", "write it again")
+    elif (kind := _other_kind(context.base.config)) is not None:
+        yield error(
+            "model",
+            f"{model} was saved as {kind}: the layer that writes text would be random",
+            "name a language model; for a classification head there is `train_head`",
+        )
+
+
+def _other_kind(config: Any) -> str | None:
+    """Give what a checkpoint is when it is no language model; code of its own may be anything."""
+    if getattr(config, "auto_map", None):
+        return None
+    saved_as = getattr(config, "architectures", None) or ()
+    others = (name for name in saved_as if name.endswith(_NO_LANGUAGE_MODELS))
+    return next((name for name in others if not name.endswith("LMHeadModel")), None)
 
 
 def _not_there(context: Context, kind: str, folder: str) -> Finding:

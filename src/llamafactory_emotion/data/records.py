@@ -138,11 +138,13 @@ def _lines(path: str | Path) -> Lines:
 
 
 def _stream_records(lines: Lines, *, split_labels: bool) -> Records:
-    """Read a stream without a name: JSON Lines when the first text in it opens an object."""
+    """Read a stream without a name: JSON when the first text in it opens an object or a list."""
     head = list(_until_text(lines))
     whole = itertools.chain(head, lines)
-    if head and head[-1][1].lstrip().startswith("{"):
-        return _json_lines(whole)
+    opening = "".join(head[-1][1].split()) if head else ""
+    # A text may begin with a bracket too.
+    if opening.startswith(("{", "[{")) or opening == "[":
+        return _json_records(whole)
     return _text_records(whole, split_labels=split_labels)
 
 
@@ -269,6 +271,9 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
     blank: list[int] = []
     for number, raw in lines:
         line = raw.removesuffix("\n").removesuffix("\r")
+        if "\r" in line:
+            yield BrokenRecord(number, r"a line end is \r alone; save the file with \n or \r\n")
+            continue
         if not line.strip():
             blank.append(number)
             continue
