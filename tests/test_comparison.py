@@ -238,3 +238,11 @@ def test_ids_count_where_another_template_makes_other_prompts():
     match = match_rows(first, second, EMOTION)
 
     assert (match.matched_by, match.second.tolist()) == ("id", [1, 0])
+
+
+def test_blank_lines_beside_broken_rows_are_not_counted_as_rows():
+    first = answers([0, 2], [0, 2], lines=[1, 4], broken=1)
+    second = answers([0, 2], [0, 2], lines=[1, 3], broken=1, source="b")
+
+    with pytest.raises(DataError, match=r"^a has blank lines beside broken rows"):
+        match_rows(first, second, EMOTION)

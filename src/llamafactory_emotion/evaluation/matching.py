@@ -147,7 +147,13 @@ def _by_position(first: Answers, second: Answers) -> RowMatch:
             "equally long; predict the same data with both."
         )
     if first.broken or second.broken:
-        # A row that was left out must not shift those after it.
+        # A row that was left out must not shift those after it, and a blank line is no row.
+        for one in (first, second):
+            if one.lines[-1] > rows:
+                raise DataError(
+                    f"{one.source} has blank lines beside broken rows, so its rows cannot be "
+                    "matched by their places; remove the blank lines."
+                )
         _, left, right = np.intersect1d(first.lines, second.lines, return_indices=True)
         return RowMatch("position", left, right)
     positions = np.arange(rows)
