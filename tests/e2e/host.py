@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
 PROGRAMS = Path(sys.executable).parent
-TIMEOUT = 600
+TIMEOUT = 1500  # of a single program; a test has its own limit
 
 
 def run_program(
