@@ -554,3 +554,17 @@ def test_2000_real_rows_through_the_pipeline(shared_data, tiny_base, tmp_path):
     path = shared_data / "dair_emotion" / "test.jsonl"
     export(tiny_base, tmp_path / "head", f"verify={path}")
     assert "2,000 rows, 2,000 labels identical" in (tmp_path / "head" / "README.md").read_text()
+
+
+def test_the_base_of_an_adapter_is_not_replaced(base, tmp_path, capsys):
+    own, adapter = tmp_path / "base", tmp_path / "adapter"
+    shutil.copytree(base, own)
+    (own / "generation_config.json").unlink(missing_ok=True)
+    save_adapter(own, adapter)
+    before = (own / "model.safetensors").read_bytes()
+    capsys.readouterr()
+
+    code, said = refused(capsys, f"model_name_or_path={adapter}", f"output={own}", "overwrite=true")
+
+    assert (code, f"would write over {own}, which is read" in said) == (2, True)
+    assert (own / "model.safetensors").read_bytes() == before
