@@ -5,7 +5,8 @@ import json
 from llamafactory_emotion.evaluation.comparison import compare_files
 from llamafactory_emotion.evaluation.matching import AnswersRecorder
 from llamafactory_emotion.evaluation.one_file import evaluate_rows
-from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions, read_sidecar
+from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
+from llamafactory_emotion.predictions.sidecar import read_sidecar
 from llamafactory_emotion.task import EMOTION
 
 # Each would set the title, draw a picture from elsewhere, end the list it stands in or add up.

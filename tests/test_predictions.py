@@ -16,8 +16,8 @@ from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     name_of,
     read_predictions,
-    read_sidecar,
 )
+from llamafactory_emotion.predictions.sidecar import read_sidecar
 
 ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
 

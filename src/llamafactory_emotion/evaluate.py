@@ -27,11 +27,10 @@ from llamafactory_emotion.files import STANDARD_STREAM, check_output, real_place
 from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     Prediction,
-    is_unfinished,
     name_of,
     read_predictions,
-    read_sidecar,
 )
+from llamafactory_emotion.predictions.sidecar import is_unfinished, read_sidecar
 from llamafactory_emotion.report.as_json import report_json
 from llamafactory_emotion.report.comparison import comparison_blocks
 from llamafactory_emotion.report.files import check_suffix, write_plot, write_report

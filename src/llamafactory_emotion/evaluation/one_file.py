@@ -19,7 +19,8 @@ from llamafactory_emotion.evaluation.judging import AnswerJudge, Judged, Observe
 from llamafactory_emotion.evaluation.rows import RowCheck, TrainExplanation
 from llamafactory_emotion.metrics.calibration import Calibration, Calibrator
 from llamafactory_emotion.metrics.counts import Counts, Metrics, metrics_of
-from llamafactory_emotion.predictions.reading import BrokenRows, Prediction, Sidecar
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.task import Task
 
 EXAMPLES_KEPT = 200

@@ -15,7 +15,8 @@ from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluation.one_file import Evaluation, evaluate_rows
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.predicting.options import PredictOptions, names_a_file
-from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions, read_sidecar
+from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
+from llamafactory_emotion.predictions.sidecar import read_sidecar
 from llamafactory_emotion.recipes import Call
 from llamafactory_emotion.report.tables import Table
 from llamafactory_emotion.task import Task

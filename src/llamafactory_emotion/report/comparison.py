@@ -9,7 +9,7 @@ from pathlib import PurePath
 from llamafactory_emotion.console import printable
 from llamafactory_emotion.evaluation.comparison import PUBLISHED_ROWS, PairedComparison
 from llamafactory_emotion.evaluation.one_file import Evaluation
-from llamafactory_emotion.predictions.reading import Sidecar
+from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.report.tables import Block, Facts, Table
 from llamafactory_emotion.report.terminal import (
     INVALID,

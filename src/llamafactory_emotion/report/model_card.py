@@ -18,7 +18,7 @@ import yaml
 from llamafactory_emotion.console import printable
 from llamafactory_emotion.evaluation.comparison import PairedComparison
 from llamafactory_emotion.evaluation.one_file import Evaluation
-from llamafactory_emotion.predictions.reading import Sidecar
+from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.report.comparison import files_table, pair_facts, short_names
 from llamafactory_emotion.report.tables import Block, Facts
 from llamafactory_emotion.report.terminal import UNFINISHED, evaluation_blocks, percent

@@ -24,7 +24,8 @@ from llamafactory_emotion.evaluation.one_file import Evaluation, Example
 from llamafactory_emotion.evaluation.texts import TextFinder
 from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Metrics
-from llamafactory_emotion.predictions.reading import Prediction, Sidecar
+from llamafactory_emotion.predictions.reading import Prediction
+from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.report.comparison import files_table, pair_facts, short_names
 from llamafactory_emotion.report.tables import Block, Facts
 from llamafactory_emotion.report.terminal import (
