@@ -204,7 +204,7 @@ def check_lengths(context: Context) -> Iterator[Finding]:
     """Rows longer than the cutoff: LLaMA-Factory cuts them on the right, the cue first."""
     cutoff = int(context.number("cutoff_len"))
     template = context.values.get("template")
-    if context.base.tokenizer_problem or str(template) not in host.templates() or cutoff < 1:
+    if context.base.tokenizer_problem or template not in host.templates() or cutoff < 1:
         return
     packs = context.is_on("packing") or context.is_on("neat_packing")
     for data_set in context.loaded.values():

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import EmotionError, ModelError
-from llamafactory_emotion.scoring.models import LoadedModel, attach_adapter, base_of_adapter
+from llamafactory_emotion.scoring.models import (
+    LoadedModel,
+    attach_adapter,
+    base_of_adapter,
+    check_whole,
+)
 from llamafactory_emotion.scoring.sources import (
     ModelSource,
     as_model_error,
@@ -176,11 +181,8 @@ def _not_in_adapter(missing: Sequence[str], peft_model: Any) -> list[str]:
 
 
 def _check_whole(name: str, missing: Sequence[str]) -> None:
-    if missing:
-        raise ModelError(
-            f"{name} lacks {len(missing)} weights of its classifier ({missing[0]}, ...), which "
-            "would be random; name the folder that training or export wrote."
-        )
+    remedy = "name the folder that training or export wrote"
+    check_whole(name, missing, of="its classifier", remedy=remedy)
 
 
 def position_offset(model: Any) -> int:

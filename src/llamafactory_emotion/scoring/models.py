@@ -190,15 +190,25 @@ def load_weights(base: str, source: ModelSource, device: str) -> Any:
                 base, config=config, output_loading_info=True, **options
             )
         model, found = loaded
-        _check_whole(base, sorted(found["missing_keys"]))
+        check_whole(
+            base,
+            sorted(found["missing_keys"]),
+            of="a language model",
+            remedy="name a model that was trained to write text",
+        )
         return model if "device_map" in options else model.to(device)
 
 
-def _check_whole(base: str, missing: Sequence[str]) -> None:
+def check_whole(name: str, missing: Sequence[str], *, of: str, remedy: str) -> None:
+    """Refuse a checkpoint that lacks weights.
+
+    Raises:
+        ModelError: Names the first of them.
+    """
     if missing:
         raise ModelError(
-            f"{base} lacks {len(missing)} weights of a language model ({missing[0]}, ...), which "
-            "would be random; name a model that was trained to write text."
+            f"{name} lacks {len(missing)} weights of {of} ({missing[0]}, ...), which would be "
+            f"random; {remedy}."
         )
 
 
