@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
+from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.data.reading import Row, read_rows
-from llamafactory_emotion.task import ANSWER_CUE, EMOTION
+from llamafactory_emotion.task import ANSWER_CUE, EMOTION, Task
 from llamafactory_emotion.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +93,53 @@ def tokens_a_row(base: Path, rows: Sequence[Row]) -> float:
     prompts = [EMOTION.user_content(row.text) + ANSWER_CUE for row in rows]
     encoded = AutoTokenizer.from_pretrained(base)(prompts, add_special_tokens=False)["input_ids"]
     return sum(len(ids) + 3 for ids in encoded) / len(rows)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one run reached: accuracy, the seconds and steps of training, the predicted labels."""
+
+    accuracy: float
+    seconds: float
+    steps: int
+    predicted: tuple[str, ...]
+
+
+def run_judged(
+    scratch: Path,
+    task: Task,
+    rows: Sequence[Row],
+    judged: Sequence[Row],
+    recipe: str,
+    overrides: Sequence[str],
+) -> Judged:
+    """Train a LoRA on rows of a task with a recipe, and score other rows with it.
+
+    Seconds are LLaMA-Factory's `train_runtime`, which leaves loading out.
+    """
+    records = [
+        {"instruction": task.instruction, "input": row.text, "output": row.label} for row in rows
+    ]
+    (scratch / "rows.json").write_text(json.dumps(records), encoding="utf-8")
+    entry = {"rows": {"file_name": "rows.json"}}
+    (scratch / "dataset_info.json").write_text(json.dumps(entry), encoding="utf-8")
+    results = train(
+        recipe,
+        f"dataset_dir={scratch}",
+        "dataset=rows",
+        *NEITHER_SAVED_NOR_JUDGED,
+        f"output_dir={scratch / 'adapter'}",
+        *overrides,
+    )
+    state = json.loads((scratch / "adapter" / "trainer_state.json").read_text(encoding="utf-8"))
+    classifier = EmotionClassifier.from_pretrained(
+        str(scratch / "adapter"), device="cpu", template="emotion", task=task
+    )
+    predicted = tuple(classifier.predict([row.text for row in judged]))
+    right = sum(label == row.label for label, row in zip(predicted, judged, strict=True))
+    return Judged(
+        right / len(judged), float(results["train_runtime"]), state["global_step"], predicted
+    )
 
 
 def train(recipe: str, *overrides: str) -> dict[str, Any]:
