@@ -1,6 +1,6 @@
-"""Which settings teach a Llama with few rows? A sweep that judges on rows held out of train.
+r"""Which settings teach a Llama with few rows? A sweep that judges on rows held out of train.
 
-    python benchmarks/few_rows.py --train FILE --base saves/smollm2 --rows 256 \\
+    python benchmarks/few_rows.py --train FILE --base saves/smollm2 --rows 256 \
         --try learning_rate=1e-3,num_train_epochs=5 learning_rate=2e-3,num_train_epochs=5
 
 `examples/emotion_cpu.yaml` with each of the settings, on the same rows (each label in proportion),
