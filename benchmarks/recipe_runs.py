@@ -148,13 +148,16 @@ def train(recipe: str, *overrides: str) -> dict[str, Any]:
     return run([command, "train"], recipe, *overrides)
 
 
-def run(command: Sequence[str], recipe: str, *overrides: str) -> dict[str, Any]:
+def run(
+    command: Sequence[str], recipe: str, *overrides: str, timeout: float | None = None
+) -> dict[str, Any]:
     """Run a command with a recipe; give the results in its `output_dir` and what it printed."""
     done = subprocess.run(
         [*command, str(EXAMPLES / recipe), *overrides],
         check=False,
         capture_output=True,
         text=True,
+        timeout=timeout,
     )
     if done.returncode:
         sys.exit(f"{recipe} {' '.join(overrides)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
