@@ -110,7 +110,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: Path, device: str) -> None:
         self.options, self.folder, self.device = options, folder, device
         self.deadline = time.monotonic() + options.seconds
-        self.taken: list[float] = []  # by the parts so far
+        self.taken: list[float] = []  # by each part that succeeded
         known = (peak for name, peak in PEAK_TFLOPS.items() if name in device)
         self.peak = options.peak_tflops or (None if "NVL" in device else next(known, None))
         rows = recipe_runs.read_training_rows(options.data)[: options.rows]
@@ -149,7 +149,7 @@ class Bench:
             found = self._with_rates(self._run(name, left))
         except (SystemExit, subprocess.TimeoutExpired) as error:
             print(error, file=sys.stderr)
-            found = {"failed": str(error).strip().splitlines()[-1][-200:].replace("|", "/")}
+            return {"failed": str(error).strip().splitlines()[-1][-200:].replace("|", "/")}
         self.taken.append(time.monotonic() - started)
         return {**found, "whole_seconds": self.taken[-1]}
 
@@ -247,7 +247,7 @@ def _run_child(name: str, warm_up: int, timed: float, arguments: list[str]) -> N
         clock = Clock(warm_up, timed)
         sys.argv = [sys.argv[0], *arguments]
         run_exp(callbacks=[clock])
-        measured = clock.measured
+        measured = clock.measured or sys.exit("nothing was left to time after the warm-up")
     if torch.cuda.is_available():
         measured["gib"] = torch.cuda.max_memory_allocated() / (1 << 30)
     (output / "gpu_results.json").write_text(json.dumps({"measured": measured}), encoding="utf-8")
