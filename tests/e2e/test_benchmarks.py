@@ -13,13 +13,16 @@ BENCHMARKS = ROOT / "benchmarks"
 
 def test_recipe_speed_counts_rows_and_judges_them(tiny_base: Path, tmp_path: Path):
     printed = run_program(
-        "python", BENCHMARKS / "recipe_speed.py", "--base", tiny_base, "--base-rows", "0",
+        "python", BENCHMARKS / "recipe_speed.py", "--base", tiny_base, "--data", ROOT / "data",
         "--rows", "60", "--held-out", "40", cwd=tmp_path,
     ).stdout  # fmt: skip
 
-    for way in ("lora", "packed", "llama3"):
-        assert re.search(rf"^seed 0 {way} +[\d.]+ rows/s, accuracy [01]\.\d{{4}}$", printed, re.M)
-    assert re.search(r"^packed +[\d.]+ +\d+\.\d\d +0\.\d{4} +0\.\d{4} to 0\.\d{4}$", printed, re.M)
+    for way in ("lora", "packed", "short", "head"):
+        line = rf"^seed 0 {way} +[\d.]+ rows/s, \d+ steps, accuracy [01]\.\d{{4}}$"
+        assert re.search(line, printed, re.M)
+    assert re.search(
+        r"^packed +[\d.]+ +\d+\.\d\d +\d\.\d{4} +0\.\d{4} to \d\.\d{4}$", printed, re.M
+    )
 
 
 def test_our_accuracy_is_evaluates_and_llamafactorys_is_higher(tmp_path: Path):
