@@ -96,7 +96,10 @@ def test_all_answers_invalid_is_a_result(predictions, figures):
     assert found["reasons"] == {"empty": 1, "no_label": 1}
 
 
-@pytest.mark.parametrize("gold", [" joy", "Joy\n", "joy<|eot_id|>", "joy</s>\n", 1, "1", 1.0])
+@pytest.mark.parametrize(
+    "gold",
+    [" joy", "Joy\n", "joy<|eot_id|>", "joy</s>\n", "<|pad|><|pad|> joy<|eot_id|>", 1, "1", 1.0],
+)
 def test_gold_labels_as_they_stand_in_files(predictions, figures, gold):
     assert figures(predictions(row(gold, "joy")))["accuracy"] == 1
 

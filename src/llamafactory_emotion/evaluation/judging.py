@@ -17,8 +17,10 @@ ALL_RULES = "all"
 _VERDICTS_KEPT = 1 << 14
 _LONGEST_KEPT = 200
 _LONGEST_LABEL = 200
-# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`.
-_END_TOKENS = re.compile(r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)+\Z")
+# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`: padding before a label,
+# the end token after it.
+_TOKENS = r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)++"
+_OUTER_TOKENS = re.compile(rf"\A{_TOKENS}|{_TOKENS}\Z")
 
 
 class Judged(NamedTuple):
@@ -44,10 +46,10 @@ Observer = Callable[[Judged], None]
 
 
 def gold_label(task: Task, value: object) -> str | None:
-    """Give the label that a row's gold value means, end tokens left aside, or None."""
+    """Return the label that a row's gold value means, tokens around it left aside, or None."""
     label = task.label_of(value)
     if label is None and isinstance(value, str) and len(value) <= _LONGEST_LABEL:
-        return task.label_of(_END_TOKENS.sub("", value))
+        return task.label_of(_OUTER_TOKENS.sub("", value))
     return label
 
 
