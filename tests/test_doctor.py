@@ -199,6 +199,8 @@ BROKEN = [
     ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
     ({**BEST, "metric_for_best_model": "f1_macro", "compute_accuracy": True, "template": "default"},
      "evaluation", "under the template emotion only", "accuracy"),
+    ({**BEST, "metric_for_best_model": "accuracy", "predict_with_generate": True,
+      "template": "default"}, "evaluation", "there is no accuracy", "bleu-4"),
     ({**PREDICT, "do_sample": None}, "prediction", "sampling is on", "do_sample: false"),
     ({**PREDICT, "max_new_tokens": None}, "prediction", "1024 tokens", "max_new_tokens: 8"),
     ({**PREDICT, "predict_with_generate": None}, "prediction", "without predict_with", "true"),
@@ -253,6 +255,12 @@ def test_a_broken_recipe_is_told_with_its_remedy(look, changes, check, said, rem
     found = [one for one in serious(look(**changes)["recipe"]) if one.check == check]
 
     assert any(said in one.sentence and remedy in one.remedy for one in found), found
+
+
+def test_a_run_that_generates_chooses_by_its_labels(look):
+    found = look(**BEST, predict_with_generate=True, metric_for_best_model="f1_macro")
+
+    assert not [one for one in serious(found["recipe"]) if one.check == "evaluation"]
 
 
 NEEDY = [

@@ -1,7 +1,6 @@
 """The template and the formatting, judged by LLaMA-Factory's own encoder and loader."""
 
 import copy
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ from transformers import AutoTokenizer
 
 from llamafactory_emotion import registration
 from llamafactory_emotion.errors import DataError, EmotionError
-from llamafactory_emotion.metrics.training import AnswerMetrics
 from llamafactory_emotion.task import EMOTION
 
 registration.register()
@@ -182,43 +180,6 @@ def test_another_instruction_changes_what_datasets_sees_of_the_converter():
 
     assert EMOTION.fingerprint in one.fingerprint
     assert dill.dumps(one) != dill.dumps(other)
-
-
-class TestTheAccuracyOfARun:
-    """LLaMA-Factory makes its metric without arguments, in the function that holds the run."""
-
-    @pytest.fixture
-    def workflow(self, monkeypatch):
-        module = SimpleNamespace(ComputeAccuracy=lambda: "LLaMA-Factory's own")
-        monkeypatch.setitem(sys.modules, "llamafactory.train.sft.workflow", module)
-        return module
-
-    def test_a_run_with_our_template_gets_ours_and_is_told_of_each_set(
-        self, workflow, template, tokenizer
-    ):
-        template.fix_special_tokens(tokenizer)
-
-        def run(template, tokenizer, callbacks):
-            return workflow.ComputeAccuracy()
-
-        callbacks: list[Any] = []
-        metrics = run(template, tokenizer, callbacks)
-        assert isinstance(metrics, AnswerMetrics)
-        (rows_of_the_set,) = callbacks
-        for data, rows in (([1, 2, 3], 3), (iter([1]), None)):
-            rows_of_the_set.on_prediction_step(eval_dataloader=SimpleNamespace(dataset=data))
-            assert metrics.rows == rows
-        assert isinstance(run(template, tokenizer, None), AnswerMetrics)
-
-    def test_every_other_run_keeps_what_it_had(self, workflow, template, tokenizer):
-        template.fix_special_tokens(tokenizer)
-        other = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="default"))
-
-        def run(template, tokenizer=None):
-            return workflow.ComputeAccuracy()
-
-        assert run(other, tokenizer) == "LLaMA-Factory's own"
-        assert run(template) == "LLaMA-Factory's own"
 
 
 @pytest.mark.parametrize(

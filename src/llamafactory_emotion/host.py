@@ -1,7 +1,6 @@
 """Ask LLaMA-Factory itself: which arguments it takes, what it refuses, how its templates encode.
 
-Beside `registration` the only module that imports llamafactory; `doctor` asks here, so that what it
-says is the host's own word and not a copy of it that grows old.
+`doctor` asks here, so that what it says is the host's own word and not a copy of it that grows old.
 """
 
 import contextlib

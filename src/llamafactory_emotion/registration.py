@@ -1,11 +1,9 @@
 """Tell LLaMA-Factory about the template and the dataset formatting `emotion`.
 
-Beside `host` the only module that imports llamafactory. It is imported by the start-up hook once
-LLaMA-Factory's data package is loaded, or by `llamafactory_emotion.register()`.
+Imported by the start-up hook once LLaMA-Factory's data package is loaded, or by
+`llamafactory_emotion.register()`.
 """
 
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +14,10 @@ from llamafactory.data.converter import (
 )
 from llamafactory.data.formatter import EmptyFormatter, StringFormatter
 from llamafactory.data.template import TEMPLATES, Template, register_template
-from transformers import TrainerCallback
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
-from llamafactory_emotion.metrics.training import AnswerMetrics
+from llamafactory_emotion.run_metrics import offer_metrics
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
 
 if TYPE_CHECKING:
@@ -59,62 +56,7 @@ class EmotionTemplate(Template):  # type: ignore[misc]
         super().fix_special_tokens(tokenizer)
         tokenizer.split_special_tokens = False
         tokenizer.init_kwargs.pop("split_special_tokens", None)
-        _offer_true_accuracy()
-
-    def answer_metrics(self, tokenizer: "PreTrainedTokenizerBase") -> AnswerMetrics:
-        """Give the metrics that `compute_accuracy: true` computes under this template."""
-        labels = [ANSWER_PREFIX + label for label in EMOTION.labels]
-        cue = tokenizer.encode(ANSWER_CUE.strip(), add_special_tokens=False)
-        return AnswerMetrics(
-            end_id=tokenizer.eos_token_id,
-            labels=[tuple(tokenizer.encode(one, add_special_tokens=False)) for one in labels],
-            cue=cue,
-        )
-
-
-class _AccuracyOfTheRun:
-    """Stands where supervised training looks for its metric; gives the one of the run's template.
-
-    A process may train with several templates, one after the other, and the metric is made without
-    arguments: which template a run has is asked of the run that calls.
-    """
-
-    def __init__(self, original: Callable[[], Any]) -> None:
-        self.original = original
-
-    def __call__(self) -> Any:
-        run = sys._getframe(1).f_locals
-        template, tokenizer = run.get("template"), run.get("tokenizer")
-        if not isinstance(template, EmotionTemplate) or tokenizer is None:
-            return self.original()
-        metrics = template.answer_metrics(tokenizer)
-        if isinstance(run.get("callbacks"), list):
-            run["callbacks"].append(_RowsOfTheSet(metrics))
-        return metrics
-
-
-class _RowsOfTheSet(TrainerCallback):
-    """Tells the metric how many rows a set has: transformers' trainer gathers more than these."""
-
-    def __init__(self, metrics: AnswerMetrics) -> None:
-        self.metrics = metrics
-
-    def on_prediction_step(self, *_run: Any, eval_dataloader: Any = None, **_others: Any) -> None:
-        """Look at the set that is being evaluated."""
-        rows: Any = getattr(eval_dataloader, "dataset", None)
-        self.metrics.rows = len(rows) if hasattr(rows, "__len__") else None
-
-
-def _offer_true_accuracy() -> None:
-    """Let a run with our template count whole labels; every other run keeps what it had.
-
-    Called when our template is chosen, and only then. LLaMA-Factory's own `compute_accuracy`
-    counts the end token as well.
-    """
-    workflow: Any = sys.modules.get("llamafactory.train.sft.workflow")
-    if workflow is None or isinstance(workflow.ComputeAccuracy, _AccuracyOfTheRun):
-        return
-    workflow.ComputeAccuracy = _AccuracyOfTheRun(workflow.ComputeAccuracy)
+        offer_metrics(EmotionTemplate)
 
 
 @dataclass

@@ -1,18 +1,21 @@
-"""The true accuracy through LLaMA-Factory's own command: against its greedy answers, judged."""
+"""The true accuracy in LLaMA-Factory's own results, while it trains and when it predicts."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from e2e.host import ROOT, llamafactory
+from e2e.host import ROOT, llamafactory, run_program
 from sklearn.metrics import accuracy_score, f1_score
 
+from llamafactory_emotion import evaluate as evaluation
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.task import EMOTION
 
 EXAMPLES = ROOT / "examples"
 ROWS = 90
+# Some answers are nonsense then; the figures are those of the answers that were drawn.
+SAMPLED = ("do_sample=true", "temperature=2.0", "top_p=1.0")
 DATA = (f"dataset_dir={ROOT / 'data'}", f"max_samples={ROWS}")
 
 
@@ -22,21 +25,49 @@ def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("half_trained")
     llamafactory(
         "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}",
-        f"dataset_dir={ROOT / 'data'}", "max_steps=20", "warmup_steps=5",
+        f"dataset_dir={ROOT / 'data'}", "max_steps=60", "warmup_steps=5",
         f"output_dir={folder / 'model'}", cwd=folder,
     )  # fmt: skip
     return folder / "model"
 
 
-@pytest.fixture(scope="module")
-def greedy(half_trained: Path) -> dict[str, float]:
-    """Accuracy and macro-F1 of the greedy answers, by scikit-learn."""
-    output = half_trained.parent / "predicted"
-    llamafactory(
-        "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={half_trained}", *DATA,
-        "eval_dataset=emotion_demo_test", f"output_dir={output}", cwd=half_trained.parent,
+def predict(model: Path, output: Path, *overrides: str, **environment: str) -> str:
+    """Run `emotion_predict` and return what it prints."""
+    result = llamafactory(
+        "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={model}", *DATA,
+        "eval_dataset=emotion_demo_test", f"output_dir={output}", *overrides, cwd=model.parent,
+        **environment,
     )  # fmt: skip
+    return result.stdout
+
+
+def results(output: Path, name: str = "predict") -> dict[str, float]:
+    return json.loads((output / f"{name}_results.json").read_text(encoding="utf-8"))
+
+
+def judged(output: Path, task: str | Path = "emotion") -> dict[str, float]:
+    """The same figures by `evaluate`, from the file that the run wrote."""
+    out = output / "evaluated.json"
     file = output / "generated_predictions.jsonl"
+    assert evaluation.main([str(file), "--task", str(task), "--json", str(out)]) == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    keys = {"accuracy": "accuracy", "f1_macro": "f1_macro", "invalid": "invalid_rate"}
+    return {f"predict_{key}": figures[name] for key, name in keys.items()}
+
+
+@pytest.fixture(scope="module")
+def predicted(half_trained: Path) -> Path:
+    """What LLaMA-Factory writes when the model predicts; what it prints lies beside it."""
+    output = half_trained.parent / "predicted"
+    printed = predict(half_trained, output)
+    (output / "printed.txt").write_text(printed, encoding="utf-8")
+    return output
+
+
+@pytest.fixture(scope="module")
+def greedy(predicted: Path) -> dict[str, float]:
+    """Accuracy and macro-F1 of the greedy answers, by scikit-learn."""
+    file = predicted / "generated_predictions.jsonl"
     rows = list(read_predictions(file, BrokenRows(str(file))))
     gold = [row.label.strip() for row in rows]
     answers = [row.predict.strip() for row in rows]
@@ -52,7 +83,7 @@ def evaluate(
         "dataset=null", "do_train=false", "do_eval=true", "eval_dataset=emotion_demo_test",
         "compute_accuracy=true", f"output_dir={output}", *overrides, cwd=cwd, **environment,
     )  # fmt: skip
-    return json.loads((output / "eval_results.json").read_text(encoding="utf-8"))
+    return results(output, "eval")
 
 
 @pytest.mark.parametrize(
@@ -113,3 +144,100 @@ def test_another_template_keeps_llamafactorys_own_figure(half_trained, tmp_path)
 
     assert "eval_accuracy" in figures
     assert "eval_f1_macro" not in figures
+
+
+def test_a_prediction_reports_what_evaluate_says_of_its_file(predicted, greedy):
+    figures = results(predicted)
+
+    expected = judged(predicted)
+    assert expected["predict_accuracy"] == pytest.approx(greedy["accuracy"], abs=1e-12)
+    assert expected["predict_f1_macro"] == pytest.approx(greedy["f1_macro"], abs=1e-12)
+    assert {key: figures[key] for key in expected} == expected
+    assert {"predict_bleu-4", "predict_rouge-1"} <= figures.keys()
+    assert results(predicted, "all") == figures
+    printed = (predicted / "printed.txt").read_text(encoding="utf-8")
+    assert re.search(r"predict_accuracy +=.*predict_f1_macro +=.*predict_invalid +=", printed, re.S)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_by_batch", ["true", "false"])
+def test_two_processes_count_every_predicted_row_once(half_trained, tmp_path, batch_by_batch):
+    output = tmp_path / "out"
+
+    predict(
+        half_trained, output, "per_device_eval_batch_size=7", "max_samples=31", *SAMPLED,
+        f"batch_eval_metrics={batch_by_batch}", FORCE_TORCHRUN="1", NPROC_PER_NODE="2",
+        OMP_NUM_THREADS="1",
+    )  # fmt: skip
+
+    written = (output / "generated_predictions.jsonl").read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 31
+    figures = results(output)
+    assert 0 < figures["predict_invalid"] < 1
+    assert judged(output).items() <= figures.items()
+
+
+def test_two_tasks_in_one_prediction_are_judged_by_the_labels_of_both(half_trained, tmp_path):
+    """The file holds padding and end tokens, which `evaluate` reads over."""
+    labels = sorted((*EMOTION.labels, "negative", "neutral", "positive"))
+    task = tmp_path / "both.yaml"
+    task.write_text(f"name: both\ninstruction: Classify.\nlabels: {labels}\n", encoding="utf-8")
+
+    predict(
+        half_trained, tmp_path / "out", "eval_dataset=emotion_demo_test,sentiment_demo_test",
+        "max_samples=40", "skip_special_tokens=false", *SAMPLED,
+    )  # fmt: skip
+
+    figures = results(tmp_path / "out")
+    assert "<|" in (tmp_path / "out" / "generated_predictions.jsonl").read_text(encoding="utf-8")
+    assert 0 < figures["predict_invalid"] < 1
+    assert figures["predict_accuracy"] > 0
+    assert judged(tmp_path / "out", task) == pytest.approx(
+        {key: figures[key] for key in ("predict_accuracy", "predict_f1_macro", "predict_invalid")},
+        abs=1e-12,
+    )
+
+
+def test_rows_without_gold_labels_are_predicted_and_not_counted(half_trained, tmp_path):
+    rows = ["the train was late again", "my sister sent me flowers"]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in rows), encoding="utf-8"
+    )
+    entry = {"file_name": "rows.jsonl", "formatting": "emotion", "columns": {"prompt": "text"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": entry}), encoding="utf-8")
+
+    printed = predict(
+        half_trained, tmp_path / "out", f"dataset_dir={tmp_path}", "eval_dataset=mine"
+    )
+
+    assert printed.count("2 of 2 rows have no gold label: no accuracy") == 1
+    assert not {"predict_accuracy", "predict_invalid"} & results(tmp_path / "out").keys()
+    written = (tmp_path / "out" / "generated_predictions.jsonl").read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 2
+
+
+RUNS_IN_TURN = """
+import json, sys
+from llamafactory.train.tuner import run_exp
+
+run = json.loads(sys.argv[1])
+for template, output in (("emotion", "ours"), ("default", "theirs"), ("emotion", "again")):
+    run_exp({**run, "template": template, "output_dir": output})
+"""
+
+
+def test_runs_of_one_process_have_the_figures_of_their_own_template(half_trained, tmp_path):
+    run = {
+        "model_name_or_path": str(half_trained), "stage": "sft", "do_eval": True,
+        "predict_with_generate": True, "dataset_dir": str(ROOT / "data"), "max_samples": 8,
+        "eval_dataset": "emotion_demo_test", "batch_eval_metrics": True, "do_sample": False,
+        "per_device_eval_batch_size": 3, "max_new_tokens": 4, "report_to": "none",
+        "use_cpu": True,
+    }  # fmt: skip
+
+    run_program("python", "-c", RUNS_IN_TURN, json.dumps(run), cwd=tmp_path)
+
+    ours, theirs, again = (results(tmp_path / one, "eval") for one in ("ours", "theirs", "again"))
+    figures = {"eval_accuracy", "eval_f1_macro", "eval_invalid"}
+    assert ours.keys() - theirs.keys() == figures
+    assert {key: ours[key] for key in figures} == {key: again[key] for key in figures}

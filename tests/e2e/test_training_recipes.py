@@ -290,3 +290,5 @@ def test_the_oldest_llamafactory_we_support_trains_and_predicts(
     assert "0.9.4" in version.stdout
     written = (tmp_path / "predicted" / "generated_predictions.jsonl").read_text("utf-8")
     assert len(written.splitlines()) == 8
+    results = json.loads((tmp_path / "predicted" / "predict_results.json").read_text("utf-8"))
+    assert {"predict_accuracy", "predict_f1_macro", "predict_invalid"} <= results.keys()

@@ -23,7 +23,9 @@ def check_best_checkpoint(context: Context) -> Iterator[Finding]:
     if not best or strategy == "no":
         return
     computed = _metrics(context)
-    if best.endswith(("accuracy", "f1_macro")) and not context.is_on("compute_accuracy"):
+    generates = context.is_on("predict_with_generate")
+    counted = generates or context.is_on("compute_accuracy")
+    if best.endswith(("accuracy", "f1_macro")) and not counted:
         yield error(
             "evaluation",
             f"metric_for_best_model: {best} is not computed",
@@ -56,8 +58,12 @@ def _strategy(context: Context) -> str:
 def _metrics(context: Context) -> list[str]:
     """Give the names of what is computed, without `eval_`."""
     own = ["loss", *_TIMES]
-    if context.is_on("compute_accuracy"):
-        own += ["accuracy"] + ["f1_macro"] * (context.value("template") == "emotion")
+    ours = context.value("template") == "emotion"
+    if context.is_on("predict_with_generate"):
+        own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"]
+        own += ["accuracy", "f1_macro", "invalid"] if ours else []
+    elif context.is_on("compute_accuracy"):
+        own += ["accuracy"] + ["f1_macro"] * ours
     if not context.is_on("eval_on_each_dataset"):
         return own
     return [f"{name}_{one}" for name in context.data_sets("eval_dataset") for one in own]

@@ -8,4 +8,5 @@ matching      the rows of several files side by side
 comparison    paired tests between two files
 floor         what a tf-idf SVM does on the same rows
 error_list    wrong answers as a table to read
+generated     the answers of a run, before they are a file
 """

@@ -2,7 +2,7 @@
 
 LLaMA-Factory's own `compute_accuracy` averages over the answer's tokens and its end token, which
 every model gets right: 99 % shown where 90 % of the labels are right (hiyouga/LLaMA-Factory issue
-8187). `registration` puts this in its place for our template; the arithmetic is `counts`'.
+8187). `run_metrics` replaces it for runs with our template; the arithmetic is `counts`'.
 """
 
 import logging
@@ -72,7 +72,7 @@ class AnswerMetrics:
             `accuracy` and `f1_macro`, between 0 and 1, higher is better, NaN where no label was
             seen; None when more follows.
         """
-        predictions, labels = _array(evaluated.predictions), _array(evaluated.label_ids)
+        predictions, labels = as_array(evaluated.predictions), as_array(evaluated.label_ids)
         left = None if self.rows is None else max(0, self.rows - self._seen)
         for predicted, gold in zip(predictions[:left], labels[:left], strict=True):
             self._answers.extend(self._answers_of(predicted, gold))
@@ -130,6 +130,6 @@ class AnswerMetrics:
         )
 
 
-def _array(values: Any) -> NDArray[np.integer[Any]]:
-    """Give a batch as a NumPy array; `batch_eval_metrics` hands in tensors of the device."""
+def as_array(values: Any) -> NDArray[np.integer[Any]]:
+    """Return a batch as a NumPy array; `batch_eval_metrics` hands in tensors of the device."""
     return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
