@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from llamafactory_emotion import doctor
 from llamafactory_emotion.checks import context, environment, machine, needs
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Level
-from llamafactory_emotion.checks.machine import Gpu, Machine
+from llamafactory_emotion.checks.machine import FLASH_ATTENTION, Gpu, Machine, own_requirement
 from llamafactory_emotion.recipes import Call, read_call
 from llamafactory_emotion.task import EMOTION
 
@@ -184,8 +185,10 @@ BROKEN = [
     # training
     ({"fp16": True}, "precision", "exclude each other", "bf16"),
     ({"bf16": False, "fp16": True, "finetuning_type": "full"}, "precision", "NaN", "bf16"),
-    ({"flash_attn": "fa2", "bf16": False}, "attention", "half precision only", "bf16"),
+    ({"flash_attn": "fa2", "bf16": False}, "attention", "FlashAttention-2 computes", "bf16"),
+    ({"flash_attn": "fa3", "bf16": False}, "attention", "FlashAttention-3 computes", "bf16"),
     ({"neat_packing": True, "flash_attn": "fa2"}, "packing", "stops", "batch_size: 1"),
+    ({"neat_packing": True, "flash_attn": "fa3"}, "packing", "not fa3", "flash_attn: fa2"),
     ({"packing": True}, "packing", "attend to one another", "neat_packing"),
     ({"quantization_bit": 4, "finetuning_type": "full"}, "quantization", "full", "lora"),
     ({"quantization_bit": 4, "pure_bf16": True}, "quantization", "pure_bf16", "bf16"),
@@ -299,6 +302,75 @@ def test_packages_are_really_imported(look, monkeypatch, changes, module):
     found = look(**changes)["environment"]
 
     assert any("undefined symbol" in one.sentence for one in serious(found))
+
+
+@pytest.fixture
+def fa3_is_loaded(monkeypatch):
+    """A LLaMA-Factory that loads models with fa3, unlike 0.9.5."""
+    monkeypatch.setattr(needs.host, "loads_attention", lambda _: True)
+
+
+def attention_of(found):
+    return [one for one in found["environment"] if one.check == "attention"]
+
+
+def test_a_host_that_lists_fa3_and_does_not_load_it(look):
+    found = [attention_of(look(on, flash_attn="fa3")) for on in (CPU, NEW_GPU)]
+
+    for findings in found:
+        assert [one.level for one in findings] == [Level.ERROR]
+        assert "takes flash_attn: fa3 and stops" in findings[0].sentence
+
+
+@pytest.mark.usefixtures("fa3_is_loaded")
+def test_fa3_needs_its_package_and_a_gpu_of_2022(look, monkeypatch):
+    failures = {"flash_attn_interface": "it is not installed"}
+    monkeypatch.setattr(needs, "import_failure", failures.get)
+    ampere = Machine((Gpu("an A100", 80, (8, 0)),), cpus=4)
+
+    missing, old, none = (attention_of(look(on, flash_attn="fa3")) for on in (NEW_GPU, ampere, CPU))
+    assert [(one.level, one.remedy) for one in missing] == [
+        (Level.WARNING, f"{FLASH_ATTENTION['fa3'].remedy}, or flash_attn: sdpa")
+    ]
+    assert "(it is not installed)" in missing[0].sentence
+    assert [one.sentence for one in old] == ["an A100 is older than FlashAttention-3 needs"]
+    assert [one.level for one in none] == [Level.NOTE]
+
+
+def failing_transformers() -> str:
+    """The release that our own requirement excludes."""
+    excluded = [one for one in own_requirement("transformers").specifier if one.operator == "!="]
+    return excluded[0].version
+
+
+@pytest.mark.parametrize("assumed", [False, True], ids=["installed", "assumed"])
+def test_fa2_with_a_transformers_that_stops_at_the_first_step(look, monkeypatch, assumed):
+    monkeypatch.setattr(needs, "import_failure", lambda _: None)
+    monkeypatch.setattr(needs, "version_of", lambda _: failing_transformers())
+    on = Machine(NEW_GPU.gpus, cpus=4, assumed=assumed)
+
+    (found,) = attention_of(look(on, flash_attn="fa2"))
+
+    assert found.level is Level.ERROR
+    assert "'NoneType' object has no attribute 'to'" in found.sentence
+    command, other = found.remedy.split(", or ")
+    assert shlex.split(command) == [
+        "pip", "install", f"transformers!={failing_transformers()}", "llamafactory",
+    ]  # fmt: skip
+    assert other == "flash_attn=sdpa"
+
+
+def test_a_transformers_that_fails_under_fa2_is_no_fault_without_it(look, monkeypatch):
+    monkeypatch.setattr(needs, "import_failure", lambda _: "it is not installed")
+    monkeypatch.setattr(needs, "version_of", lambda _: failing_transformers())
+
+    found = [
+        *attention_of(look(NEW_GPU, flash_attn="fa2")),
+        *attention_of(look(NEW_GPU, flash_attn="sdpa")),
+        *attention_of(look(CPU, flash_attn="fa2")),
+    ]
+
+    assert [one.level for one in found] == [Level.WARNING, Level.NOTE]
 
 
 def test_ray_asks_for_more_processors_than_there_are(look, monkeypatch):

@@ -244,6 +244,21 @@ def as_examples(
     ]
 
 
+@cache
+def loads_attention(name: str) -> bool:
+    """Say whether a model is loaded with this `flash_attn`: 0.9.5 lists fa3 and stops at it."""
+    with _quiet():
+        from llamafactory.extras.constants import AttentionFunction
+        from llamafactory.model.model_utils.attention import configure_attn_implementation
+
+        asked = types.SimpleNamespace(flash_attn=AttentionFunction(name))
+        try:
+            configure_attn_implementation(types.SimpleNamespace(model_type="llama"), asked)
+        except NotImplementedError:
+            return False
+    return True
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the host's log and its prints off the screen while it is asked."""

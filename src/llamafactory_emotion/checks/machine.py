@@ -6,12 +6,48 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
+
+from packaging.requirements import Requirement
 
 GIB = 1 << 30
-# Compute capability from which a GPU has bfloat16 and FlashAttention-2.
-AMPERE = (8, 0)
+# Compute capability from which a GPU has bfloat16 and FlashAttention-2, and FlashAttention-3.
+AMPERE, HOPPER = (8, 0), (9, 0)
+
+
+@dataclass(frozen=True)
+class FlashAttention:
+    """What LLaMA-Factory's `flash_attn` asks for by a short name.
+
+    Attributes:
+        name: Its name in sentences.
+        module: The module that must import.
+        capability: The CUDA compute capability from which GPUs run it.
+        remedy: How it is installed.
+    """
+
+    name: str
+    module: str
+    capability: tuple[int, int]
+    remedy: str
+
+
+FLASH_ATTENTION: Mapping[str, FlashAttention] = MappingProxyType(
+    {
+        "fa2": FlashAttention(
+            "FlashAttention-2", "flash_attn", AMPERE, "pip install 'llamafactory-emotion[fa2]'"
+        ),
+        "fa3": FlashAttention(
+            "FlashAttention-3",
+            "flash_attn_interface",
+            HOPPER,
+            "build flash-attn-3 from flash-attention's folder hopper",
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +99,7 @@ def this_machine() -> Machine:
 
 def assumed_machine(memory_gib: float) -> Machine:
     """Give a machine with one recent GPU of that much memory."""
-    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib)
+    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib, HOPPER)
     return Machine((gpu,), os.cpu_count() or 1, assumed=True)
 
 
@@ -73,6 +109,15 @@ def version_of(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def own_requirement(package: str) -> Requirement | None:
+    """Return the versions of a package that our own metadata allows, or None without metadata."""
+    try:
+        lines = importlib.metadata.requires("llamafactory-emotion") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((one for one in map(Requirement, lines) if one.name == package), None)
 
 
 @cache

@@ -6,9 +6,16 @@ from types import MappingProxyType
 
 from packaging.version import Version
 
+from llamafactory_emotion import host
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
-from llamafactory_emotion.checks.machine import GIB, import_failure, version_of
+from llamafactory_emotion.checks.machine import (
+    FLASH_ATTENTION,
+    GIB,
+    import_failure,
+    own_requirement,
+    version_of,
+)
 
 # What LLaMA-Factory asks of Ray for each GPU there is, whatever a worker needs.
 RAY_CPUS_PER_GPU = 10
@@ -42,25 +49,53 @@ def check_precision(context: Context) -> Iterator[Finding]:
 
 def check_attention(context: Context) -> Iterator[Finding]:
     """The attention that will really run: LLaMA-Factory falls back without stopping."""
-    if context.value("flash_attn") != "fa2":
+    asked = str(context.value("flash_attn"))
+    wanted = FLASH_ATTENTION.get(asked)
+    # gpt-oss gets an attention of its own, whatever is asked for.
+    if wanted is None or getattr(context.base.config, "model_type", None) == "gpt_oss":
         return
-    if not context.machine.has_gpu:
-        yield note("attention", "flash_attn: fa2 without a GPU: torch's own attention will run")
-        return
-    old = next((gpu for gpu in context.machine.gpus if not gpu.is_ampere), None)
-    if old is not None:
+    if not host.loads_attention(asked):
         yield error(
             "attention",
-            f"{old.name} is older than FlashAttention-2 needs",
-            "flash_attn: sdpa",
+            f"LLaMA-Factory {version_of('llamafactory')} takes flash_attn: {asked} and stops when "
+            "it loads the model",
+            "flash_attn: fa2",
         )
-    elif not context.machine.assumed and (failure := import_failure("flash_attn")):
+        return
+    if not context.machine.has_gpu:
+        yield note(
+            "attention", f"flash_attn: {asked} without a GPU: torch's own attention will run"
+        )
+        return
+    gpus = context.machine.gpus
+    old = next((gpu for gpu in gpus if gpu.capability < wanted.capability), None)
+    if old is not None:
+        yield error(
+            "attention", f"{old.name} is older than {wanted.name} needs", "flash_attn: sdpa"
+        )
+    elif not context.machine.assumed and (failure := import_failure(wanted.module)):
         yield warning(
             "attention",
-            f"flash_attn: fa2, and flash-attn does not import ({failure}): LLaMA-Factory goes on "
-            "with torch's own attention",
-            "pip install 'llamafactory-emotion[fa2]', or flash_attn: sdpa",
+            f"flash_attn: {asked}, and {wanted.module} does not import ({failure}): LLaMA-Factory "
+            "goes on with torch's own attention",
+            f"{wanted.remedy}, or flash_attn: sdpa",
         )
+    else:
+        yield from _transformers_under(asked)
+
+
+def _transformers_under(attention: str) -> Iterator[Finding]:
+    """A transformers that our own requirement keeps out, which somebody installed nevertheless."""
+    found, required = version_of("transformers"), own_requirement("transformers")
+    if found is None or required is None or required.specifier.contains(found, prereleases=True):
+        return
+    yield error(
+        "attention",
+        f"flash_attn: {attention} with transformers {found}: the first step stops with "
+        "\"'NoneType' object has no attribute 'to'\"",
+        # LLaMA-Factory is named so that pip keeps to its range of transformers.
+        f'pip install "{required}" llamafactory, or flash_attn=sdpa',
+    )
 
 
 def check_packages(context: Context) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
+from llamafactory_emotion.checks.machine import FLASH_ATTENTION
 
 _ZERO_3 = 3
 # What each method makes of a model while it is loaded.
@@ -36,25 +37,34 @@ def check_precision(context: Context) -> Iterator[Finding]:
 
 
 def check_attention(context: Context) -> Iterator[Finding]:
-    """FlashAttention-2 in full precision, which it does not have."""
+    """FlashAttention in full precision, which it does not have."""
     half = any(context.is_on(key) for key in ("bf16", "fp16", "pure_bf16"))
-    if context.value("flash_attn") == "fa2" and context.is_on("do_train") and not half:
+    wanted = FLASH_ATTENTION.get(str(context.value("flash_attn")))
+    if wanted is not None and context.is_on("do_train") and not half:
         yield warning(
             "attention",
-            "FlashAttention-2 computes in half precision only, and the recipe trains in full",
+            f"{wanted.name} computes in half precision only, and the recipe trains in full",
             "bf16: true, or flash_attn: sdpa",
         )
 
 
 def check_packing(context: Context) -> Iterator[Finding]:
-    """Packing: what it mixes up, and what FlashAttention-2 asserts."""
+    """Packing: what it mixes up, and what FlashAttention takes of it."""
     if context.is_on("packing") and not context.is_on("neat_packing"):
         yield warning(
             "packing",
             "packing: true lets packed rows attend to one another",
             "neat_packing: true keeps them apart",
         )
-    if not context.is_on("neat_packing") or context.value("flash_attn") != "fa2":
+    asked = context.value("flash_attn")
+    if not context.is_on("neat_packing") or asked not in FLASH_ATTENTION:
+        return
+    if asked != "fa2":
+        yield error(
+            "packing",
+            f"neat_packing: LLaMA-Factory tells fa2 where a pack's rows begin, and not {asked}",
+            "flash_attn: fa2",
+        )
         return
     evaluates = bool(context.data_sets("eval_dataset")) or context.number("val_size") > 0
     keys = ["per_device_train_batch_size"] + ["per_device_eval_batch_size"] * evaluates
