@@ -114,6 +114,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
             "output_dir": "saves/new",
             "report_to": "none",
             "per_device_train_batch_size": 4,
+            "num_train_epochs": 20,
             "bf16": True,
         }
         values |= changes
@@ -197,7 +198,12 @@ BROKEN = [
     ({**PREDICT, "deepspeed": "zero3.json"}, "deepspeed", "does not predict", "predict"),
     ({"deepspeed": "zero3.json", "pure_bf16": True}, "deepspeed", "does not go", "bf16"),
     ({"learning_rate": 0.5}, "number", "very high", "usual"),
-    ({"warmup_steps": 5000}, "steps", "warmup_steps 5000", "lower"),
+    ({"warmup_steps": 5000}, "steps", "200 of 200 steps are warm-up", "add warmup_steps=20"),
+    ({"warmup_ratio": 0.5}, "steps", "100 of 200 steps are warm-up", "add warmup_ratio=0.1"),
+    ({"warmup_steps": 5, "warmup_ratio": 0.1}, "steps", "both given", "override warmup_ratio"),
+    ({"save_steps": 200}, "steps", "save_steps 200, and there are 200 steps", "lower save_steps"),
+    ({"neat_packing": True, "cutoff_len": 128, "num_train_epochs": 1}, "steps", "too few", "add"),
+    ({"mix_strategy": "interleave_under", "interleave_probs": "1.0"}, "refused", "x", ""),
     ({**BEST, "save_strategy": "steps"}, "evaluation", "load_best_model_at_end", "the same"),
     ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
     ({**BEST, "metric_for_best_model": "f1_macro", "compute_accuracy": True, "template": "default"},
@@ -449,11 +455,11 @@ def test_ids_in_the_order_of_the_task_are_no_fault(look, name):
 
 def test_all_rows_make_the_steps_where_only_the_first_are_looked_at(look, monkeypatch):
     monkeypatch.setattr(context, "ROWS_READ", 30)
-    found = look(num_train_epochs=1, save_steps=9)["recipe"]
+    found = look(num_train_epochs=6, save_steps=59)["recipe"]
 
     assert serious(found) == []
     said = [one.sentence for one in found]
-    assert "effective batch 4 rows, 10 steps over 40 rows" in said
+    assert "60 optimizer steps, 0 of them warm-up: 6 epochs of 40 rows, effective batch 4" in said
     assert "'sound' has 40 rows; the first 30 rows are looked at" in said
     assert any(one.startswith("'sound': the first 30 rows, ") for one in said)
     assert any("labels of the first 30 rows is one token" in one for one in said)
@@ -470,39 +476,6 @@ def test_what_is_found_in_the_first_rows_says_so(look, monkeypatch):
     assert any("1 of the first 1 rows of 'sound' are cut" in one for one in said)
     said = [one.sentence for one in conflicting]
     assert "1 training texts of the first 2 rows stand there with two labels" in said
-
-
-def test_max_samples_counts_for_each_data_set(look):
-    found = look(dataset="sound,leaking", max_samples=10, num_train_epochs=1)["recipe"]
-
-    assert any("3 steps over 12 rows" in one.sentence for one in found)
-
-
-@pytest.mark.parametrize(("val_size", "left"), [(0.25, 30), (0.01, 39), (10, 30)])
-def test_rows_kept_for_the_evaluation_are_no_steps(look, val_size, left):
-    found = look(val_size=val_size, num_train_epochs=1)["recipe"]
-
-    steps = -(-left // 4)
-    assert any(f"{steps} steps over {left} rows" in one.sentence for one in found)
-
-
-@pytest.mark.parametrize("val_size", [1.0, 40])
-def test_an_evaluation_that_takes_all_rows_is_an_error(look, val_size):
-    found = look(val_size=val_size)["recipe"]
-
-    assert [one.sentence for one in serious(found)] == [
-        "val_size leaves none of 40 rows to train on"
-    ]
-
-
-def test_a_draw_of_samples_counts_for_the_steps(look, folder):
-    registered = json.loads((folder / "data" / "dataset_info.json").read_text())
-    registered["drawn"] = {**registered["sound"], "num_samples": 80}
-    (folder / "data" / "dataset_info.json").write_text(json.dumps(registered))
-
-    found = look(dataset="drawn", num_train_epochs=1)["recipe"]
-
-    assert any("20 steps over 80 rows" in one.sentence for one in found)
 
 
 def test_conflicting_labels_are_noted(look):

@@ -78,6 +78,7 @@ def examine(
     from llamafactory_emotion.checks.model import MODEL
     from llamafactory_emotion.checks.needs import NEEDS
     from llamafactory_emotion.checks.numbers import NUMBERS
+    from llamafactory_emotion.checks.steps import STEPS
     from llamafactory_emotion.checks.task import TASK
     from llamafactory_emotion.checks.training import TRAINING
 
@@ -93,7 +94,7 @@ def examine(
     sound = replace(context, values={k: v for k, v in call.values.items() if k not in strange})
     environment = _sorted([*environment, *_findings(NEEDS, sound)])
     on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
-    checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *EVALUATION)
+    checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *STEPS, *EVALUATION)
     recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
     if not _errors(recipe):
         recipe = _sorted([*recipe, *_findings((host_verdict,), context)])

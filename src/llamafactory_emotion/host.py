@@ -65,6 +65,11 @@ class Encoded:
     prompt_lengths: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Token counts of whole rows, prompt and answer."""
+        return tuple(map(sum, zip(self.prompt_lengths, map(len, self.answers), strict=True)))
+
 
 @cache
 def arguments(*, training: bool) -> Mapping[str, Argument]:
@@ -257,6 +262,72 @@ def loads_attention(name: str) -> bool:
         except NotImplementedError:
             return False
     return True
+
+
+def training_rows(
+    data_sets: Mapping[str, Sequence[int]], *, val_size: float, seed: int, **mixing: Any
+) -> list[int]:
+    """Merge data sets and split the evaluation's rows off, as LLaMA-Factory does.
+
+    Args:
+        data_sets: Token counts of the rows of each data set.
+        val_size: Share or number of the rows that are evaluated.
+        seed: The seed of the split.
+        mixing: `mix_strategy` and `interleave_probs`.
+
+    Returns:
+        The token counts of the rows that are trained on, in their order.
+
+    Raises:
+        ValueError: LLaMA-Factory refuses to mix or split them so.
+    """
+    with _quiet():
+        from datasets import Dataset
+        from llamafactory.data.data_utils import merge_dataset, split_dataset
+        from llamafactory.hparams import DataArguments
+
+        settings = DataArguments(dataset=",".join(data_sets), val_size=val_size, **mixing)
+        parts = [Dataset.from_dict({"length": lengths}) for lengths in data_sets.values()]
+        merged = merge_dataset(parts, settings, seed)
+        return list(split_dataset(merged, None, settings, seed)[0]["train"]["length"])
+
+
+def count_packs(lengths: Sequence[int], *, cutoff: int, batch: int, workers: int) -> int:
+    """Count the packs that LLaMA-Factory makes of rows of these token counts.
+
+    Args:
+        lengths: Token counts of the rows, in their order.
+        cutoff: The recipe's `cutoff_len`.
+        batch: `preprocessing_batch_size`: rows that are packed together.
+        workers: `preprocessing_num_workers`: each packs an equal part of the rows.
+    """
+    with _quiet():
+        from datasets import Dataset
+        from llamafactory.data.processor.processor_utils import greedy_knapsack
+        from llamafactory.hparams import DataArguments
+
+        room = DataArguments(cutoff_len=cutoff, packing=True).cutoff_len
+        rows = Dataset.from_dict({"length": [min(length, room) for length in lengths]})
+        shares = min(workers, len(rows))
+        return sum(
+            len(greedy_knapsack(list(part["length"]), room))
+            for worker in range(shares)
+            for part in rows.shard(shares, worker, contiguous=True).iter(batch)
+        )
+
+
+def warmup_steps(values: Mapping[str, Any], steps: int) -> int:
+    """Return how many of a run's steps are warm-up, as transformers counts them."""
+    given = {key: values[key] for key in ("warmup_steps", "warmup_ratio") if values.get(key)}
+    with _quiet():
+        from transformers import TrainingArguments
+
+        try:
+            settings = TrainingArguments(".", use_cpu=True, report_to="none", **given)
+            return min(int(settings.get_warmup_steps(steps)), steps)
+        except (ValueError, OverflowError):
+            # A number out of its range, which is told by its own check.
+            return 0
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("half_trained")
     llamafactory(
         "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}",
-        f"dataset_dir={ROOT / 'data'}", "max_steps=60", "warmup_steps=5",
+        f"dataset_dir={ROOT / 'data'}", "max_steps=60", "warmup_ratio=0.1",
         f"output_dir={folder / 'model'}", cwd=folder,
     )  # fmt: skip
     return folder / "model"
@@ -123,7 +123,7 @@ def test_several_sets_have_a_figure_each_and_one_of_them_stops_the_run(tiny_base
     result = llamafactory(
         "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}", *DATA,
         "eval_dataset=emotion_demo_test,sentiment_demo_test", "eval_on_each_dataset=true",
-        "learning_rate=1e-12", "compute_accuracy=true", "num_train_epochs=4", "warmup_steps=0",
+        "learning_rate=1e-12", "compute_accuracy=true", "num_train_epochs=4", "warmup_ratio=0",
         "eval_strategy=epoch", "save_strategy=epoch", "save_total_limit=1",
         "load_best_model_at_end=true", f"metric_for_best_model={key}", "early_stopping_steps=1",
         "plot_loss=true", "per_device_eval_batch_size=32", f"output_dir={output}", cwd=tmp_path,

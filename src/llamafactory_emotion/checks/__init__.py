@@ -11,6 +11,7 @@ data           are the data sets there, sound, and short enough?
 model          are model and adapter there, and do labels and end token fit them?
 task           do the rows belong to the task they are meant for?
 training       do precision, attention, packing, quantisation and batch go together?
+steps          how many optimizer steps are there, and are they enough to learn?
 evaluation     is what is evaluated there, and the best checkpoint chosen by it?
 needs          does the machine have what the recipe needs?
 """

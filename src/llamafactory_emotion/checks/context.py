@@ -233,6 +233,23 @@ class Context:
         names = [*self.data_sets("dataset"), *self.data_sets("eval_dataset")]
         return {name: self._data_set(name) for name in names if name in self.registry}
 
+    @cached_property
+    def lengths(self) -> Mapping[str, tuple[int, ...]]:
+        """Token counts of the examples, by data set; empty without a tokenizer and a template."""
+        template = self.values.get("template")
+        if self.base.tokenizer_problem or template not in host.templates():
+            return {}
+        return {
+            name: host.encode(self.base.tokenizer(), str(template), data_set.examples).lengths
+            for name, data_set in self.loaded.items()
+            if data_set.examples
+        }
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows are packed side by side."""
+        return self.is_on("packing") or self.is_on("neat_packing")
+
     def of_first_rows(self, *keys: str) -> str:
         """Give what a sentence adds where the data sets under these keys were read in part."""
         names = [name for key in keys for name in self.data_sets(key) if name in self.loaded]

@@ -203,32 +203,22 @@ def _rows(context: Context, key: str) -> list[Row]:
 def check_lengths(context: Context) -> Iterator[Finding]:
     """Rows longer than the cutoff: LLaMA-Factory cuts them on the right, the cue first."""
     cutoff = int(context.number("cutoff_len"))
-    template = context.values.get("template")
-    if context.base.tokenizer_problem or template not in host.templates() or cutoff < 1:
-        return
-    packs = context.is_on("packing") or context.is_on("neat_packing")
-    for data_set in context.loaded.values():
-        if data_set.examples:
-            encoded = host.encode(context.base.tokenizer(), str(template), data_set.examples)
-            lengths = [
-                prompt + len(answer)
-                for prompt, answer in zip(encoded.prompt_lengths, encoded.answers, strict=True)
-            ]
-            yield from _lengths(data_set, lengths, cutoff, packs=packs)
+    for name, lengths in context.lengths.items() if cutoff > 0 else ():
+        yield from _lengths(context.loaded[name], lengths, cutoff, packs=context.packs)
 
 
 def _lengths(
     data_set: DataSet, lengths: Sequence[int], cutoff: int, *, packs: bool
 ) -> Iterator[Finding]:
     longest = max(lengths)
-    too_long = sum(length > cutoff for length in lengths)
+    # LLaMA-Factory keeps the last token of a pack free.
+    too_long = sum(length > cutoff - packs for length in lengths)
     if too_long:
-        fate = "are cut on the right, where the cue is" + (", or dropped" if packs else "")
         yield warning(
             "cutoff",
-            f"cutoff_len {cutoff}: {too_long:,} of {data_set.extent} of {data_set.name!r} {fate}; "
-            f"the longest has {longest:,} tokens",
-            f"raise cutoff_len to {longest}, or shorten the texts",
+            f"cutoff_len {cutoff}: {too_long:,} of {data_set.extent} of {data_set.name!r} are cut "
+            f"on the right, where the cue is; the longest has {longest:,} tokens",
+            f"raise cutoff_len to {longest + packs}, or shorten the texts",
         )
     else:
         usual = Counter(lengths).most_common(1)[0][0]

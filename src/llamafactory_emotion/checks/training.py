@@ -1,6 +1,5 @@
 """Do precision, attention, packing, quantisation and batch go together?"""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -136,47 +135,6 @@ def check_deepspeed(context: Context) -> Iterator[Finding]:
         yield error("deepspeed", "pure_bf16 does not go with ZeRO-3", "bf16: true instead")
 
 
-def _held_out(val_size: float, rows: int) -> int:
-    """Give how many rows LLaMA-Factory takes from training for its evaluation."""
-    return int(val_size) if val_size > 1 else math.ceil(val_size * rows)
-
-
-def check_steps(context: Context) -> Iterator[Finding]:
-    """The effective batch, how many steps there are, and what does not fit into them."""
-    if not context.is_on("do_train"):
-        return
-    batch = (
-        max(1, int(context.number("per_device_train_batch_size")))
-        * max(1, int(context.number("gradient_accumulation_steps")))
-        * context.processes
-    )
-    names = context.data_sets("dataset")
-    rows = [context.loaded[name].drawn_rows for name in names if name in context.loaded]
-    if not rows or len(rows) < len(names) or not all(rows):
-        yield note("steps", f"effective batch {batch} rows")
-        return
-    most = int(context.number("max_samples"))
-    count = sum(min(one, most) if most > 0 else one for one in rows)
-    held_out = _held_out(context.number("val_size"), count)
-    if held_out >= count:
-        yield error(
-            "steps", f"val_size leaves none of {count:,} rows to train on", "lower val_size"
-        )
-        return
-    count -= held_out
-    per_epoch = math.ceil(count / batch)
-    steps = math.ceil(per_epoch * context.number("num_train_epochs"))
-    steps = int(context.number("max_steps")) if context.number("max_steps") > 0 else steps
-    if context.is_on("packing") or context.is_on("neat_packing"):
-        yield note("steps", f"effective batch {batch} packs of up to cutoff_len tokens")
-        return
-    yield note("steps", f"effective batch {batch} rows, {steps:,} steps over {count:,} rows")
-    for key in ("warmup_steps", "save_steps", "eval_steps"):
-        given = context.values.get(key)
-        if isinstance(given, int) and not isinstance(given, bool) and given >= steps:
-            yield warning("steps", f"{key} {given}, and there are {steps} steps", f"lower {key}")
-
-
 def check_output(context: Context) -> Iterator[Finding]:
     """An output folder that is taken."""
     folder = Path(str(context.values.get("output_dir") or ""))
@@ -235,7 +193,6 @@ TRAINING: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     check_packing,
     check_quantization,
     check_deepspeed,
-    check_steps,
     check_output,
     check_resumption,
     check_scheduler,
