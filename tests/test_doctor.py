@@ -203,7 +203,7 @@ BROKEN = [
     ({"warmup_steps": 5, "warmup_ratio": 0.1}, "steps", "both given", "override warmup_ratio"),
     ({"save_steps": 200}, "steps", "save_steps 200, and there are 200 steps", "lower save_steps"),
     ({"neat_packing": True, "cutoff_len": 128, "num_train_epochs": 1}, "steps", "too few", "add"),
-    ({"mix_strategy": "interleave_under", "interleave_probs": "1.0"}, "refused", "x", ""),
+    ({"interleave_probs": "0.5,0.5"}, "steps", "only valid for interleaved", "mend mix_strategy"),
     ({**BEST, "save_strategy": "steps"}, "evaluation", "load_best_model_at_end", "the same"),
     ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
     ({**BEST, "metric_for_best_model": "f1_macro", "compute_accuracy": True, "template": "default"},

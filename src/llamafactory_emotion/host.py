@@ -323,7 +323,7 @@ def warmup_steps(values: Mapping[str, Any], steps: int) -> int:
         from transformers import TrainingArguments
 
         try:
-            settings = TrainingArguments(".", use_cpu=True, report_to="none", **given)
+            settings = TrainingArguments(output_dir=".", use_cpu=True, report_to="none", **given)
             return min(int(settings.get_warmup_steps(steps)), steps)
         except (ValueError, OverflowError):
             # A number out of its range, which is told by its own check.

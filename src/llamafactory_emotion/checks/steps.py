@@ -133,10 +133,11 @@ def _trained_rows(context: Context) -> list[int]:
     Raises:
         ValueError: The rows cannot be mixed and split.
     """
-    most = int(context.number("max_samples")) or math.inf
+    most = int(context.number("max_samples"))
     data_sets = {}
     for name in context.data_sets("dataset"):
-        count = int(min(context.loaded[name].drawn_rows, most))
+        count = context.loaded[name].drawn_rows
+        count = min(count, most) if most > 0 else count
         data_sets[name] = list(islice(cycle(context.lengths.get(name, (0,))), count))
     return host.training_rows(
         data_sets,
