@@ -13,9 +13,10 @@ from transformers import AutoModel, AutoModelForCausalLM
 from llamafactory_emotion.task import EMOTION
 from llamafactory_emotion.train_head import main
 
+# Sizes that bitsandbytes can repack, as in `random_models`.
 _ENCODER = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
+    "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
     "max_position_embeddings": 130,
@@ -28,12 +29,12 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "roberta": ("RobertaConfig", _ENCODER),
     "distilbert": (
         "DistilBertConfig",
-        {"dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 2, "max_position_embeddings": 130},
+        {"dim": 64, "hidden_dim": 128, "n_layers": 3, "n_heads": 2, "max_position_embeddings": 130},
     ),
-    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 3, "n_head": 2, "n_positions": 130}),
+    "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 3, "n_head": 2, "n_positions": 130}),
     "opt": (
         "OPTConfig",
-        _DECODER | {"ffn_dim": 48, "word_embed_proj_dim": 32, "pad_token_id": 1},
+        _DECODER | {"ffn_dim": 128, "word_embed_proj_dim": 64, "pad_token_id": 1},
     ),
     "llama": ("LlamaConfig", _DECODER | {"num_key_value_heads": 1}),
 }

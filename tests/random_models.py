@@ -30,9 +30,11 @@ LLAMA3_CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
+# As in real models, every layer reads a multiple of 64 and writes a multiple of 32 numbers: where
+# the processor has avx512_bf16, bitsandbytes repacks 4-bit weights and fails for any other shape.
 _SIZES: dict[str, Any] = {
     "hidden_size": 64,
-    "intermediate_size": 96,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -62,12 +64,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": (
         "OPTConfig",
         {
-            "hidden_size": 64,
-            "ffn_dim": 96,
+            "hidden_size": 128,
+            "ffn_dim": 192,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "max_position_embeddings": 512,
-            "word_embed_proj_dim": 32,
+            "word_embed_proj_dim": 64,
             "init_std": 0.25,
             "pad_token_id": 1,
         },

@@ -87,8 +87,8 @@ def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):
 
     config = LlamaConfig(
         vocab_size=len(tokenizer_of()),
-        hidden_size=16,
-        intermediate_size=16,
+        hidden_size=64,
+        intermediate_size=64,
         num_hidden_layers=1,
         num_attention_heads=2,
         pad_token_id=1,

@@ -97,8 +97,8 @@ def word_pieces():
 
 
 SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
+    "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "initializer_range": 0.3,

@@ -184,8 +184,9 @@ def test_a_recipe_with_an_equals_sign_in_its_name_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["deep.yaml", "deep.json"])
 def test_a_recipe_nested_too_deeply_is_one_sentence(tmp_path, name):
+    # PyYAML has a bound of its own from 6.0.4 on, and its own words for it.
     (tmp_path / name).write_text('{"a": ' + "[" * 3_000 + "]" * 3_000 + "}")
-    with pytest.raises(CallError, match="is nested too deeply to be read"):
+    with pytest.raises(CallError, match=rf"{name} (is nested too deeply to|cannot) be read"):
         read_call([str(tmp_path / name)])
 
 

@@ -227,7 +227,7 @@ def test_a_quantised_base_trains_an_adapter_and_a_head(kind, bits, bases, rows, 
     assert {key.split(".")[-3] for key in weights if "lora_" in key} == {"q_proj", "v_proj"}
     assert all(weight.dtype == torch.float32 for weight in weights.values())
     head = next(weight for key, weight in weights.items() if key.endswith("score.weight"))
-    assert head.shape == (6, 32)
+    assert head.shape == (6, 64)
     written = read(tmp_path / "out" / "test_predictions.jsonl")
     wanted = through_transformers(
         tmp_path / "out", [row["prompt"] for row in written], quantization_config=QUANTISED[bits]

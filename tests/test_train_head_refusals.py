@@ -14,6 +14,8 @@ from llamafactory_emotion.task import EMOTION
 from llamafactory_emotion.train_head import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+# What comes after it is worded by transformers and changes with it.
+REFUSED = "training cannot begin with these settings: "
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def call(gpt2_base, rows_file, tmp_path):
         (["quantization_bit=8"], "quantization_bit needs finetuning_type=lora"),
         (["quantization_bit=3", "finetuning_type=lora"], "quantization_bit=3 is neither 4 nor 8"),
         (["finetuning_type=lora", "freeze_blocks=1"], "LoRA freezes all blocks"),
-        (["finetuning_type=some"], "finetuning_type: invalid choice: 'some'"),
-        (["learning_rate=fast"], "learning_rate: invalid float value: 'fast'"),
+        (["finetuning_type=some"], "finetuning_type: "),
+        (["learning_rate=fast"], "learning_rate: "),
         (["validation=x", "validation_size=3"], "exclude each other; keep one"),
         (["eval_strategy=epoch"], "give validation or validation_size"),
         (["early_stopping_patience=1"], "load_best_model_at_end=true"),
@@ -59,9 +61,9 @@ def call(gpt2_base, rows_file, tmp_path):
         (["gradient_accumulation_steps=0"], "gradient_accumulation_steps=0 must be 1 or more"),
         (["label_smoothing_factor=2"], "label_smoothing_factor=2 must be from 0 to 1"),
         (["dataloader_num_workers=-1"], "dataloader_num_workers=-1 must be 0 or more"),
-        (["report_to=wandb"], "training cannot begin with these settings: WandbCallback requires"),
-        (["fsdp=full_shard"], "training cannot begin with these settings"),
-        (["accelerator_config={a: 1}"], "transformers refuses these settings: AcceleratorConfig"),
+        (["report_to=nowhere"], REFUSED),
+        (["fsdp=full_shard"], REFUSED),
+        (["accelerator_config={a: 1}"], "transformers refuses these settings"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_path, capsys):
@@ -72,9 +74,9 @@ def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lr_scheduler_type=cosine_with_min_lr"], "min_lr_rate should be set"),
-        (["lr_scheduler_type=warmup_stable_decay"], "missing 1 required positional argument"),
-        (["optim=galore_adamw"], "need to install `galore_torch`"),
+        (["lr_scheduler_type=cosine_with_min_lr"], REFUSED),
+        (["lr_scheduler_type=warmup_stable_decay"], REFUSED),
+        (["optim=galore_adamw"], REFUSED),
         (["max_steps=-1", "num_train_epochs=0"], "num_train_epochs=0 trains nothing"),
         (
             ["dataloader_drop_last=true", "per_device_train_batch_size=64"],

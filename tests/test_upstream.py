@@ -78,7 +78,7 @@ def test_without_the_hook_the_entry_point_registers_and_a_broken_one_does_no_har
     warnings = [line for line in done.stdout.splitlines() if "was not loaded" in line]
     assert len(warnings) == 1
     assert "Plugin broken" in warnings[0]
-    assert "No module named 'nowhere'" in warnings[0]
+    assert "nowhere" in warnings[0]
 
 
 def test_hook_and_entry_point_together_register_once(patched: Path):
