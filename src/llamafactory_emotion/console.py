@@ -5,6 +5,7 @@ Stands between the commands and the user; knows nothing of what a command does.
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -53,6 +54,8 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         disk is full.
     """
     _replace_closed_streams()
+    # Its advice on kernels for processors with avx512_bf16 comes as soon as peft imports it.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         with _termination_as_interrupt():
             _check_words(sys.argv)

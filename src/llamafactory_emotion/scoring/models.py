@@ -230,28 +230,26 @@ def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> 
             "before the prompt; only adapters of the weights (LoRA and its relatives) are scored."
         )
     misfit = f"the adapter {adapter} does not fit the base model {base}"
-    with as_model_error(misfit), warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
+    with as_model_error(misfit), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice for training; what is missing is looked for below
         peft_model = PeftModel.from_pretrained(model, adapter, config=config, **options)
-    # peft only warns when weights are missing; a half-loaded adapter is a wrong model. What else
-    # it warns of is advice for training.
-    if any("missing adapter keys" in str(warning.message) for warning in warned):
-        raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
-    return peft_model, _count_used(peft_model, base, adapter, options)
+    return peft_model, _count_used(peft_model, adapter, misfit, options)
 
 
-def _count_used(peft_model: Any, base: str, adapter: str, options: dict[str, Any]) -> int:
-    """Count an adapter's numbers; refuse those for layers the base lacks, which peft drops."""
+def _count_used(peft_model: Any, adapter: str, misfit: str, options: dict[str, Any]) -> int:
+    """Count an adapter's numbers; refuse what peft drops and what it leaves as it begins."""
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
     stored = load_peft_weights(adapter, device="cpu", **options)
     used = set(get_peft_model_state_dict(peft_model, save_embedding_layers=False))
-    unused = sorted(name for name in set(stored) - used if "lora_" in name)
+    prefix = getattr(peft_model.base_model, "prefix", "lora_")
+    unused = sorted(name for name in stored.keys() - used if prefix in name)
     if unused:
         raise ModelError(
-            f"the adapter {adapter} does not fit the base model {base}: {len(unused)} of its "
-            f"{len(stored)} weights find no place ({unused[0]}, ...); name the base model that it "
-            "was trained on."
+            f"{misfit}: {len(unused)} of its {len(stored)} weights find no place "
+            f"({unused[0]}, ...); name the base model that it was trained on."
         )
+    if any(prefix in name for name in used - stored.keys()):
+        raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
     return sum(weight.numel() for weight in stored.values())
