@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The versions that are known to go together; `make install CONSTRAINTS=/dev/null` takes the newest.
+CONSTRAINTS ?= .ci/constraints.txt
 # LLaMA-Factory starts torchrun by its name, so the environment's programs must be on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # glibc gives the large tensors of every step back to the system and asks for them again; keeping them
@@ -11,18 +13,18 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483648
 export MALLOC_TOP_PAD_ := 67108864
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-slow check format dist clean
+.PHONY: help install demo test coverage test-slow test-newest lock check format dist clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Make the environment and install the package with what its tests need
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; call make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 define DEMO
@@ -48,6 +50,19 @@ coverage: $(VENV)/.installed ## Run the test suite and name the branches that no
 
 test-slow: $(VENV)/.installed ## Run the whole runs that take minutes each
 	pytest -m slow
+
+NEWEST_VENV := build/newest-venv
+
+test-newest: ## Run checks and suite in an environment with the newest release of everything
+	rm -rf $(NEWEST_VENV)
+	$(MAKE) test VENV=$(NEWEST_VENV) CONSTRAINTS=/dev/null
+
+# Left out is what is for one platform only, which torch pins itself, and what a package cannot pin.
+lock: test-newest ## The same; when all is green, write its versions down for `make install`
+	{ echo "# Written by 'make lock' with $$($(NEWEST_VENV)/bin/python --version)."; \
+		$(NEWEST_VENV)/bin/python -m pip list --format=freeze --exclude-editable \
+		| grep -vE '^(cuda-|nvidia-|(pip|setuptools|triton)=)' | sed 's/+.*//' | LC_ALL=C sort -f; \
+	} > .ci/constraints.txt
 
 check: $(VENV)/.installed ## Run the formatter, the linter, the type checker and the layer check
 	ruff format --check .
