@@ -14,6 +14,14 @@ import pytest
 from llamafactory_emotion.console import printable, run_command, run_recipe_command
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
 
+# What bitsandbytes does at import, where the processor has avx512_bf16.
+_ADVISED = """
+import logging
+from llamafactory_emotion.console import run_command
+logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+run_command(lambda: logger.warning("install this") or logger.error("broken") or 0)
+"""
+
 
 def raising(error: BaseException):
     def work() -> int:
@@ -52,6 +60,11 @@ def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
         run_command(lambda: too_long.stat().st_size, debug=True)
     with pytest.raises(ConnectionError):
         run_command(raising(ConnectionError("no path in it")))
+
+
+def test_advice_on_kernels_does_not_reach_the_terminal():
+    run = [sys.executable, "-c", _ADVISED]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stderr == "broken\n"
 
 
 def test_an_unexpected_error_is_not_hidden():

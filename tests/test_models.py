@@ -7,10 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from head_models import write_base
+import transformers
+from head_models import BASES, write_base
 from peft import LoraConfig, get_peft_model
-from random_models import TEXTS, random_model, tokenizer_of
+from random_models import ARCHITECTURES, TEXTS, random_model, tokenizer_of
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.scoring.models import (
@@ -215,6 +217,18 @@ def test_quantisation_without_its_package(base, monkeypatch):
     )
     with pytest.raises(CallError, match=r"needs bitsandbytes; install it with pip install"):
         load_model(ModelSource(str(base), quantization_bit=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [one for one in (*ARCHITECTURES.values(), *BASES.values()) if one[0] != "MambaConfig"],
+)
+def test_models_of_the_tests_have_shapes_that_every_processor_quantises(name, settings):
+    with torch.device("meta"):
+        model = AutoModel.from_config(getattr(transformers, name)(**settings))
+
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [str(one) for one in layers if one.in_features % 64 or one.out_features % 32] == []
 
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes has advice for those without a GPU
