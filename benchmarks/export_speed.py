@@ -1,6 +1,6 @@
 """How fast is an exported folder, and does it give the same? Stock transformers beside `predict`.
 
-    python benchmarks/export_speed.py --model saves/emotion_tiny [--rows 2000] [--threads 2]
+    python benchmarks/export_speed.py --model saves/emotion_merged [--rows 2000] [--threads 2]
 
 The model is exported once. Then the same rows are classified in each way, in turn, in one process.
 Loading and a warm-up on the first rows are not timed; the median of the repeats counts.

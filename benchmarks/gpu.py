@@ -30,13 +30,12 @@ from typing import Any
 
 import recipe_runs
 import torch
+from tiny_llama import build_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from llamafactory_emotion import predict, register
 from llamafactory_emotion.predicting.options import PREDICTIONS
 from llamafactory_emotion.predictions.writing import sidecar_path
-from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.tiny.tokenizer import build_tokenizer
 
 LLAMA_3_8B: dict[str, Any] = {
     "hidden_size": 4096,
@@ -255,7 +254,7 @@ def _run_child(name: str, warm_up: int, timed: float, arguments: list[str]) -> N
 
 def _build(folder: Path, texts: list[str], shape: str) -> int:
     """Save a random Llama and a tokenizer of the texts; return how many parameters multiply."""
-    tokenizer = build_tokenizer(texts, EMOTION)
+    tokenizer = build_tokenizer(texts)
     sizes = LLAMA_3_8B | (TINY if shape == "tiny" else {})
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     device, dtype = (

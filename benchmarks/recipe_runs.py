@@ -1,4 +1,4 @@
-"""What the benchmarks of recipes share: a data folder, a base that has read, runs of the host.
+"""What the benchmarks of recipes share: a data folder, runs of the host, a figure of each.
 
 No benchmark itself. Everything goes through LLaMA-Factory's own command, as a user's run does.
 """
@@ -18,7 +18,6 @@ from transformers import AutoTokenizer
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.data.reading import Row, read_rows
 from llamafactory_emotion.task import ANSWER_CUE, EMOTION, Task
-from llamafactory_emotion.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -59,33 +58,6 @@ def write_data(folder: Path, splits: Mapping[str, Sequence[Row]]) -> None:
             "columns": columns,
         }
     (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
-
-
-def make_base(folder: Path, rows: Sequence[Row], data: Path, *, epochs: float) -> Path:
-    """Make a tiny base that has read the rows' texts and was shortly trained on their labels.
-
-    Args:
-        folder: Where the base goes.
-        rows: The rows of the data set `base`, for their texts.
-        data: The data folder that holds `base`.
-        epochs: How often the base is trained on the labels; 0 for none.
-    """
-    untrained = folder / "read"
-    write_tiny_model([row.text for row in rows], untrained)
-    if not epochs:
-        return untrained
-    base = folder / "base"
-    train(
-        "emotion_tiny.yaml",
-        f"model_name_or_path={untrained}",
-        f"dataset_dir={data}",
-        "dataset=base",
-        f"num_train_epochs={epochs}",
-        f"output_dir={base}",
-    )
-    # A base model carries no chat template; LLaMA-Factory saved the one it was trained with.
-    (base / "chat_template.jinja").unlink(missing_ok=True)
-    return base
 
 
 def tokens_a_row(base: Path, rows: Sequence[Row]) -> float:

@@ -28,13 +28,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from tiny_llama import build_tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
-from llamafactory_emotion.tiny.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "dair_emotion"
@@ -212,7 +212,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 def _random_model(folder: Path, train: Path) -> str:
-    tokenizer = build_tokenizer([row.text for row in read_texts(train)], EMOTION)
+    tokenizer = build_tokenizer(row.text for row in read_texts(train))
     config = LlamaConfig(
         vocab_size=OUTPUT_WIDTH,
         hidden_size=640,

@@ -1,9 +1,9 @@
 """Two tasks in one model, apart, and one after the other: what helps, and what is forgotten.
 
-    python benchmarks/two_tasks.py FIRST SECOND --second-task FILE [--rows 4000] [--seed 0]
+    python benchmarks/two_tasks.py FIRST SECOND --second-task FILE --base saves/smollm2
 
-FIRST (the emotion task) and SECOND are folders with a train.* and a test.* file. One tiny base that
-has read the training texts of both is trained with examples/emotion_tiny.yaml
+FIRST (the emotion task) and SECOND are folders with a train.* and a test.* file. One base is
+trained with examples/emotion_cpu.yaml
 
     alone       on either task
     together    on both, mixed (`dataset=first,second`, as emotion_multitask.yaml does)
@@ -27,7 +27,6 @@ from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.data.reading import Row, read_rows
 from llamafactory_emotion.metrics.counts import wilson_interval
 from llamafactory_emotion.task import EMOTION, Task, load_task
-from llamafactory_emotion.tiny_model import write_tiny_model
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     rows = {name: _rows(folders[name], "train", tasks[name], options.rows) for name in tasks}
     test = {name: _rows(folders[name], "test", tasks[name], None) for name in tasks}
     with tempfile.TemporaryDirectory() as scratch:
-        models = _train(Path(scratch), tasks, rows, options.seed)
+        models = _train(Path(scratch), tasks, rows, options)
         for name, task in tasks.items():
             gold = [row.label for row in test[name]]
             print(f"{task.name}: {len(rows[name])} training rows, {len(gold)} test rows")
@@ -56,24 +55,26 @@ def _rows(folder: Path, split: str, task: Task, most: int | None) -> list[Row]:
 
 
 def _train(
-    scratch: Path, tasks: dict[str, Task], rows: dict[str, list[Row]], seed: int
+    scratch: Path,
+    tasks: dict[str, Task],
+    rows: dict[str, list[Row]],
+    options: argparse.Namespace,
 ) -> dict[str, Path]:
-    data, base = scratch / "data", scratch / "base"
-    _write_data(data, tasks, rows)
-    write_tiny_model([row.text for part in rows.values() for row in part], base)
+    _write_data(scratch / "data", tasks, rows)
     plan = (
-        ("first", base, "first"),
-        ("second", base, "second"),
-        ("together", base, "first,second"),
-        ("then", scratch / "first", "second"),
+        ("first", "first", ()),
+        ("second", "second", ()),
+        ("together", "first,second", ()),
+        ("then", "second", (f"adapter_name_or_path={scratch / 'first'}",)),
     )
-    for name, start, datasets in plan:
+    for name, datasets, start in plan:
         train(
-            "emotion_tiny.yaml",
-            f"model_name_or_path={start}",
-            f"dataset_dir={data}",
+            "emotion_cpu.yaml",
+            f"model_name_or_path={options.base}",
+            *start,
+            f"dataset_dir={scratch / 'data'}",
             f"dataset={datasets}",
-            f"seed={seed}",
+            f"seed={options.seed}",
             f"output_dir={scratch / name}",
         )
     return {name: scratch / name for name, _, _ in plan}
@@ -93,7 +94,9 @@ def _write_data(folder: Path, tasks: dict[str, Task], rows: dict[str, list[Row]]
 
 
 def _right(model: Path, task: Task, rows: Sequence[Row]) -> list[bool]:
-    classifier = EmotionClassifier.from_pretrained(str(model), task=task, device="cpu")
+    classifier = EmotionClassifier.from_pretrained(
+        str(model), task=task, device="cpu", template="emotion"
+    )
     predicted = classifier.predict([row.text for row in rows])
     return [bool(label == row.label) for label, row in zip(predicted, rows, strict=True)]
 
@@ -114,6 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--second-task", required=True)
+    parser.add_argument("--base", type=Path, required=True, help="the base model's folder")
     parser.add_argument("--rows", type=int, default=4000, help="the most training rows of a task")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

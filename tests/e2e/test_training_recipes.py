@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from llamafactory_emotion.task import EMOTION
 
 EXPECTED = [
+    "emotion_cpu",
     "emotion_freeze",
     "emotion_full_ds3",
     "emotion_lora",
@@ -21,7 +22,6 @@ EXPECTED = [
     "emotion_multitask",
     "emotion_predict",
     "emotion_qlora",
-    "emotion_tiny",
 ]
 EXAMPLES = ROOT / "examples"
 DATA = f"dataset_dir={ROOT / 'data'}"
@@ -79,7 +79,7 @@ def test_the_headline_recipe_has_the_settings_of_the_seed_project():
     assert {key: content.get(key) for key in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["emotion_tiny", "emotion_predict"])
+@pytest.mark.parametrize("name", ["emotion_cpu", "emotion_predict"])
 def test_the_recipes_for_any_device_set_no_precision(name: str):
     content = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
 
@@ -243,7 +243,7 @@ def test_a_bad_label_stops_the_host_with_the_label_and_the_text(tiny_base: Path,
 
     with pytest.raises(AssertionError, match="unknown label 9 in the column 'label'") as error:
         llamafactory(
-            "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={tiny_base}",
+            "train", EXAMPLES / "emotion_cpu.yaml", f"model_name_or_path={tiny_base}",
             f"dataset_dir={folder}", "dataset=mine", f"output_dir={tmp_path / 'out'}",
             cwd=tmp_path,
         )  # fmt: skip
@@ -266,26 +266,20 @@ def older_llamafactory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_oldest_llamafactory_we_support_trains_and_predicts(
-    tiny_base: Path, older_llamafactory: Path, tmp_path: Path
+    smollm2: Path, older_llamafactory: Path, tmp_path: Path
 ):
     older = {"PYTHONPATH": str(older_llamafactory), "PYTHONWARNINGS": "ignore"}
     version = run_program("llamafactory-cli", "version", cwd=tmp_path, **older)
-    base = tmp_path / "base"
-    run_program(
-        "python", "-m", "llamafactory_emotion.tiny_model", "--texts",
-        ROOT / "data" / "emotion_demo_test.jsonl", "--output", base, "--epochs", "1",
-        cwd=tmp_path, **older,
-    )  # fmt: skip
+    adapter = tmp_path / "adapter"
 
     llamafactory(
-        "train", EXAMPLES / "emotion_tiny.yaml", f"model_name_or_path={base}", DATA,
-        "max_samples=64", "num_train_epochs=1", f"output_dir={tmp_path / 'tiny'}",
-        cwd=tmp_path, **older,
+        "train", EXAMPLES / "emotion_cpu.yaml", f"model_name_or_path={smollm2}", DATA,
+        "max_samples=64", f"output_dir={adapter}", cwd=tmp_path, **older,
     )  # fmt: skip
     llamafactory(
-        "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={tmp_path / 'tiny'}",
-        DATA, "eval_dataset=emotion_demo_test", "max_samples=8",
-        f"output_dir={tmp_path / 'predicted'}", cwd=tmp_path, **older,
+        "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={smollm2}",
+        f"adapter_name_or_path={adapter}", DATA, "eval_dataset=emotion_demo_test",
+        "max_samples=8", f"output_dir={tmp_path / 'predicted'}", cwd=tmp_path, **older,
     )  # fmt: skip
 
     assert "0.9.4" in version.stdout
