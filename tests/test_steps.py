@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llamafactory_emotion.tiny_model import write_tiny_model
 from ticket_rows import ticket_rows, write_tickets
+from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion import doctor, host
 from llamafactory_emotion.checks import context
@@ -94,7 +94,7 @@ def test_warm_up_is_counted_by_transformers(values, steps, warm_up):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base that knows the words of the tickets, and data sets of them."""
     place = tmp_path_factory.mktemp("steps")
-    write_tiny_model([row["input"] for row in ticket_rows()], place / "base", epochs=0)
+    write_tiny_llama([row["input"] for row in ticket_rows()], place / "base")
     data = write_tickets(place / "data", tickets=93, forty=40, twelve=12)
     entries = json.loads((data / "dataset_info.json").read_text())
     entries["hub"] = {"hf_hub_url": "someone/tickets"}
@@ -188,7 +188,7 @@ FEW = [
     ("emotion_lora", "dataset=twelve"),
     ("emotion_lora", "dataset=hub", "max_steps=3"),
     ("emotion_lora", "dataset=tickets", "max_steps=60", "warmup_ratio=null", "warmup_steps=50"),
-    ("emotion_tiny", "dataset=forty", "num_train_epochs=1"),
+    ("emotion_cpu", "dataset=forty", "num_train_epochs=1"),
 ]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from e2e.host import ROOT, llamafactory
-from llamafactory_emotion.tiny_model import write_tiny_model
 from ticket_rows import ticket_rows, write_tickets
+from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion import doctor
 from llamafactory_emotion.recipes import read_call
@@ -36,7 +36,7 @@ RUNS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base that knows the words of the tickets, and data sets of them."""
     place = tmp_path_factory.mktemp("counts")
-    write_tiny_model([row["input"] for row in ticket_rows()], place / "base", epochs=0)
+    write_tiny_llama([row["input"] for row in ticket_rows()], place / "base")
     write_tickets(place / "data", tickets=93, more=45)
     return place
 
