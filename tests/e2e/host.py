@@ -22,7 +22,7 @@ def run_program(
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, **_usual_environment(), **environment},
+        env={**os.environ, **usual_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -63,7 +63,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _usual_environment() -> dict[str, str]:
+def usual_environment() -> dict[str, str]:
+    """Return what is set for every program: this environment's programs, and no hub."""
     return {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
 
 
@@ -74,7 +75,7 @@ def _imported_llamafactory() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["llamafactory.cli", "llamafactory.train.tuner"])
     before = dict(os.environ)
-    os.environ.update(_usual_environment())
+    os.environ.update(usual_environment())
     try:
         forkserver.ensure_running()
     finally:

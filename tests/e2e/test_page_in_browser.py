@@ -7,7 +7,6 @@ down what else is wanted. A page that is unsafe on purpose shows that the net ha
 import html
 import json
 import re
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,6 @@ from evaluations import PAYLOADS, evaluations_of, row
 from llamafactory_emotion.report.page import page_html
 from llamafactory_emotion.task import Task
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -58,14 +56,6 @@ frame.onload = () => {
 };
 frame.src = "/page.html" + "HASH";
 </script>"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser on the path ({', '.join(BROWSERS)}); install Chromium to run this")
-    return found
 
 
 class Site:
