@@ -70,8 +70,10 @@ NOT_RUN: tuple[tuple[str, Check, str], ...] = (
     (r"(\w+=\S+ )*(NNODES|NPROC_PER_NODE)=.*", is_taken_by_llamafactory, "needs several GPUs or "
      "hosts; tests/e2e/test_training_recipes.py runs two processes"),
     (r".* examples/emotion_full_ds3\.yaml.*", is_taken_by_llamafactory, "needs DeepSpeed"),
-    (r"(\w+=\S+ )*llamafactory-cli (api|chat|webchat|webui)\b.*", is_taken_by_llamafactory,
+    (r"(\w+=\S+ )*llamafactory-cli (api|chat|webchat)\b.*", is_taken_by_llamafactory,
      "serves until it is stopped"),
+    (r"(\w+=\S+ )*llamafactory-cli webui", nothing, "serves until it is stopped; "
+     "tests/e2e/test_webui_in_browser.py runs it"),
     (r"ray (start|up|status|stop)\b.*", nothing, "makes or asks a cluster"),
     (r"ray job submit .*", names_a_program_of_ours, "needs a cluster"),
     (r"(RAY_\w+=\S+ )*python examples/ray_batch\.py .*", names_a_program_of_ours,
