@@ -70,7 +70,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "num_attention_heads": 4,
             "max_position_embeddings": 512,
             "word_embed_proj_dim": 64,
-            "init_std": 0.25,
+            "init_std": 0.15,
             "pad_token_id": 1,
         },
     ),

@@ -8,6 +8,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import weakref
 
@@ -58,6 +60,20 @@ def refused(capsys, *arguments):
     assert captured.err.startswith("error: ")
     assert "Traceback" not in captured.err
     return code, captured.err
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_quantised_model_leaves_one_line_at_the_terminal(model, texts, tmp_path, bits):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (the extra `bnb`)")
+    call = [
+        *(sys.executable, "-m", "llamafactory_emotion.predict", f"quantization_bit={bits}"),
+        *(f"model_name_or_path={model}", f"input={texts}", f"output={tmp_path / 'p.jsonl'}"),
+    ]
+
+    said = subprocess.run(call, capture_output=True, text=True, check=True).stderr.splitlines()
+
+    assert len(said) == 1, said
+    assert "150 rows" in said[0]
 
 
 def test_rows_come_in_input_order_with_probabilities(model, texts, tmp_path, capsys):
