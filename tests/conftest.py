@@ -39,11 +39,11 @@ OWN_TEXTS = (
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Llama with random weights that knows the words of six sentences of our own."""
+    """A tiny Llama with random weights that knows our texts' words and a second task's labels."""
     from tiny_llama import write_tiny_llama
 
     folder = tmp_path_factory.mktemp("base") / "tiny_base"
-    write_tiny_llama(OWN_TEXTS, folder)
+    write_tiny_llama((*OWN_TEXTS, "is it negative neutral positive"), folder)
     return folder
 
 

@@ -272,9 +272,10 @@ def test_the_oldest_llamafactory_we_support_trains_and_predicts(
     version = run_program("llamafactory-cli", "version", cwd=tmp_path, **older)
     adapter = tmp_path / "adapter"
 
+    # Its parser refuses neat packing beside a transformers of its own range.
     llamafactory(
         "train", EXAMPLES / "emotion_cpu.yaml", f"model_name_or_path={smollm2}", DATA,
-        "max_samples=64", f"output_dir={adapter}", cwd=tmp_path, **older,
+        "neat_packing=false", "max_samples=16", f"output_dir={adapter}", cwd=tmp_path, **older,
     )  # fmt: skip
     llamafactory(
         "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={smollm2}",
