@@ -126,13 +126,19 @@ class Tab:
             )
 
     def click(self, expression: str, what: str) -> None:
-        """Click with the mouse on the middle of an element once it is there."""
+        """Click with the mouse on the middle of an element once it is there and no longer moves."""
         show = (
             f"(() => {{ const one = {expression}; if (!one || one.disabled) return null;"
             "one.scrollIntoView({block: 'center'}); const box = one.getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
-        x, y = wait_for(lambda: self.ask(show), what)
+
+        def middle() -> Any:
+            before = self.ask(show)
+            time.sleep(0.1)
+            return before if before == self.ask(show) else None
+
+        x, y = wait_for(middle, what)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 RUN = 240  # seconds for a run that the page starts
 ENDS = r'Finished\.|"predict_|Failed\.'
+BUTTONS = "button:not([aria-hidden] *)"  # Gradio has a hidden copy of its tabs
 VISIBLE = "(one => one.checkVisibility())"
 OUTPUT = f"[...document.querySelectorAll('.prose')].filter{VISIBLE}.map(one => one.innerText)"
 
@@ -48,7 +49,7 @@ class Board:
 
     def press(self, name: str) -> None:
         """Press a button or a tab."""
-        self._tab.click(self._one("button", "innerText.trim()", name), name)
+        self._tab.click(self._one(BUTTONS, "innerText.trim()", name), name)
 
     def shown(self, label: str) -> list[str]:
         """Return a field's value; of one that takes several, their names as well."""
