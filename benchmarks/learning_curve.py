@@ -35,9 +35,9 @@ BATCH, FEWEST_STEPS, MINILM_EPOCHS = 32, 100, 2.5
 # Of examples/emotion_cpu.yaml, by rows; benchmarks/few_rows.py chose them on held-out rows.
 SETTINGS = {
     64: ("num_train_epochs=10",),
-    256: ("num_train_epochs=5",),
-    1024: ("num_train_epochs=3",),
-    4096: ("num_train_epochs=2",),
+    256: ("num_train_epochs=4",),
+    1024: ("num_train_epochs=2",),
+    4096: ("num_train_epochs=2", "learning_rate=1.0e-3"),
 }
 
 
