@@ -4,7 +4,7 @@ With the folder above on PYTHONPATH the FlashAttention-2 code of transformers an
 on a CPU. Names, shapes and meanings are flash-attn's: (batch, tokens, heads, width) or, for packed
 sequences, (tokens, heads, width); query heads may share a key head; a causal mask and a window are
 aligned at the last token. Every call appends a line to the file that FLASH_ATTN_CALLS names: its
-kind, `fixed` or `varlen`, and the number of sequences.
+kind, `fixed`, `cached` or `varlen`, and the number of sequences.
 """
 
 import os
@@ -17,8 +17,8 @@ def flash_attn_func(
     q, k, v, *, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
     deterministic=False,
 ):  # fmt: skip
-    """Attend within sequences of one length."""
-    _record("fixed", len(q))
+    """Attend within sequences of one length, whose first keys may come from a cache."""
+    _record("fixed" if q.shape[1] == k.shape[1] else "cached", len(q))
     return _attend(q, k, v, dropout_p, softmax_scale, softcap, (causal, window_size))
 
 
