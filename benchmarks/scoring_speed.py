@@ -1,11 +1,13 @@
 """How fast are texts classified? Ours beside LLaMA-Factory, lm-evaluation-harness and the floor.
 
     python benchmarks/scoring_speed.py [--rows 512] [--few-shot-tokens 400] [--several-tokens]
+    python benchmarks/scoring_speed.py --base saves/smollm2 --adapter saves/emotion_cpu
 
-One model (a random Llama of 67 M parameters, or --model), the same rows, the same prompts, one
+One model (a random Llama of 67 M parameters, or --base), the same rows, the same prompts, one
 after another in one process tree. Loading and a warm-up on the first rows are not timed.
 
-    ours              the label scorer
+    ours              the label scorer, as predict runs it
+    ours, unmerged    the same with the adapter beside the weights
     LLaMA-Factory     llamafactory-cli train examples/emotion_predict.yaml, greedy, 2 new tokens
                       (a label of several tokens: as many as the longest and the end token)
     lm-eval           lm-evaluation-harness's log-likelihoods of the same choices
@@ -26,13 +28,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from tiny_llama import build_tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
+from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
 
@@ -55,22 +59,29 @@ def main() -> None:
     texts = [row.text for row in read_texts(test)][: options.rows]
     task = replace(EMOTION, labels=SEVERAL, aliases={}) if options.several_tokens else EMOTION
     with tempfile.TemporaryDirectory() as scratch:
-        model = options.model or _random_model(Path(scratch) / "model", train)
+        model = options.base or _random_model(Path(scratch) / "model", train)
         task = _with_examples(task, train, model, options.few_shot_tokens)
         print(f"{len(texts)} texts of {folder.name}, {options.threads} threads, {model}")
-        Measurement(model, task, texts, Path(scratch), options.repeats).print_table()
+        given = model, options.adapter, task, texts, Path(scratch), options.repeats
+        Measurement(*given).print_table()
 
 
 class Measurement:
     """One model, one task and some texts, classified in every way there is here."""
 
     def __init__(
-        self, model: str, task: Task, texts: Sequence[str], scratch: Path, repeats: int
+        self,
+        model: str,
+        adapter: str | None,
+        task: Task,
+        texts: Sequence[str],
+        scratch: Path,
+        repeats: int,
     ) -> None:
-        self.model, self.task, self.texts = model, task, list(texts)
+        self.model, self.adapter, self.task, self.texts = model, adapter, task, list(texts)
         self.scratch, self.repeats = scratch, repeats
-        self.scorer = LabelScorer.from_pretrained(model, task, device="cpu")
-        self.plain = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+        self.scorer = LabelScorer.from_pretrained(model, task, adapter=adapter, device="cpu")
+        self.plain = self.scorer.loaded.model
         self.prompts = [list(prompt.ids) for prompt in self.scorer.encoder.encode(texts)]
 
     def print_table(self) -> None:
@@ -87,10 +98,23 @@ class Measurement:
             "ours": lambda: self.scorer.score(self.texts),
             "plain forward": self._plain_forward,
         }
+        if self.adapter:
+            source = ModelSource(self.model, self.adapter, device="cpu")
+            unmerged = LabelScorer(load_model(source, merge=False), self.task)
+            unmerged.score(self.texts[:WARM_UP_ROWS])
+            ways["ours, unmerged"] = lambda: unmerged.score(self.texts)
         if find_spec("lm_eval"):
             ways["lm-eval"] = self._lm_eval()
         seconds, results = self._time_in_turn(ways)
-        predictions = self.scorer.score(self.texts).predictions
+        scores = self.scorer.score(self.texts)
+        predictions = scores.predictions
+        if self.adapter:
+            beside: Any = results["ours, unmerged"]
+            difference = abs(scores.log_scores - beside.log_scores).max()
+            print(
+                f"merged and unmerged: {_agreement(predictions, beside.predictions)} labels agree, "
+                f"largest difference of a logit {difference:.1e}"
+            )
         answers, seconds["LLaMA-Factory"] = self._llamafactory()
         if "lm-eval" in results:
             theirs = self._best(results["lm-eval"])
@@ -158,6 +182,7 @@ class Measurement:
         call += [f"dataset_dir={self.scratch}", "eval_dataset=rows", f"output_dir={output}"]
         call += [f"max_new_tokens={longest + 1}", "cutoff_len=2048", "overwrite_cache=true"]
         call += [f"per_device_eval_batch_size={BATCH}", "use_cpu=true"]
+        call += [f"adapter_name_or_path={self.adapter}"] if self.adapter else []
         done = subprocess.run(call, check=False, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"llamafactory-cli failed:\n{done.stderr[-3000:]}")
@@ -196,7 +221,8 @@ class Measurement:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("--model", help="a model folder; a random Llama of 67 M parameters when not given")
+    add("--base", help="a model folder; a random Llama of 67 M parameters when not given")
+    add("--adapter", help="a LoRA adapter for --base")
     add("--rows", type=int, default=512)
     add("--few-shot-tokens", type=int, default=0, help="examples before every text")
     add("--several-tokens", action="store_true", help="labels of several tokens")

@@ -233,9 +233,12 @@ def test_a_cut_text_loses_no_more_of_the_cue_than_the_export_says(base, exported
     assert tokenizer.decode(cut).endswith("happy\nAnswer:")
 
 
-def test_an_adapter_is_merged(base, tmp_path):
-    other = save(tmp_path / "base", tie_word_embeddings=False)
-    save_adapter(other, tmp_path / "adapter")
+@pytest.mark.parametrize(
+    ("tied", "layers"), [(False, ["q_proj", "down_proj"]), (True, ["q_proj", "lm_head"])]
+)
+def test_an_adapter_is_merged(tmp_path, tied, layers):
+    other = save(tmp_path / "base", tie_word_embeddings=tied)
+    save_adapter(other, tmp_path / "adapter", target_modules=layers)
     export(other, tmp_path / "head", f"adapter_name_or_path={tmp_path / 'adapter'}")
     export(tmp_path / "adapter", tmp_path / "alone")
     loaded = load_model(ModelSource(other, str(tmp_path / "adapter")))
@@ -252,7 +255,11 @@ def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
     tokenizer_of().save_pretrained(tmp_path / "base")
     export(tmp_path / "base", tmp_path / "half")
     export(tmp_path / "base", tmp_path / "full", "infer_dtype=float32")
-    for name, dtype in (("half", torch.bfloat16), ("full", torch.float32)):
+    save_adapter(tmp_path / "base", tmp_path / "adapter")
+    export(tmp_path / "adapter", tmp_path / "merged")
+    assert abs(answers(tmp_path / "merged", TEXTS) - answers(tmp_path / "half", TEXTS)).max() > 0.01
+    half, full = torch.bfloat16, torch.float32
+    for name, dtype in (("half", half), ("full", full), ("merged", half)):
         weights = load_file(tmp_path / name / "model.safetensors")
         assert {weight.dtype for weight in weights.values()} == {dtype}
         assert weights["score.weight"].shape == (6, 64)
@@ -301,7 +308,7 @@ def test_a_small_difference_on_the_rows_to_verify_is_told(base, tmp_path, capsys
     def slightly_off(folder, texts, labels, **options):
         found = plain(folder, texts, labels, **options)
         if len(texts) == len(TEXTS):
-            found[3, 0] += 5e-6
+            found[3, 0] += 1e-3
         return found
 
     monkeypatch.setattr(run, "pipeline_probabilities", slightly_off)
@@ -311,10 +318,10 @@ def test_a_small_difference_on_the_rows_to_verify_is_told(base, tmp_path, capsys
     code, said = refused(capsys, *call)
     assert code == 1
     assert "10 rows, 10 labels identical" in said
-    assert "(in row 3; 1e-06 is allowed)" in said
-    assert "allow more with tolerance=1e-5" in said
+    assert re.search(r"\(in row 3; [1-9]\.[0-9]e-0[56] is allowed\)", said)
+    assert "Allow more with tolerance=" in said
     assert not (tmp_path / "head").exists()
-    assert main([*call, "tolerance=1e-5"]) == 0
+    assert main([*call, "tolerance=2e-3"]) == 0
     assert (tmp_path / "head" / "config.json").is_file()
 
 

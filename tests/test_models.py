@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from llamafactory_emotion.scoring.models import (
     ModelSource,
     exchange_adapter,
     load_model,
+    merge_adapter,
 )
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
@@ -64,7 +66,6 @@ def plain_logits(model, scorer):
     return torch.stack(rows).numpy()
 
 
-@pytest.mark.parametrize("merge", [True, False])
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -72,32 +73,63 @@ def plain_logits(model, scorer):
         ("output layer", {"target_modules": ["q_proj", "lm_head"]}),
         ("whole output layer", {"modules_to_save": ["lm_head", "embed_tokens"]}),
         ("dora", {"use_dora": True}),
+        ("rslora", {"use_rslora": True}),
     ],
 )
-def test_an_adapter_is_scored_exactly(base, tmp_path, merge, name, options):
+def test_an_adapter_is_scored_exactly_merged_or_not(base, tmp_path, name, options):
     model = save_adapter(base, tmp_path / "adapter", **options)
-    loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
-    scorer = LabelScorer(loaded)
-    found = scorer.score(TEXTS).log_scores
     bare = LabelScorer(load_model(ModelSource(str(base)))).score(TEXTS).log_scores
+    found = {}
+    for merge in (True, False):
+        loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
+        scorer = LabelScorer(loaded)
+        found[merge] = scorer.score(TEXTS).log_scores
 
-    assert scorer.forward.caches
-    assert scorer.forward.readout == (
-        "whole head" if "output" in name and not merge else "label rows"
-    )
-    assert abs(found - bare).max() > 0.1
-    assert abs(found - plain_logits(model, scorer)).max() < 2e-5
+        assert (loaded.peft_model is None) == merge
+        assert scorer.forward.caches
+        assert scorer.forward.readout == (
+            "whole head" if "output" in name and not merge else "label rows"
+        )
+        assert abs(found[merge] - plain_logits(model, scorer)).max() < 2e-5
+    assert abs(found[True] - bare).max() > 0.1
+    np.testing.assert_allclose(found[True], found[False], **EXACT)
 
 
-@pytest.mark.parametrize("merge", [True, False])
-def test_an_adapter_on_an_output_layer_that_is_the_input_layer_too(tmp_path, merge):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"modules_to_save": ["lm_head", "embed_tokens"]},
+    ],
+)
+def test_an_adapter_on_an_output_layer_that_is_the_input_layer_too(tmp_path, options):
     base = tmp_path / "base"
     random_model("llama", tie_word_embeddings=True).save_pretrained(base)
     tokenizer_of().save_pretrained(base)
-    model = save_adapter(base, tmp_path / "adapter", target_modules=["q_proj", "lm_head"])
-    loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
-    scorer = LabelScorer(loaded)
-    assert abs(scorer.score(TEXTS).log_scores - plain_logits(model, scorer)).max() < 2e-5
+    model = save_adapter(base, tmp_path / "adapter", **options)
+    for merge in (True, False):
+        loaded = load_model(ModelSource(str(base), str(tmp_path / "adapter")), merge=merge)
+        scorer = LabelScorer(loaded)
+        assert (loaded.peft_model is None) == merge
+        assert abs(scorer.score(TEXTS).log_scores - plain_logits(model, scorer)).max() < 2e-5
+
+
+def test_half_precision_keeps_the_adapter_beside_its_weights(base, tmp_path):
+    save_adapter(base, tmp_path / "adapter")
+    source = ModelSource(str(base), str(tmp_path / "adapter"), dtype="bfloat16")
+    loaded = load_model(source)
+    layer = loaded.model.model.layers[0].self_attn.q_proj
+    plain = load_model(replace(source, adapter=None)).model.model.layers[0].self_attn.q_proj
+    exact = LabelScorer(load_model(replace(source, dtype="float32"))).score(TEXTS).log_scores
+
+    assert loaded.peft_model is not None
+    assert torch.equal(layer.base_layer.weight, plain.weight)
+    assert abs(LabelScorer(loaded).score(TEXTS).log_scores - exact).max() < 0.3
+
+    merged = merge_adapter(loaded, rounded=True)
+    assert merged.peft_model is None
+    assert merged.model.model.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
 
 
 def test_an_adapter_alone_names_its_base(base, tmp_path):
@@ -251,6 +283,7 @@ def test_a_quantised_model_scores_as_its_own_forward_does(base, tmp_path, bits, 
 
     exact = LabelScorer.from_pretrained(str(base), adapter=adapter).score(TEXTS).log_scores
     assert getattr(loaded.model, f"is_loaded_in_{bits}bit")
+    assert (loaded.peft_model is not None) == adapted
     assert not np.allclose(found, exact, atol=1e-4)  # else nothing was quantised
     np.testing.assert_allclose(found, plain_logits(loaded.model, scorer), atol=tolerance)
 

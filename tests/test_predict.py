@@ -260,14 +260,14 @@ def test_examples_stand_in_front(model, texts, tmp_path):
     assert all(prompt.count(f"\nAnswer: {label}\n") == 2 for label in EMOTION.labels)
 
 
-def test_each_checkpoint_gets_a_file(model, texts, tmp_path):
+def save_checkpoints(model, run, steps):
+    """Save a random LoRA adapter for each step of a run."""
     import torch
     from peft import LoraConfig, get_peft_model
 
     from llamafactory_emotion.scoring.models import ModelSource, load_model
 
-    run = tmp_path / "run"
-    for step in (10, 9, 100):
+    for step in steps:
         base = load_model(ModelSource(model)).model
         adapted = get_peft_model(base, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
         torch.manual_seed(step)
@@ -275,7 +275,14 @@ def test_each_checkpoint_gets_a_file(model, texts, tmp_path):
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.5)
         adapted.save_pretrained(run / f"checkpoint-{step}")
-    predict(f"model_name_or_path={model}", f"input={texts}", f"checkpoints={run}", "max_samples=9")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_each_checkpoint_gets_a_file(model, texts, tmp_path, dtype):
+    run = tmp_path / "run"
+    save_checkpoints(model, run, (10, 9, 100))
+    common = [f"model_name_or_path={model}", f"input={texts}", f"infer_dtype={dtype}"]
+    predict(*common, f"checkpoints={run}", "max_samples=9")
     places = sorted((run / "predictions").glob("*.jsonl"))
     assert [place.name for place in places] == [
         "checkpoint-10.jsonl",
@@ -285,9 +292,8 @@ def test_each_checkpoint_gets_a_file(model, texts, tmp_path):
     for place in places:
         alone = tmp_path / place.name
         predict(
-            f"model_name_or_path={model}",
+            *common,
             f"adapter_name_or_path={run / place.stem}",
-            f"input={texts}",
             f"output={alone}",
             "max_samples=9",
         )
@@ -299,12 +305,16 @@ def test_each_checkpoint_gets_a_file(model, texts, tmp_path):
     assert len({json.dumps(read(place)) for place in places}) == 3
 
 
-def test_checkpoints_of_whole_models_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatch):
+@pytest.mark.parametrize("whole", [True, False])
+def test_checkpoints_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatch, whole):
     from llamafactory_emotion.scoring import opening
 
     run, output = tmp_path / "run", tmp_path / "Llama-3.1-8B"
     for step in (1, 2):
-        shutil.copytree(model, run / f"checkpoint-{step}")
+        if whole:
+            shutil.copytree(model, run / f"checkpoint-{step}")
+        else:
+            save_checkpoints(model, run, [step])
     plain, loaded = opening.open_model, []
 
     def open_one(source):

@@ -25,7 +25,7 @@ _USAGE = """usage: python -m llamafactory_emotion.export_classifier [recipe.yaml
   template=NAME                 the prompt the model was trained with (default: emotion)
   cutoff_len=N                  the longest prompt and answer in tokens (default: 2048)
   verify=FILE                   rows on which the folder must give what predict gives
-  tolerance=1e-6                by how much a probability may differ there
+  tolerance=1e-5                by how much a probability may differ there (default: by rounding)
   evaluation=FILE.json          what evaluate --json wrote, for the model card
   infer_dtype=float32|...       the type of the weights (default: the checkpoint's)
   few_shot=FILE shots=K         K examples of each label become a part of the prompt

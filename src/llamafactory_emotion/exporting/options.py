@@ -18,8 +18,6 @@ from llamafactory_emotion.scoring.sources import ModelSource
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
-# The largest difference of a probability, in float32, on the rows to verify.
-TOLERANCE = 1e-6
 # What predict can do to scores and a head cannot.
 _NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")
 # What the call reads: none of it may lie in a folder that is replaced.
@@ -66,7 +64,7 @@ class ExportOptions:
         output: The folder to write.
         verify: A file of texts on which the folder must give what `predict` gives.
         text_column: The column of its texts.
-        tolerance: The largest difference of a probability there; a millionth unless given.
+        tolerance: The largest difference of a probability there; what float32 rounds unless given.
         evaluation: What `evaluate --json` wrote, for the card.
         device: `cpu`, `cuda`, `cuda:1`, ...
         overwrite: Replace a model folder that exists.
@@ -111,9 +109,9 @@ class ExportOptions:
         )
 
     @property
-    def allowed(self) -> float:
-        """The largest difference of a probability on the rows to verify."""
-        return TOLERANCE if self.tolerance is None else float(self.tolerance)
+    def allowed(self) -> float | None:
+        """The largest difference of a probability on the rows to verify, where it was given."""
+        return None if self.tolerance is None else float(self.tolerance)
 
 
 def read_options(call: Call) -> ExportOptions:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.data.reading import read_texts
-from llamafactory_emotion.errors import CallError, DataError, ModelError
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.exporting.card import card, read_evaluation
 from llamafactory_emotion.exporting.model import (
     build_classifier,
@@ -26,11 +26,17 @@ from llamafactory_emotion.exporting.verification import (
     check_equal,
     compare,
     pipeline_probabilities,
+    rounding_tolerance,
 )
 from llamafactory_emotion.files import check_output_folder, real_place, write_whole_folder
 from llamafactory_emotion.predicting.inputs import draw_examples
 from llamafactory_emotion.scoring.head_models import find_head
-from llamafactory_emotion.scoring.models import LoadedModel, base_and_adapter, load_model
+from llamafactory_emotion.scoring.models import (
+    LoadedModel,
+    base_and_adapter,
+    load_model,
+    merge_adapter,
+)
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.scoring.scores import Scores
@@ -95,13 +101,15 @@ def export(options: ExportOptions, task: Task) -> Exported:
         _write(folder, loaded, encoder, baked)
         base, device = loaded.base, device_of(options.source)
         samples = _score(loaded, encoder, baked, examples, options, texts)
+        layers = loaded.model.config.get_text_config().num_hidden_layers
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded
         found = [_compare(folder, sample, task, device) for sample in samples]
         check_alike(found[0])
         verified = found[1] if texts else None
         if verified is not None:
-            check_equal(verified, str(options.verify), options.allowed)
+            tolerance = options.allowed or rounding_tolerance(samples[1].scores, layers)
+            check_equal(verified, str(options.verify), tolerance)
         text = card(output.name, base, encoder, baked, figures, _said(found[0], verified))
         (folder / "README.md").write_text(text, encoding="utf-8")
     return Exported(output, dtype, baked, found[0], verified, samples[-1].left_out)
@@ -128,13 +136,7 @@ def _load(options: ExportOptions) -> LoadedModel:
     base, _ = base_and_adapter(source)
     if source.dtype == "auto":
         source = replace(source, dtype=stored_dtype(base, source))
-    loaded = load_model(source)
-    if loaded.peft_model is not None:
-        raise ModelError(
-            f"the adapter {loaded.adapter} changes an input or output layer that share their "
-            "weights, so it cannot be merged; train it without target modules among these."
-        )
-    return loaded
+    return merge_adapter(load_model(source), rounded=True)
 
 
 def _encoder(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Models:
     """The model of a call, or of each of its checkpoints; never two of them in memory.
 
-    An adapter's base stays in memory from one checkpoint to the next. Whoever loads the next must
-    have let go of the one before.
+    A base whose adapter is not merged stays in memory from one checkpoint to the next. Whoever
+    loads the next must have let go of the one before.
 
     Args:
         source: The model that the call names.
@@ -36,19 +36,20 @@ class Models:
             ModelError: It cannot be loaded.
         """
         from llamafactory_emotion.scoring.head_models import find_head
-        from llamafactory_emotion.scoring.models import exchange_adapter, load_model
+        from llamafactory_emotion.scoring.models import exchange_adapter
         from llamafactory_emotion.scoring.opening import open_model
 
         if checkpoint is None:
             self._loaded = self._loaded or open_model(self._source)
             return self._loaded
         source = _checkpoint_source(self._source, checkpoint)
-        if source.adapter is None or find_head(source) is not None:
-            self._loaded = None
+        adapter = source.adapter if find_head(source) is None else None
+        last, self._loaded = self._loaded, None
+        if last is not None and last.peft_model is not None and adapter is not None:
+            self._loaded = exchange_adapter(last, adapter, self._source)
+        else:
+            del last
             self._loaded = open_model(source)
-            return self._loaded
-        base = self._loaded or load_model(replace(self._source, adapter=None), merge=False)
-        self._loaded = exchange_adapter(base, source.adapter, self._source)
         return self._loaded
 
 

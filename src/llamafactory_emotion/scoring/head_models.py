@@ -17,6 +17,7 @@ from llamafactory_emotion.scoring.models import (
     attach_adapter,
     base_of_adapter,
     check_whole,
+    merge_adapter,
 )
 from llamafactory_emotion.scoring.sources import (
     ModelSource,
@@ -83,13 +84,11 @@ def load_head(source: ModelSource, place: HeadPlace) -> LoadedModel:
         return LoadedModel(model.eval(), tokenizer, None, place.base, None, is_head=True)
     peft_model, parameters = attach_adapter(model, place.base, place.adapter, source)
     _check_whole(place.adapter, _not_in_adapter(missing, peft_model))
-    if source.quantization_bit is None:
-        with as_model_error(f"the adapter {place.adapter} cannot be merged into {place.base}"):
-            model, peft_model = peft_model.merge_and_unload(), None
-    else:
-        model = peft_model.get_base_model()
-    return LoadedModel(
-        model.eval(), tokenizer, peft_model, place.base, place.adapter, parameters, is_head=True
+    model = peft_model.get_base_model().eval()
+    return merge_adapter(
+        LoadedModel(
+            model, tokenizer, peft_model, place.base, place.adapter, parameters, is_head=True
+        )
     )
 
 

@@ -21,7 +21,7 @@ from llamafactory_emotion.scoring.sources import (
     quiet_loading,
 )
 
-__all__ = ["LoadedModel", "ModelSource", "exchange_adapter", "load_model"]
+__all__ = ["LoadedModel", "ModelSource", "exchange_adapter", "load_model", "merge_adapter"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LoadedModel:
     Attributes:
         model: The transformers model; an adapter is merged into it or injected in its layers.
         tokenizer: The base model's tokenizer; with the adapter's chat template if it has none.
-        peft_model: The wrapper that holds unmerged adapters, or None.
+        peft_model: The wrapper that holds an unmerged adapter, or None.
         base: The name or path of the base model.
         adapter: The adapter's name or path, or None.
         adapter_parameters: How many numbers the adapter has, or None without one.
@@ -73,8 +73,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
 
     Args:
         source: What to load and how.
-        merge: Fold the adapter into the weights, as LLaMA-Factory does when it predicts; faster,
-            but the adapter cannot be exchanged then. A quantised model is never merged.
+        merge: Merge the adapter where that is exact; see `merge_adapter`.
 
     Raises:
         CallError: The device is not there or a package for quantisation is missing.
@@ -83,27 +82,58 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     base, adapter = base_and_adapter(source)
     device = device_of(source)
     tokenizer = _load_tokenizer(base, adapter, source)
-    model = load_weights(base, source, device)
-    peft_model = parameters = None
-    if adapter is not None:
-        peft_model, parameters = attach_adapter(model, base, adapter, source)
-        if merge and source.quantization_bit is None and not _adapts_shared_weights(model):
-            with as_model_error(f"the adapter {adapter} cannot be merged into {base}"):
-                model, peft_model = peft_model.merge_and_unload(), None
-        else:
-            model = peft_model.get_base_model()
-    return LoadedModel(model.eval(), tokenizer, peft_model, base, adapter, parameters)
+    loaded = LoadedModel(load_weights(base, source, device).eval(), tokenizer, None, base, None)
+    if adapter is None:
+        return loaded
+    loaded = exchange_adapter(loaded, adapter, source)
+    return merge_adapter(loaded) if merge else loaded
 
 
-def _adapts_shared_weights(model: Any) -> bool:
-    """Say whether an adapter sits on an input or output layer that share their weights.
+def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
+    """Merge an adapter into the weights of its model where the scores stay the same.
 
-    Merging it into one of them would change the other as well.
+    In float32 they do, within 1e-5, and each layer costs one multiplication instead of three. Half
+    precision would round the sum, so such a model keeps its adapter beside it, and so does a
+    quantised one.
+
+    Args:
+        loaded: A model with an adapter.
+        rounded: Merge in half precision too, as LLaMA-Factory does.
+
+    Raises:
+        ModelError: peft cannot merge this kind of adapter.
     """
-    if not model.config.get_text_config().tie_word_embeddings:
-        return False
-    layers = model.get_input_embeddings(), model.get_output_embeddings()
-    return any(type(layer).__module__.startswith("peft") for layer in layers)
+    import torch
+
+    model = loaded.model
+    quantized = getattr(model, "quantization_method", None) is not None
+    exact = model.dtype == torch.float32 and not quantized
+    if loaded.peft_model is None or not (exact or rounded):
+        return loaded
+    _untie_adapted(model)
+    with as_model_error(f"the adapter {loaded.adapter} cannot be merged into {loaded.base}"):
+        merged = loaded.peft_model.merge_and_unload()
+    return replace(loaded, model=merged.eval(), peft_model=None)
+
+
+def _untie_adapted(model: Any) -> None:
+    """Copy the output layer's weights where they are the input layer's and an adapter is on either.
+
+    Merging it into one of the two would change the other as well.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    adapted = any(type(layer).__module__.startswith("peft") for layer in (inputs, outputs))
+    if outputs is None or not (adapted and config.tie_word_embeddings):
+        return
+    shared = {id(weight) for weight in inputs.parameters()}
+    for module in outputs.modules():
+        weight = module._parameters.get("weight")
+        if id(weight) in shared:
+            module.weight = torch.nn.Parameter(weight.detach().clone(), requires_grad=False)
+    config.tie_word_embeddings = False
 
 
 def exchange_adapter(loaded: LoadedModel, adapter: str, source: ModelSource) -> LoadedModel:
