@@ -236,7 +236,7 @@ def test_an_adapter_with_a_head_is_scored_alone_and_on_its_base(base, tmp_path):
     assert both.loaded.peft_model is None
     half = open_scorer(base, EMOTION, adapter=str(tmp_path / "adapter"), dtype="bfloat16")
     assert half.loaded.peft_model is not None
-    np.testing.assert_allclose(half.score(TEXTS).probabilities, wanted, atol=0.05)
+    assert abs(half.score(TEXTS).probabilities - wanted).mean() < 0.02
     assert alone.loaded.base == base
     assert alone.loaded.adapter == str(tmp_path / "adapter")
     assert alone.loaded.adapter_parameters > 0

@@ -90,11 +90,11 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
 
 
 def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
-    """Merge an adapter into the weights of its model where the scores stay the same.
+    """Merge an adapter into the weights of its model where that is exact.
 
-    In float32 they do, within 1e-5, and each layer costs one multiplication instead of three. Half
-    precision would round the sum, so such a model keeps its adapter beside it, and so does a
-    quantised one.
+    In float32 probabilities stay the same within 1e-5, and each layer costs one multiplication
+    instead of three. Half precision would round the sum, so such a model keeps its adapter beside
+    its weights, and so does a quantised one.
 
     Args:
         loaded: A model with an adapter.
