@@ -151,6 +151,7 @@ class TestTheMetricOfARun:
             assert theirs.compute_metrics is similarity
             assert theirs.callbacks == ["theirs"]
         assert made[1].compute_metrics is not made[3].compute_metrics
+        assert len(made[3].callbacks) == 2
 
     def test_nothing_is_replaced_before_a_run_has_our_template(self, workflow, tokenizer):
         trainer(workflow, tokenizer, "default")
@@ -202,7 +203,7 @@ class TestGeneratedAnswers:
         return GeneratedMetrics(similarity, tokenizer)
 
     def test_answers_are_decoded_and_judged(self, metrics, tokenizer):
-        rows = [(" joy", " joy"), (" fear", " joy"), (" love", " joy or fear"), (" joy", " happy")]
+        rows = [(" joy", " joy"), (" fear", " joy"), (" love", " joy or love"), (" joy", " happy")]
 
         figures = metrics(generated(tokenizer, *rows))
 

@@ -10,7 +10,7 @@ from llamafactory_emotion import host
 from llamafactory_emotion.checks.context import Context
 from llamafactory_emotion.checks.finding import Finding, error, note, warning
 
-# A LoRA on SmolLM2-135M answered no row rightly after 3 steps, and nine in ten after some 70. AdamW
+# A LoRA on SmolLM2-135M answered no row rightly after a few steps, and nine in ten after 70. AdamW
 # moves a weight by about the learning rate a step, so that the number of rows does not matter here.
 FEWEST_STEPS = 50
 # Below it a step follows the noise of single rows.
