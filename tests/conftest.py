@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from own_texts import OWN_TEXTS
 
 # A busy machine must not fail a property: what takes long is no fault here. The suite tries the
 # same examples every time, so that a find does not stop somebody else's change; HYPOTHESIS_PROFILE
@@ -25,16 +26,6 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data is not at {SHARED_DATA} (it may not be shipped)")
     return SHARED_DATA
-
-
-OWN_TEXTS = (
-    "the train was late again and nobody told us why",
-    "my sister sent me flowers and a long letter",
-    "someone has been through the drawers of my desk",
-    "we won the match in the very last minute",
-    "i keep thinking of the old house by the river",
-    "there is a noise behind the cellar door every night",
-)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """benchmarks/from_scratch.py and the maker of its model: vocabulary, first heads, reading."""
 
 import pytest
-from conftest import OWN_TEXTS
 from from_scratch import LOOK_BACK, let_heads_look_back, read
+from own_texts import OWN_TEXTS
 from tiny_llama import build_model, build_tokenizer
 
 from llamafactory_emotion.task import EMOTION
