@@ -26,15 +26,13 @@ from llamafactory_emotion.scoring.models import (
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
 
-EXACT = {"atol": 1e-5, "rtol": 1e-5}
-# The random weights are wide, and merging adds them up in another order.
-ROUNDED = {"atol": 3e-5, "rtol": 1e-5}
-
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    random_model("llama", tie_word_embeddings=False).save_pretrained(folder)
+    # Not as wide as the others: what is compared here is added up in another order.
+    model = random_model("llama", tie_word_embeddings=False, initializer_range=0.2)
+    model.save_pretrained(folder)
     tokenizer_of().save_pretrained(folder)
     return folder
 
@@ -92,9 +90,9 @@ def test_an_adapter_is_scored_exactly_merged_or_not(base, tmp_path, name, option
         assert scorer.forward.readout == (
             "whole head" if "output" in name and not merge else "label rows"
         )
-        np.testing.assert_allclose(found[merge], plain_logits(model, scorer), **ROUNDED)
+        assert abs(found[merge] - plain_logits(model, scorer)).max() < 2e-5
     assert abs(found[True] - bare).max() > 0.1
-    np.testing.assert_allclose(found[True], found[False], **ROUNDED)
+    assert abs(found[True] - found[False]).max() < 2e-5
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,7 @@ def test_half_precision_keeps_the_adapter_beside_its_weights(base, tmp_path):
 
     assert loaded.peft_model is not None
     assert torch.equal(layer.base_layer.weight, plain.weight)
-    assert abs(LabelScorer(loaded).score(TEXTS).log_scores - exact).mean() < 0.1  # wide weights
+    assert abs(LabelScorer(loaded).score(TEXTS).log_scores - exact).max() < 0.3
 
     merged = merge_adapter(loaded, rounded=True)
     assert merged.peft_model is None
@@ -267,14 +265,17 @@ def test_models_of_the_tests_have_shapes_that_every_processor_quantises(name, se
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes has advice for those without a GPU
 @pytest.mark.parametrize(
-    # Eight bits round what goes through the model too, and a cached prefix is rounded by itself;
-    # four bits do so (to bfloat16) where the processor has avx512_bf16.
+    # Eight bits round what goes through the model too, and a cached prefix is rounded by itself.
     ("bits", "tolerance"),
-    [(8, 0.15), (4, 0.02)],
+    [(8, 0.15), (4, 1e-3)],
 )
 @pytest.mark.parametrize("adapted", [False, True])
 def test_a_quantised_model_scores_as_its_own_forward_does(base, tmp_path, bits, tolerance, adapted):
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (the extra `bnb`)")
+    functional = pytest.importorskip(
+        "bitsandbytes.functional", reason="bitsandbytes is not installed (the extra `bnb`)"
+    )
+    if bits == 4 and functional.has_avx512bf16():
+        tolerance = 0.02  # bitsandbytes multiplies in bfloat16 there
     if adapted:
         save_adapter(base, tmp_path)
     adapter = str(tmp_path) if adapted else None
