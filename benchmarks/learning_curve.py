@@ -8,8 +8,8 @@ same test rows. FOLDER holds train.jsonl and test.jsonl.
     svm      tf-idf and a linear SVM, `evaluate --floor`
     minilm   examples/head/minilm.yaml: 22 million parameters, pretrained on a billion sentences;
              the recipe's settings, at least 100 steps and 2.5 epochs
-    smollm2  examples/emotion_cpu.yaml: a LoRA on a Llama of 135 million parameters, with the epochs
-             that docs/few_rows.md gives for each number of rows
+    smollm2  examples/emotion_cpu.yaml: a LoRA on a Llama of 135 million parameters, with more
+             epochs the fewer rows there are
 
 The last column is the exact McNemar test of smollm2 against minilm.
 """
@@ -32,7 +32,8 @@ from llamafactory_emotion.metrics.counts import wilson_interval
 from llamafactory_emotion.task import EMOTION
 
 BATCH, FEWEST_STEPS, MINILM_EPOCHS = 32, 100, 2.5
-# Of examples/emotion_cpu.yaml, by rows; benchmarks/few_rows.py chose them on held-out rows.
+# Overrides of examples/emotion_cpu.yaml, by rows. benchmarks/few_rows.py tried those of 256 and of
+# 1,024 rows on held-out rows.
 SETTINGS = {
     64: ("num_train_epochs=10",),
     256: ("num_train_epochs=4",),

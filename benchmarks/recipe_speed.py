@@ -69,7 +69,6 @@ def _train(
         f"model_name_or_path={options.base}",
         "num_train_epochs=1",
         f"learning_rate={options.learning_rate}",
-        "warmup_steps=5",
         f"seed={seed}",
     ]
     rows_a_pack = round(options.pack / tokens_a_row(options.base, rows))
