@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Models:
     """The model of a call, or of each of its checkpoints; never two of them in memory.
 
-    A base whose adapter is not merged stays in memory from one checkpoint to the next. Whoever
-    loads the next must have let go of the one before.
+    A base whose adapter is not merged stays in memory from one checkpoint to the next. Release the
+    previous model before the next is loaded.
 
     Args:
         source: The model that the call names.
