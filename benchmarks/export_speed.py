@@ -25,7 +25,7 @@ import torch
 from transformers import pipeline
 
 from llamafactory_emotion.data.reading import read_texts
-from llamafactory_emotion.export_classifier import main as export
+from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.scoring.opening import open_scorer
 from llamafactory_emotion.task import EMOTION
 

@@ -33,8 +33,9 @@ import torch
 from tiny_llama import build_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
-from llamafactory_emotion import predict, register
-from llamafactory_emotion.predicting.options import PREDICTIONS
+from llamafactory_emotion import register
+from llamafactory_emotion.predict import __main__ as predict
+from llamafactory_emotion.predict.options import PREDICTIONS
 from llamafactory_emotion.predictions.writing import sidecar_path
 
 LLAMA_3_8B: dict[str, Any] = {

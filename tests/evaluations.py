@@ -2,9 +2,9 @@
 
 import json
 
-from llamafactory_emotion.evaluation.comparison import compare_files
-from llamafactory_emotion.evaluation.matching import AnswersRecorder
-from llamafactory_emotion.evaluation.one_file import evaluate_rows
+from llamafactory_emotion.evaluate.comparison import compare_files
+from llamafactory_emotion.evaluate.matching import AnswersRecorder
+from llamafactory_emotion.evaluate.one_file import evaluate_rows
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.predictions.sidecar import read_sidecar
 from llamafactory_emotion.task import EMOTION

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM
 
 from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.train_head import main
+from llamafactory_emotion.train_head.__main__ import main
 
 # Sizes that bitsandbytes can repack, as in `random_models`.
 _ENCODER = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.audit import Audit, audit_splits, conflict_pairs, normalised
+from llamafactory_emotion.data.audit import Audit, audit_splits, conflict_pairs, normalised
 from llamafactory_emotion.data.reading import Row, read_rows
-from llamafactory_emotion.report.audit import audit_blocks, audit_json
-from llamafactory_emotion.report.tables import Facts, Table
+from llamafactory_emotion.prepare.report import audit_blocks, audit_json
+from llamafactory_emotion.tables import Facts, Table
 from llamafactory_emotion.task import EMOTION
 
 

@@ -109,9 +109,9 @@ def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     def register():
         raise RuntimeError("the cause")
 
-    broken = types.ModuleType("llamafactory_emotion.registration")
+    broken = types.ModuleType("llamafactory_emotion.plugin.registration")
     broken.register = register
-    sys.modules["llamafactory_emotion.registration"] = broken
+    sys.modules["llamafactory_emotion.plugin.registration"] = broken
     from llamafactory.data.template import TEMPLATES
     print("emotion" in TEMPLATES, "llama3" in TEMPLATES)
     """

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluation.comparison import (
+from llamafactory_emotion.evaluate.comparison import (
     PUBLISHED_ROWS,
     compare_answers,
     compare_files,
@@ -18,7 +18,7 @@ from llamafactory_emotion.evaluation.comparison import (
     holm,
     mcnemar,
 )
-from llamafactory_emotion.evaluation.matching import Answers, match_rows
+from llamafactory_emotion.evaluate.matching import Answers, match_rows
 from llamafactory_emotion.metrics.counts import metrics_of
 from llamafactory_emotion.task import EMOTION, Task
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.console import printable, run_command, run_recipe_command
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
+from llamafactory_emotion.terminal import printable, run_command, run_recipe_command
 
 # What bitsandbytes does at import, where the processor has avx512_bf16.
 _ADVISED = """
 import logging
-from llamafactory_emotion.console import run_command
+from llamafactory_emotion.terminal import run_command
 logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
 run_command(lambda: logger.warning("install this") or logger.error("broken") or 0)
 """
@@ -104,7 +104,7 @@ def test_a_command_runs_in_a_thread_too():
 def test_a_reader_that_goes_away_is_no_error():
     code = """
     import sys
-    from llamafactory_emotion.console import run_command
+    from llamafactory_emotion.terminal import run_command
     def work():
         for _ in range(100_000):
             print("a line")
@@ -163,7 +163,7 @@ def test_the_work_gets_the_words_without_debug(shows_traceback, capsys):
 
 RUN = """
 import sys
-from llamafactory_emotion.console import run_command
+from llamafactory_emotion.terminal import run_command
 def work():
     print("a line")
     print("said", file=sys.stderr)
@@ -216,7 +216,7 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape():
         [
             sys.executable,
             "-c",
-            "from llamafactory_emotion.console import run_command\n"
+            "from llamafactory_emotion.terminal import run_command\n"
             "run_command(lambda: print('joy \u5927') or 0)",
         ],
         env={**os.environ, "PYTHONIOENCODING": "cp1252"},

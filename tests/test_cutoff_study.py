@@ -5,7 +5,7 @@ import json
 import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
-from llamafactory_emotion.predict import main
+from llamafactory_emotion.predict.__main__ import main
 from llamafactory_emotion.scoring import opening
 
 CUTOFFS = (32, 40, 300)
@@ -51,7 +51,7 @@ def test_each_length_gets_the_file_it_would_get_alone(model, texts, tmp_path, ca
 
 
 def test_the_table_says_what_the_evaluator_says(model, texts, tmp_path, capsys):
-    from llamafactory_emotion.evaluate import main as evaluate
+    from llamafactory_emotion.evaluate.__main__ import main as evaluate
 
     assert call(model, texts, tmp_path / "study", "cutoff_len=[300,32,40]") == 0
 

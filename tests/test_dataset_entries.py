@@ -10,10 +10,10 @@ from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.data.hub import HubAddress, hub_class_names
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.heads.arguments import HeadArguments
-from llamafactory_emotion.heads.data import read_splits
-from llamafactory_emotion.predicting.inputs import open_dataset
+from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.train_head.arguments import HeadArguments
+from llamafactory_emotion.train_head.data import read_splits
 
 EMOTION_COLUMNS = {"prompt": "text", "response": "label"}
 ALPACA_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}

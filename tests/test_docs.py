@@ -14,9 +14,9 @@ from e2e.documents import Command, blocks_of, commands_of, pages, run_page
 from e2e.host import ROOT
 from e2e.stand_ins import Stage
 
-from llamafactory_emotion import host
 from llamafactory_emotion.__main__ import COMMANDS
-from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.options import read_call
+from llamafactory_emotion.plugin import host
 
 PAGES = pages()
 LANGUAGES = {"", "bash", "json", "jinja", "mermaid", "python", "text", "toml", "yaml"}

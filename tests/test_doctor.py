@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from llamafactory_emotion import doctor
-from llamafactory_emotion.checks import context, environment, machine, needs
-from llamafactory_emotion.checks.context import Context
-from llamafactory_emotion.checks.finding import Level
-from llamafactory_emotion.checks.machine import FLASH_ATTENTION, Gpu, Machine, own_requirement
-from llamafactory_emotion.recipes import Call, read_call
+from llamafactory_emotion.doctor import __main__ as doctor
+from llamafactory_emotion.doctor.__main__ import context, environment, machine, needs
+from llamafactory_emotion.doctor.context import Context
+from llamafactory_emotion.doctor.finding import Level
+from llamafactory_emotion.doctor.machine import FLASH_ATTENTION, Gpu, Machine, own_requirement
+from llamafactory_emotion.options import Call, read_call
 from llamafactory_emotion.task import EMOTION
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -597,7 +597,7 @@ def untrained_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(
-        "llamafactory_emotion.checks.base_model.hub_problem",
+        "llamafactory_emotion.doctor.base_model.hub_problem",
         lambda *_, **__: "the hub cannot be reached (not asked)",
     )
     monkeypatch.setattr(context, "hub_class_names", lambda *_, **__: {})

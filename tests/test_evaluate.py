@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from llamafactory_emotion import evaluate
-from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.evaluation.judging import AnswerJudge
-from llamafactory_emotion.evaluation.one_file import evaluate_rows
+from llamafactory_emotion.evaluate import __main__ as evaluate
+from llamafactory_emotion.evaluate.__main__ import main
+from llamafactory_emotion.evaluate.judging import AnswerJudge
+from llamafactory_emotion.evaluate.one_file import evaluate_rows
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import EMOTION
 
@@ -302,7 +302,7 @@ def test_a_label_without_end_is_a_label_outside_the_task(predictions, capsys):
 
 
 def test_the_bounded_cache_of_verdicts_changes_no_figure(predictions, figures, monkeypatch):
-    monkeypatch.setattr("llamafactory_emotion.evaluation.judging._VERDICTS_KEPT", 3)
+    monkeypatch.setattr("llamafactory_emotion.evaluate.judging._VERDICTS_KEPT", 3)
     rows = [row("joy", f"{answer} {k}") for k in range(5) for answer in ("joy", "love", "")]
 
     found = figures(predictions(*rows, *rows))
@@ -374,7 +374,7 @@ def test_standard_input_and_ascii_terminals(predictions):
 def test_it_starts_without_the_heavy_libraries(predictions):
     path = predictions(*[row("joy", "joy")] * 20)
     code = (
-        "import sys; from llamafactory_emotion.evaluate import main; main(sys.argv[1:]);"
+        "import sys; from llamafactory_emotion.evaluate.__main__ import main; main(sys.argv[1:]);"
         "heavy = {'torch', 'transformers', 'llamafactory', 'sklearn', 'scipy', 'datasets',"
         " 'pyarrow', 'rich', 'matplotlib'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"

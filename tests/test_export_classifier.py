@@ -16,9 +16,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.export_classifier import main
-from llamafactory_emotion.exporting import model as exporting_model
-from llamafactory_emotion.exporting.prompt import HARD_TEXTS, bake_prompt
+from llamafactory_emotion.export_classifier.__main__ import main
+from llamafactory_emotion.export_classifier.__main__ import model as exporting_model
+from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
@@ -271,7 +271,7 @@ def test_examples_become_a_part_of_the_prompt(base, tmp_path):
     rows = [{"text": f"{text}", "label": n % 6} for n, text in enumerate([*TEXTS, "ok", "no"])]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     export(base, tmp_path / "head", f"few_shot={path}", "shots=1")
-    from llamafactory_emotion.predicting.inputs import draw_examples
+    from llamafactory_emotion.predict.inputs import draw_examples
 
     examples = draw_examples(str(path), EMOTION, 1, seed=42)
     wanted = LabelScorer.from_pretrained(base, few_shot=examples).score(ROWS).probabilities
@@ -301,7 +301,7 @@ def test_a_folder_that_answers_otherwise_is_not_written(base, tmp_path, capsys, 
 
 
 def test_a_small_difference_on_the_rows_to_verify_is_told(base, tmp_path, capsys, monkeypatch):
-    from llamafactory_emotion.exporting import run
+    from llamafactory_emotion.export_classifier.__main__ import run
 
     plain = run.pipeline_probabilities
 
@@ -515,7 +515,7 @@ def test_the_hub_reads_the_evaluation_off_the_card(base, tmp_path):
 
 
 def test_the_card_takes_what_evaluate_writes(base, tmp_path):
-    from llamafactory_emotion.evaluate import main as evaluate
+    from llamafactory_emotion.evaluate.__main__ import main as evaluate
 
     rows = [{"predict": "joy", "label": "joy"}, {"predict": "joy", "label": "fear"}]
     path = tmp_path / "p.jsonl"

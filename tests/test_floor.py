@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluation.floor import FloorRecorder, floor_sentence
-from llamafactory_emotion.evaluation.judging import Judged
-from llamafactory_emotion.evaluation.texts import TextFinder
+from llamafactory_emotion.evaluate.floor import FloorRecorder, floor_sentence
+from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.evaluate.texts import TextFinder
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
 

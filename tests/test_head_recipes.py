@@ -10,8 +10,8 @@ from head_models import read, train, write_base, write_rows
 from transformers import AutoModelForSequenceClassification
 
 from llamafactory_emotion.data.dataset_folder import read_dataset_info
-from llamafactory_emotion.heads.arguments import read_arguments
-from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.options import read_call
+from llamafactory_emotion.train_head.arguments import read_arguments
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "examples" / "head").glob("*.yaml"))

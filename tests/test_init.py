@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import llamafactory_emotion
-from llamafactory_emotion import init
-from llamafactory_emotion.init import main, workspace_files, write_workspace
+from llamafactory_emotion.init import __main__ as init
+from llamafactory_emotion.init.__main__ import main, workspace_files, write_workspace
 
 ROOT = Path(__file__).parents[1]
 

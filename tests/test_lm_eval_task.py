@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from llamafactory_emotion import evaluate, predict
+from llamafactory_emotion.evaluate import __main__ as evaluate
+from llamafactory_emotion.predict import __main__ as predict
 from llamafactory_emotion.task import ANSWER_CUE, EMOTION
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
@@ -24,7 +25,7 @@ ROWS = 24
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of the demo test set as `prepare` writes them."""
     from llamafactory_emotion.data.reading import read_rows
-    from llamafactory_emotion.prepare import main
+    from llamafactory_emotion.prepare.__main__ import main
 
     folder = tmp_path_factory.mktemp("prepared")
     rows = read_rows(ROOT / "data" / "emotion_demo_test.jsonl", EMOTION)[:ROWS]

@@ -6,8 +6,8 @@ import re
 import pytest
 from evaluations import PAYLOADS, evaluations_of, row
 
-from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.report.model_card import markdown_text, model_card
+from llamafactory_emotion.evaluate.__main__ import main
+from llamafactory_emotion.evaluate.model_card import markdown_text, model_card
 from llamafactory_emotion.task import Task
 
 

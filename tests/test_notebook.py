@@ -12,7 +12,7 @@ import pytest
 from e2e.host import PROGRAMS, ROOT
 
 from llamafactory_emotion.__main__ import COMMANDS
-from llamafactory_emotion.init import workspace_files
+from llamafactory_emotion.init.__main__ import workspace_files
 
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 

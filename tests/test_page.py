@@ -9,8 +9,8 @@ from evaluations import PAYLOADS, evaluations_of, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.report.page import page_html, shown
+from llamafactory_emotion.evaluate.__main__ import main
+from llamafactory_emotion.evaluate.html_page import page_html, shown
 from llamafactory_emotion.task import Task
 
 # What the skeleton is made of; anything else would have come from a file.

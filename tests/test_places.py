@@ -13,10 +13,12 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from llamafactory_emotion import export_classifier, predict, train_head
 from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.export_classifier import __main__ as export_classifier
+from llamafactory_emotion.predict import __main__ as predict
 from llamafactory_emotion.scoring import places
 from llamafactory_emotion.scoring.places import check_place, hub_problem
+from llamafactory_emotion.train_head import __main__ as train_head
 
 
 @pytest.fixture(autouse=True)

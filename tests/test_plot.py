@@ -9,8 +9,8 @@ import matplotlib as mpl
 import pytest
 from evaluations import evaluations_of, row
 
-from llamafactory_emotion.evaluate import main
-from llamafactory_emotion.report.plot import plot_image
+from llamafactory_emotion.evaluate.__main__ import main
+from llamafactory_emotion.evaluate.plots import plot_image
 from llamafactory_emotion.task import Task
 
 STRANGE = (
@@ -110,7 +110,7 @@ def test_the_command_writes_pictures(tmp_path):
 def test_nothing_heavy_is_loaded_without_the_flags(tmp_path):
     evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
     code = (
-        "import sys; from llamafactory_emotion.evaluate import main; main([sys.argv[1]]);"
+        "import sys; from llamafactory_emotion.evaluate.__main__ import main; main([sys.argv[1]]);"
         "print(sorted({'jinja2', 'matplotlib', 'yaml'} & set(sys.modules)))"
     )
 

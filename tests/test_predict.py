@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
-from llamafactory_emotion import evaluate
-from llamafactory_emotion.predict import main
-from llamafactory_emotion.predicting import run
+from llamafactory_emotion.evaluate import __main__ as evaluate
+from llamafactory_emotion.predict.__main__ import main, run
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
 
@@ -112,7 +111,7 @@ def test_rows_come_in_input_order_with_probabilities(model, texts, tmp_path, cap
 
 
 def test_the_evaluator_takes_what_is_written(model, texts, tmp_path, capsys):
-    from llamafactory_emotion.evaluate import main as evaluate
+    from llamafactory_emotion.evaluate.__main__ import main as evaluate
 
     output = tmp_path / "predictions.jsonl"
     predict(f"model_name_or_path={model}", f"input={texts}", f"output={output}")
@@ -437,7 +436,7 @@ def _kill_and_resume(model, texts, tmp_path, kills):
     """Kill runs at random moments with SIGKILL, then let one finish; give the file's bytes."""
     context = multiprocessing.get_context("forkserver")
     # What takes seconds to import is imported once, in the server that the runs are forked from.
-    context.set_forkserver_preload(["llamafactory_emotion.predicting.run", "peft", "test_predict"])
+    context.set_forkserver_preload(["llamafactory_emotion.predict.run", "peft", "test_predict"])
     call = [f"model_name_or_path={model}", f"input={texts}", "chunk_rows=8", "tokens_per_batch=64"]
     undisturbed, disturbed = tmp_path / "undisturbed.jsonl", tmp_path / "disturbed.jsonl"
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.predicting.inputs import (
+from llamafactory_emotion.predict.inputs import (
     draw_examples,
     first_rows,
     open_dataset,

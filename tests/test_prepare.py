@@ -18,7 +18,7 @@ from llamafactory_emotion.data import dataset_folder
 from llamafactory_emotion.data.dataset_folder import DatasetInfo, extended_text, write_datasets
 from llamafactory_emotion.data.reading import Row, read_rows
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.prepare import main
+from llamafactory_emotion.prepare.__main__ import main
 from llamafactory_emotion.task import EMOTION
 
 LABELS = EMOTION.labels
@@ -404,7 +404,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from llamafactory_emotion.data import dataset_folder
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.prepare import main
+from llamafactory_emotion.prepare.__main__ import main
 lines = dataset_folder.alpaca_lines
 def slow(rows, task):
     yield from lines(rows, task)

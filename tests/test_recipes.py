@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.predicting.options import read_options
-from llamafactory_emotion.recipes import host_keys, read_call, unknown_keys
+from llamafactory_emotion.options import host_keys, read_call, unknown_keys
+from llamafactory_emotion.predict.options import read_options
 
 
 def test_the_command_line_overrides_the_recipe(tmp_path):
@@ -158,8 +158,8 @@ def test_reading_a_call_imports_nothing_heavy():
     import subprocess
 
     code = (
-        "import sys; from llamafactory_emotion.recipes import unknown_keys;"
-        "from llamafactory_emotion.predict import main;"
+        "import sys; from llamafactory_emotion.options import unknown_keys;"
+        "from llamafactory_emotion.predict.__main__ import main;"
         "code = main(['model_name_or_path=m', 'inptu=x']);"
         "print(code, {'torch', 'transformers', 'llamafactory'} & set(sys.modules))"
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluation.judging import Judged
-from llamafactory_emotion.evaluation.rows import SourceJoin, TrainLookup, confused_pairs
-from llamafactory_emotion.evaluation.texts import TextFinder
+from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.evaluate.rows import SourceJoin, TrainLookup, confused_pairs
+from llamafactory_emotion.evaluate.texts import TextFinder
 from llamafactory_emotion.metrics.counts import metrics_of
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import EMOTION

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion.audit import normalised
+from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.data.splits import (
     ValidationSize,

@@ -8,11 +8,12 @@ import pytest
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion import doctor, host
-from llamafactory_emotion.checks import context
-from llamafactory_emotion.checks.finding import Finding, Level
-from llamafactory_emotion.checks.steps import FEWEST_STEPS, Schedule
-from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.doctor import __main__ as doctor
+from llamafactory_emotion.doctor.__main__ import context
+from llamafactory_emotion.doctor.finding import Finding, Level
+from llamafactory_emotion.doctor.steps import FEWEST_STEPS, Schedule
+from llamafactory_emotion.options import read_call
+from llamafactory_emotion.plugin import host
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -221,7 +222,7 @@ def test_steps_are_estimated_where_only_the_first_rows_were_read(look, monkeypat
 
 def test_packs_are_not_counted_without_a_tokenizer(look, monkeypatch):
     monkeypatch.setattr(
-        "llamafactory_emotion.checks.base_model.hub_problem",
+        "llamafactory_emotion.doctor.base_model.hub_problem",
         lambda *_, **__: "the hub cannot be reached (not asked)",
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.parsing.rules import LabelParser, contains_label
-from llamafactory_emotion.prepare import main as prepare
+from llamafactory_emotion.prepare.__main__ import main as prepare
 from llamafactory_emotion.scoring.generation import answer_tokens
 from llamafactory_emotion.task import EMOTION, Task, load_task
 

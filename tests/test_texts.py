@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion.evaluation.texts import TextFinder, join_key
+from llamafactory_emotion.evaluate.texts import TextFinder, join_key
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION
 

@@ -20,8 +20,8 @@ from transformers import (
     pipeline,
 )
 
-from llamafactory_emotion.evaluate import main as evaluate
-from llamafactory_emotion.predict import main as predict
+from llamafactory_emotion.evaluate.__main__ import main as evaluate
+from llamafactory_emotion.predict.__main__ import main as predict
 from llamafactory_emotion.task import EMOTION
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

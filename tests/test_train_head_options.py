@@ -13,8 +13,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from transformers.trainer_pt_utils import LabelSmoother
 
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.heads.training import balanced_weights, label_loss
 from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.train_head.training import balanced_weights, label_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

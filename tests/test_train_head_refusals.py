@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer
 
 from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.train_head import main
+from llamafactory_emotion.train_head.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 # What comes after it is worded by transformers and changes with it.
@@ -96,7 +96,7 @@ def test_an_error_after_the_first_step_is_not_taken_for_a_wrong_setting(call, mo
     def fail(*_, **__):
         raise ValueError("something of ours")
 
-    monkeypatch.setattr("llamafactory_emotion.heads.saving.save_model", fail)
+    monkeypatch.setattr("llamafactory_emotion.train_head.saving.save_model", fail)
     with pytest.raises(ValueError, match="something of ours"):
         main([*call, *QUICK, "use_cpu=true"])
 

@@ -10,8 +10,8 @@ from random_models import TEXTS, random_model, tokenizer_of
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.export_classifier import main
-from llamafactory_emotion.exporting.verification import (
+from llamafactory_emotion.export_classifier.__main__ import main
+from llamafactory_emotion.export_classifier.verification import (
     check_equal,
     compare,
     pipeline_probabilities,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from random_models import random_model, tokenizer_of
 
-from llamafactory_emotion.evaluate import main as evaluate
-from llamafactory_emotion.predict import main as predict
+from llamafactory_emotion.evaluate.__main__ import main as evaluate
+from llamafactory_emotion.predict.__main__ import main as predict
 from llamafactory_emotion.task import load_task
 
 FOLDER = Path(__file__).parents[1] / "examples" / "tasks"

@@ -13,6 +13,6 @@ def register() -> None:
 
     Needed only where the start-up hook is off; calling it twice does no harm.
     """
-    from llamafactory_emotion.registration import register as register_with_llamafactory
+    from llamafactory_emotion.plugin.registration import register as register_with_llamafactory
 
     register_with_llamafactory()

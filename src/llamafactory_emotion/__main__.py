@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return _WRONG_CALL
-    module = importlib.import_module(f"llamafactory_emotion.{command}")
+    module = importlib.import_module(f"llamafactory_emotion.{command}.__main__")
     code: int = module.main(rest[:-1])
     return code
 

@@ -62,7 +62,7 @@ def _register_after_execution(spec: "ModuleSpec") -> None:
         execute(module)
         # Whatever goes wrong here, LLaMA-Factory itself must go on working.
         try:
-            from llamafactory_emotion.registration import register
+            from llamafactory_emotion.plugin.registration import register
 
             register()
         except Exception as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from e2e.host import ROOT
 
-from llamafactory_emotion.init import write_workspace
+from llamafactory_emotion.init.__main__ import write_workspace
 from llamafactory_emotion.task import EMOTION, Task
 
 ROWS = 60

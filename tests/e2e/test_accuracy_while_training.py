@@ -8,7 +8,7 @@ import pytest
 from e2e.host import ROOT, llamafactory, run_program
 from sklearn.metrics import accuracy_score, f1_score
 
-from llamafactory_emotion import evaluate as evaluation
+from llamafactory_emotion.evaluate import __main__ as evaluation
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.task import EMOTION
 

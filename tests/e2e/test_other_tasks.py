@@ -8,7 +8,10 @@ import pytest
 from e2e.host import ROOT, llamafactory
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion import doctor, evaluate, predict, prepare
+from llamafactory_emotion.doctor import __main__ as doctor
+from llamafactory_emotion.evaluate import __main__ as evaluate
+from llamafactory_emotion.predict import __main__ as predict
+from llamafactory_emotion.prepare import __main__ as prepare
 from llamafactory_emotion.task import load_task
 
 pytestmark = pytest.mark.filterwarnings("ignore")

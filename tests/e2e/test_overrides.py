@@ -16,13 +16,14 @@ from e2e.recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from random_models import random_model, tokenizer_of
 from safetensors.numpy import load_file
 
-from llamafactory_emotion import doctor, host
-from llamafactory_emotion.checks import context as checks_context
-from llamafactory_emotion.checks import needs
-from llamafactory_emotion.checks.context import Context
-from llamafactory_emotion.checks.finding import Level
-from llamafactory_emotion.checks.machine import assumed_machine
-from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.doctor import __main__ as doctor
+from llamafactory_emotion.doctor.__main__ import context as checks_context
+from llamafactory_emotion.doctor.__main__ import needs
+from llamafactory_emotion.doctor.context import Context
+from llamafactory_emotion.doctor.finding import Level
+from llamafactory_emotion.doctor.machine import assumed_machine
+from llamafactory_emotion.options import read_call
+from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import EMOTION
 
 ROWS = overrides()
@@ -267,7 +268,7 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
     for name, value in row.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(
-        "llamafactory_emotion.checks.base_model.hub_problem",
+        "llamafactory_emotion.doctor.base_model.hub_problem",
         lambda *_, **__: "the hub cannot be reached (not asked)",
     )
     monkeypatch.setattr(checks_context, "hub_class_names", lambda *_, **__: {})

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from evaluations import PAYLOADS, evaluations_of, row
 
-from llamafactory_emotion.report.page import page_html
+from llamafactory_emotion.evaluate.html_page import page_html
 from llamafactory_emotion.task import Task
 
 FLAGS = (

@@ -8,8 +8,8 @@ from e2e.host import ROOT, llamafactory
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion import doctor
-from llamafactory_emotion.recipes import read_call
+from llamafactory_emotion.doctor import __main__ as doctor
+from llamafactory_emotion.options import read_call
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -12,7 +12,7 @@ import pytest
 from e2e.browser import DESKTOP, Tab, served, wait_for
 from e2e.host import free_port, run_program
 
-from llamafactory_emotion.init import write_workspace
+from llamafactory_emotion.init.__main__ import write_workspace
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.slow

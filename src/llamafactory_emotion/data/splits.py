@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from llamafactory_emotion.audit import normalised
+from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError, DataError
 

@@ -1,0 +1,1 @@
+"""`python -m llamafactory_emotion.doctor`: what would make a run fail, found before it starts."""

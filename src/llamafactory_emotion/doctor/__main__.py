@@ -1,0 +1,142 @@
+"""`python -m llamafactory_emotion.doctor [recipe.yaml] [key=value ...]`: know before the run.
+
+Runs the checks of `checks` over the environment and, when one is given, over a recipe, and lists
+what they find. The command loads tokenizer and configuration, never the weights.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+
+from llamafactory_emotion.doctor.finding import Finding, Level
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.options import Call, read_call
+from llamafactory_emotion.task import Task, load_task
+from llamafactory_emotion.terminal import printable, run_command
+
+Check = Callable[..., Iterator[Finding]]
+
+# LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
+_NEEDED_TO_ASK = ("llamafactory", "versions", "torch")
+_MARKS = {Level.ERROR: "ERROR", Level.WARNING: "warning", Level.NOTE: "note"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the environment and a recipe; give 1 when something would fail, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m llamafactory_emotion.doctor",
+        description="Find what would make a LLaMA-Factory run fail, before it is started.",
+    )
+    add = parser.add_argument
+    add("recipe", nargs="*", metavar="recipe.yaml key=value", help="as for llamafactory-cli")
+    add(
+        "--assume-gpu",
+        type=float,
+        metavar="GIB",
+        help="judge the recipe for another machine: one recent GPU with so much memory",
+    )
+    add("--task", help="a built-in task or a task's YAML file: check the data against it")
+    add("--json", action="store_true", help="print the findings as JSON")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    options = parser.parse_intermixed_args(argv)
+    return run_command(lambda: _run(options), debug=options.debug)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.assume_gpu is not None and not options.assume_gpu > 0:
+        raise CallError("--assume-gpu needs a GPU's memory in GiB, say --assume-gpu 24.")
+    call = read_call(options.recipe) if options.recipe else Call({}, None)
+    task = None if options.task is None else load_task(options.task)
+    findings = examine(call, assume_gpu=options.assume_gpu, task=task)
+    print(_as_json(findings) if options.json else _as_text(findings, has_recipe=bool(call.values)))
+    failed = any(one.level is Level.ERROR for part in findings.values() for one in part)
+    return 1 if failed else 0
+
+
+def examine(
+    call: Call, *, assume_gpu: float | None = None, task: Task | None = None
+) -> dict[str, list[Finding]]:
+    """Run all checks.
+
+    Args:
+        call: A recipe's keys and values; none to look at the environment alone.
+        assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
+        task: The task that the recipe's data should be of; None to take the data as it is.
+
+    Returns:
+        The findings under `environment` (what the machine is or lacks) and `recipe` (what is wrong
+        with it on any machine), the worst first.
+    """
+    from llamafactory_emotion.doctor.context import Context
+    from llamafactory_emotion.doctor.data import DATA
+    from llamafactory_emotion.doctor.environment import ENVIRONMENT
+    from llamafactory_emotion.doctor.evaluation import EVALUATION
+    from llamafactory_emotion.doctor.keys import KEYS, host_verdict, ill_typed
+    from llamafactory_emotion.doctor.machine import assumed_machine, this_machine
+    from llamafactory_emotion.doctor.model import MODEL
+    from llamafactory_emotion.doctor.needs import NEEDS
+    from llamafactory_emotion.doctor.numbers import NUMBERS
+    from llamafactory_emotion.doctor.steps import STEPS
+    from llamafactory_emotion.doctor.task import TASK
+    from llamafactory_emotion.doctor.training import TRAINING
+
+    context = Context(call.values, this_machine(), call.recipe, task=task)
+    environment = _findings(ENVIRONMENT, context)
+    cannot_run = any(one.check in _NEEDED_TO_ASK for one in _errors(environment))
+    if not call.values or cannot_run:
+        return {"environment": environment, "recipe": []}
+    if assume_gpu is not None:
+        context = Context(call.values, assumed_machine(assume_gpu), call.recipe, task=task)
+    # What is of the wrong type is told by KEYS; the other checks look at the rest.
+    strange = ill_typed(context)
+    sound = replace(context, values={k: v for k, v in call.values.items() if k not in strange})
+    environment = _sorted([*environment, *_findings(NEEDS, sound)])
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
+    checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *STEPS, *EVALUATION)
+    recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
+    if not _errors(recipe):
+        recipe = _sorted([*recipe, *_findings((host_verdict,), context)])
+    return {"environment": environment, "recipe": recipe}
+
+
+def _findings(checks: Iterable[Check], context: object) -> list[Finding]:
+    return _sorted([finding for check in checks for finding in check(context)])
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: list(_MARKS).index(one.level))
+
+
+def _errors(findings: Iterable[Finding]) -> list[Finding]:
+    return [one for one in findings if one.level is Level.ERROR]
+
+
+def _as_json(findings: dict[str, list[Finding]]) -> str:
+    content = {part: [asdict(one) for one in found] for part, found in findings.items()}
+    return json.dumps(content, ensure_ascii=False, indent=2)
+
+
+def _as_text(findings: dict[str, list[Finding]], *, has_recipe: bool) -> str:
+    lines = []
+    for part, found in findings.items():
+        if part == "recipe" and not has_recipe:
+            continue
+        lines.append(part)
+        for one in found:
+            lines.append(f"  {_MARKS[one.level]:<8} {printable(one.sentence)}")
+            if one.remedy:
+                lines.append(f"  {'':<8} -> {printable(one.remedy)}")
+        if not found:
+            lines.append("  nothing found")
+    counts = [
+        sum(one.level is level for part in findings.values() for one in part)
+        for level in (Level.ERROR, Level.WARNING)
+    ]
+    lines.append(f"{counts[0]} errors, {counts[1]} warnings")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

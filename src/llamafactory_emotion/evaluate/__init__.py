@@ -1,0 +1,1 @@
+"""`python -m llamafactory_emotion.evaluate`: how good the predictions in these files are."""

@@ -1,0 +1,160 @@
+"""Cut the label rows out of a language model's output matrix: a sequence classifier with its head.
+
+Stands on `scoring`. Nothing is trained and nothing approximated: a label's logit is the same
+product of the same state with the same row, so only models of which that is all there is are taken.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.export_classifier.prompt import BakedPrompt
+from llamafactory_emotion.scoring.forward import logit_factor
+from llamafactory_emotion.scoring.head_scorer import BAKED_PROMPT
+from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.prompts import PromptEncoder
+
+
+def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
+    """Refuse a model whose label probabilities a sequence classifier cannot give.
+
+    Raises:
+        ModelError: Says everything that is in the way.
+    """
+    problems = [*_label_problems(encoder), *_model_problems(loaded)]
+    if problems:
+        raise ModelError(
+            f"{loaded.adapter or loaded.base} cannot be exported to a sequence classifier: "
+            + "; ".join(problems)
+            + ". predict and EmotionClassifier score it as it is."
+        )
+
+
+def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
+    """Say which labels a single row of the output matrix does not stand for."""
+    tokenizer = encoder.tokenizer
+    pieces = {
+        label: tokenizer.convert_ids_to_tokens(list(ids))
+        for label, ids in zip(encoder.task.labels, encoder.label_ids, strict=True)
+    }
+    long = {label: tokens for label, tokens in pieces.items() if len(tokens) > 1}
+    if long:
+        shown = ", ".join(f"{label!r} ({' '.join(tokens)})" for label, tokens in long.items())
+        yield (
+            f"{len(long)} of {len(pieces)} labels have several tokens after this prompt, and a "
+            f"head has one row a label: {shown}; train with labels of one token each"
+        )
+    first: dict[int, list[str]] = {}
+    for label, ids in zip(encoder.task.labels, encoder.label_ids, strict=True):
+        first.setdefault(ids[0], []).append(label)
+    shared = [labels for labels in first.values() if len(labels) > 1]
+    if shared:
+        groups = ", ".join(" and ".join(map(repr, labels)) for labels in shared)
+        yield f"labels begin with the same token and would share a row: {groups}"
+
+
+def _model_problems(loaded: LoadedModel) -> Iterator[str]:
+    config = loaded.model.config
+    text = config.get_text_config()
+    if classifier_class(config) is None:
+        yield f"transformers has no sequence classifier for the model type {config.model_type!r}"
+    if getattr(text, "final_logit_softcapping", None):
+        yield (
+            f"the model bends its logits (final_logit_softcapping {text.final_logit_softcapping}), "
+            "which a head does not do"
+        )
+    head = loaded.model.get_output_embeddings()
+    if type(head) is not torch.nn.Linear:
+        yield f"its output layer is a {type(head).__name__}, not a plain matrix"
+    elif head.bias is not None:
+        yield "its output layer has a bias, and a sequence classifier's head has none"
+
+
+def classifier_class(config: Any) -> Any:
+    """Give transformers' sequence classifier for a configuration, or None."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
+
+    return CLASSES.get(type(config), None)
+
+
+def padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
+    """Give the token to pad with: the tokenizer's own, else its end token.
+
+    A head reads the last token that is no padding, so a prompt must not end with it.
+
+    Raises:
+        ModelError: There is none.
+    """
+    tokenizer = loaded.tokenizer
+    rows = loaded.model.get_input_embeddings().num_embeddings
+    last = (baked.after_ids or baked.before_ids)[-1]
+    for name in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token):
+        number = None if name is None else tokenizer.convert_tokens_to_ids(name)
+        if number is not None and 0 <= number < rows and number != last:
+            return str(name)
+    raise ModelError(
+        f"the tokenizer of {loaded.base} has neither a padding nor an end token, so texts could "
+        "not be put into batches; set pad_token in its tokenizer_config.json."
+    )
+
+
+def build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: int) -> Any:
+    """Give the sequence classifier; it shares the language model's weights and copies nothing.
+
+    Args:
+        loaded: The language model, its adapter merged.
+        encoder: Says which token each label is.
+        padding: The id of the padding token.
+    """
+    config = copy.deepcopy(loaded.model.config)
+    labels = encoder.task.labels
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: number for number, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    config.pad_token_id = config.get_text_config().pad_token_id = padding
+    with torch.device("meta"):
+        classifier = classifier_class(config)(config)
+    classifier.config.architectures = [type(classifier).__name__]
+    below = getattr(loaded.model, loaded.model.base_model_prefix)
+    getattr(classifier, classifier.base_model_prefix).load_state_dict(
+        below.state_dict(), strict=True, assign=True
+    )
+    classifier.score.weight = torch.nn.Parameter(label_rows(loaded, encoder), requires_grad=False)
+    return classifier
+
+
+def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
+    """Give the head's matrix: each label's row of the output matrix times the model's logit scale.
+
+    Shape (labels, width), in the model's own type; in float32 where a scale is multiplied in, so
+    that it is not rounded once more. In float32 the mean of the rows is taken off each of them:
+    probabilities do not change, and smaller logits are rounded less.
+    """
+    weight: torch.Tensor = loaded.model.get_output_embeddings().weight
+    rows = weight.detach()[[ids[0] for ids in encoder.label_ids]]
+    scale = logit_factor(loaded.model.config.get_text_config())
+    if scale == 1.0 and rows.dtype != torch.float32:
+        return rows.clone()
+    scaled = rows.double() * scale
+    return (scaled - scaled.mean(dim=0, keepdim=True)).float()
+
+
+def prompt_record(encoder: PromptEncoder, baked: BakedPrompt) -> dict[str, str]:
+    """Give what `config.json` keeps of the prompt, by which `predict` writes it with each row."""
+    begin = "".join(encoder.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids)))
+    return {
+        "task": encoder.task.name,
+        "instruction": encoder.task.instruction,
+        "before": begin + encoder.opening,
+        "after": encoder.template.tail,
+        "lost_when_truncated": baked.glue_after,
+    }
+
+
+def describe_prompt(classifier: Any, encoder: PromptEncoder, baked: BakedPrompt) -> None:
+    """Write the prompt's record into a classifier's configuration."""
+    setattr(classifier.config, BAKED_PROMPT, prompt_record(encoder, baked))

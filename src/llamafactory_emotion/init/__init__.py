@@ -1,0 +1,1 @@
+"""`python -m llamafactory_emotion.init`: a working folder with recipes and data."""

@@ -1,0 +1,1 @@
+"""What LLaMA-Factory gets from us, and what we ask it; nothing else imports it."""

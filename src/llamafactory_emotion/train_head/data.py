@@ -1,0 +1,104 @@
+"""The labelled rows of a training run, and what the model is fed of them.
+
+Stands between `data`, which reads and checks files, and `training`. A split is a file or data sets
+of LLaMA-Factory's `dataset_info.json`; a head reads the text alone, without an instruction.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory_emotion.data.columns import ColumnChoice
+from llamafactory_emotion.data.entries import Entry, read_entries
+from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
+from llamafactory_emotion.data.splits import draw_validation, parse_validation_size
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.train_head.arguments import HeadArguments
+
+# The draw does not follow the run's seed: runs of several seeds are compared on the same rows.
+_VALIDATION_SEED = 42
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run; `validation` and `test` may be empty."""
+
+    train: Sequence[Row]
+    validation: Sequence[Row]
+    test: Sequence[Row]
+
+
+def read_splits(arguments: HeadArguments, task: Task) -> Splits:
+    """Read and check every split that a call names.
+
+    Raises:
+        CallError: A split is neither a file nor a known data set.
+        DataError: A file or data set is wrong; labels that the task lacks are listed with their
+            counts.
+    """
+    train: Sequence[Row] = _read(arguments.train, arguments, task)[: arguments.max_samples]
+    validation = _read(arguments.validation, arguments, task) if arguments.validation else []
+    if arguments.validation_size:
+        size = parse_validation_size(arguments.validation_size).rows(len(train))
+        train, validation = draw_validation(train, size, seed=_VALIDATION_SEED)
+    test = _read(arguments.test, arguments, task) if arguments.test else []
+    return Splits(train, validation, test)
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """Give a short digest of rows, by which a resumed run knows its data."""
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(f"{row.label}\x1f{row.text}\x1e".encode())
+    return sha.hexdigest()[:16]
+
+
+def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
+    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    if Path(source).exists():
+        return read_rows(source, task, **columns)
+    rows: list[Row] = []
+    for entry in read_entries(source, Path(arguments.dataset_dir)):
+        opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)
+        rows += labelled_rows(opened, task, _columns(entry, arguments))
+    return rows
+
+
+def _columns(entry: Entry, arguments: HeadArguments) -> ColumnChoice:
+    label = arguments.label_column or entry.response
+    if arguments.text_column or not entry.query:
+        return ColumnChoice(arguments.text_column or entry.prompt, label)
+    return ColumnChoice(entry.query, label, instruction=entry.prompt)
+
+
+def encode(
+    rows: Sequence[Row], task: Task, tokenizer: Any, *, longest: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Tokenise rows; padding is left to the batch.
+
+    A special token's name inside a text stays text: texts are data.
+
+    Returns:
+        One mapping of model inputs and `labels` a row, and how many texts were cut at `longest`.
+    """
+    if not rows:
+        return [], 0
+    texts = [row.text for row in rows]
+    options = {"split_special_tokens": True, "padding": False}
+    encoded = tokenizer(texts, truncation=True, max_length=longest, **options)
+    numbers = {label: number for number, label in enumerate(task.labels)}
+    features = [
+        {key: encoded[key][place] for key in encoded} | {"labels": numbers[row.label]}
+        for place, row in enumerate(rows)
+    ]
+    full = [
+        text for text, ids in zip(texts, encoded["input_ids"], strict=True) if _at(ids, longest)
+    ]
+    cut = sum(len(tokenizer(text, **options)["input_ids"]) > longest for text in full)
+    return features, cut
+
+
+def _at(ids: Sequence[int], longest: int) -> bool:
+    return len(ids) >= longest
