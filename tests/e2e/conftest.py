@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.browser import BROWSERS, Tab
+from browser import BROWSERS, Tab
 
 
 @pytest.fixture(scope="session")

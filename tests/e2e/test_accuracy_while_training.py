@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from e2e.host import ROOT, llamafactory, run_program
+from programs import ROOT, llamafactory, run_program
 from sklearn.metrics import accuracy_score, f1_score
 
 from llamafactory_emotion.evaluate import __main__ as evaluation

@@ -1,8 +1,8 @@
 """The recipes' `flash_attn: fa2` without a GPU: the real code around the kernel, which is replaced.
 
-tests/flash_attn_on_cpu computes flash-attn's functions with torch, so that what transformers and
-LLaMA-Factory do around them is executed: masks, packed lengths, arguments. The kernel itself, half
-precision and speed are not.
+tests/support/flash_attn_on_cpu computes flash-attn's functions with torch, so that what
+transformers and LLaMA-Factory do around them is executed: masks, packed lengths, arguments. The
+kernel itself, half precision and speed are not.
 """
 
 import importlib.util
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from e2e.host import ROOT, llamafactory, run_in_fork, run_program
-from e2e.stand_ins import rows_of, write_rows
+from programs import ROOT, llamafactory, run_in_fork, run_program
+from stand_ins import rows_of, write_rows
 
 from llamafactory_emotion.task import EMOTION
 
-STAND_IN = ROOT / "tests" / "flash_attn_on_cpu"
+STAND_IN = ROOT / "tests" / "support" / "flash_attn_on_cpu"
 DATA = (f"dataset_dir={ROOT / 'data'}", "max_samples=48", "logging_steps=1")
 FIGURES = ("loss", "grad_norm", "train_loss", "eval_loss")
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from e2e.host import ROOT, llamafactory
+from programs import ROOT, llamafactory
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor import __main__ as doctor

@@ -11,14 +11,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from e2e.host import PROGRAMS, ROOT, free_port, llamafactory, run_program
-from e2e.recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
+from programs import PROGRAMS, ROOT, free_port, llamafactory, run_program
 from random_models import random_model, tokenizer_of
+from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
 
 from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.doctor.__main__ import context as checks_context
-from llamafactory_emotion.doctor.__main__ import needs
+from llamafactory_emotion.doctor import context as checks_context
+from llamafactory_emotion.doctor import needs
 from llamafactory_emotion.doctor.context import Context
 from llamafactory_emotion.doctor.finding import Level
 from llamafactory_emotion.doctor.machine import assumed_machine

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from e2e.host import ROOT, run_program
+from programs import ROOT, run_program
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", README, re.S)]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e.host import ROOT, llamafactory
+from programs import ROOT, llamafactory
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 

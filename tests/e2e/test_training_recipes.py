@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e.host import RECIPES, ROOT, llamafactory, run_program
 from llamafactory.hparams.parser import get_infer_args, get_train_args
+from programs import RECIPES, ROOT, llamafactory, run_program
 from safetensors.numpy import load_file
 
 from llamafactory_emotion.task import EMOTION

