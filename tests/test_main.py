@@ -54,7 +54,7 @@ def test_arguments_and_exit_code_pass_through(name: str, monkeypatch: pytest.Mon
         return 7
 
     monkeypatch.setitem(
-        sys.modules, "llamafactory_emotion.train_head", SimpleNamespace(main=command)
+        sys.modules, "llamafactory_emotion.train_head.__main__", SimpleNamespace(main=command)
     )
     assert main([name, "--seed", "3", ""]) == 7
     assert seen == [["--seed", "3", ""]]

@@ -1,196 +1,241 @@
-"""LLaMA-Factory's grammar and keys, read without importing LLaMA-Factory."""
+"""One grammar for all commands, and LLaMA-Factory's keys, read without importing LLaMA-Factory."""
 
+import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from llamafactory_emotion.__main__ import COMMANDS
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import host_keys, read_call, unknown_keys
-from llamafactory_emotion.predict.options import read_options
+from llamafactory_emotion.options import (
+    Options,
+    RecipeOptions,
+    help_text,
+    host_keys,
+    key,
+    read_options,
+)
+from llamafactory_emotion.predict.options import PredictOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Options):
+    files: list[str] = key([], about="files to read", metavar="FILE", positional=True)
+    text: str | None = key(None, about="a text")
+    out: Path | None = key(None, about="a file to write", bare="-")
+    page: list[Path] = key([], about="pages")
+    sizes: list[int] = key([1], about="sizes", least=1)
+    share: float = key(0.5, about="a share", least=0, most=1)
+    kind: str = key("a", about="a kind", choices=("a", "b"))
+    overwrite: bool = key(False, about="replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(RecipeOptions):
+    model_name_or_path: str = key(about="name the model", host=True)
+    out: str | None = key(None, about="a file to write")
+    names: str | None = key(None, about="names")
+    steps: int = key(3, about="steps")
+    token: str | None = key(None, about="a token", secret=True)
+
+
+def plain(*words: str) -> Plain:
+    return read_options(words, Plain)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ([], {}),
+        (["a.jsonl", "-"], {"files": ["a.jsonl", "-"]}),
+        (["text=x", "share=0.25"], {"text": "x", "share": 0.25}),
+        (["--text", "x", "--share=0.25"], {"text": "x", "share": 0.25}),
+        (["--text", "-5"], {"text": "-5"}),
+        (["text=a=b c"], {"text": "a=b c"}),
+        (["text=no"], {"text": "no"}),
+        (["text=0012"], {"text": "0012"}),
+        (["text=[a"], {"text": "[a"}),
+        (["text="], {}),
+        (["text=x", "text=null"], {}),
+        (["--overwrite"], {"overwrite": True}),
+        (["--overwrite", "a.jsonl"], {"overwrite": True, "files": ["a.jsonl"]}),
+        (["--overwrite", "false"], {}),
+        (["overwrite=true"], {"overwrite": True}),
+        (["--out"], {"out": Path("-")}),
+        (["--out", "x.json"], {"out": Path("x.json")}),
+        (["--out", "text=x"], {"out": Path("-"), "text": "x"}),
+        (["page=a", "--page", "b"], {"page": [Path("a"), Path("b")]}),
+        (["sizes=1,2", "sizes=3"], {"sizes": [1, 2, 3]}),
+        (["--kind=b"], {"kind": "b"}),
+    ],
+)
+def test_a_key_is_written_in_several_ways(words, changed):
+    assert plain(*words) == Plain(**changed)
+
+
+@pytest.mark.parametrize("word", ["--over-write", "--over_write=true"])
+def test_dashes_and_underscores_are_the_same(word):
+    @dataclass(frozen=True, kw_only=True)
+    class Long(Options):
+        over_write: bool = key(False, about="replace")
+
+    assert read_options([word], Long)[0].over_write
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-x"], "'-x': write key=value, or --key value"),
+        (["=x"], None),  # a file of that name
+        (["tetx=1"], r"unknown key 'tetx' \(did you mean 'text'\?\)"),
+        (["lora_rank=1"], "unknown key 'lora_rank'"),
+        (["share=much"], "share='much' is not a number"),
+        (["share=1.5"], "share=1.5 must be from 0 to 1"),
+        (["share=nan"], "share=nan must be from 0 to 1"),
+        (["sizes=1,0"], "sizes=0 must be 1 or more"),
+        (["sizes=1,x"], "sizes=.* is not"),
+        (["kind=c"], "kind='c' is none of a, b"),
+        (["overwrite=perhaps"], "overwrite='perhaps' is not true or false"),
+    ],
+)
+def test_what_is_wrong_is_said(words, message):
+    if message is None:
+        assert plain(*words).files == words
+        return
+    with pytest.raises(CallError, match=message):
+        plain(*words)
+
+
+def test_every_problem_is_told_at_once():
+    with pytest.raises(CallError) as caught:
+        plain("sharr=1", "share=x", "kind=c", "sizes=0")
+    for part in ("'sharr'", "share='x'", "kind='c'", "sizes=0"):
+        assert part in str(caught.value)
+
+
+def test_a_file_with_an_equals_sign_is_a_file_where_files_are_taken(tmp_path):
+    path = tmp_path / "a=1.jsonl"
+    path.write_text("")
+    assert plain(str(path)).files == [str(path)]
 
 
 def test_the_command_line_overrides_the_recipe(tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("model_name_or_path: base\ncutoff_len: 512\nlearning_rate: 1.0e-4\n")
-    call = read_call([str(recipe), "cutoff_len=64", "input=-", "output=out dir/a=b.jsonl"])
+    recipe = tmp_path / "rank=8.yaml"
+    recipe.write_text(
+        "model_name_or_path: base\nsteps: 1\nlearning_rate: 1.0e-4\nout: ${learning_rate}\n"
+        "names: [a, b]\n"
+    )
+    found, call = read_options([str(recipe), "--steps", "2", "lora_rank=4"], Recipe)
+    assert found == Recipe(model_name_or_path="base", steps=2, out="0.0001", names="a,b")
     assert call.recipe == recipe
-    assert call.values == {
-        "model_name_or_path": "base",
-        "cutoff_len": 64,
-        "learning_rate": 1e-4,
-        "input": "-",
-        "output": "out dir/a=b.jsonl",
-    }
+    assert call.others == {"learning_rate": 1e-4, "lora_rank": 4}
 
 
 def test_a_json_recipe_is_read_too(tmp_path):
     recipe = tmp_path / "recipe.json"
-    recipe.write_text('{"template": "llama3"}')
-    assert read_call([str(recipe)]).values == {"template": "llama3"}
+    recipe.write_text('{"model_name_or_path": "m", "out": 3}')
+    assert read_options([str(recipe)], Recipe)[0].out == "3"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
-        (["--input", "x"], "'--input', 'x': write key=value"),
-        (["=x"], "write key=value"),
-        (["a={b"], "a value cannot be read"),
-        (["a=${b"], "a value cannot be read"),
-        (["missing.yaml"], "missing.yaml cannot be read"),
+        ([], "model_name_or_path is missing: name the model"),
+        (["lora_rank={b"], "a value cannot be read"),
+        (["lora_rank=${b"], "a value cannot be read"),
+        (["missing.yaml"], r"missing\.yaml cannot be read"),
+        (["lora_rnk=8"], r"unknown key 'lora_rnk' \(did you mean 'lora_rank'\?\)"),
+        (["names=x", "steps=true"], "steps='true' is not a whole number"),
     ],
 )
-def test_what_is_no_key_and_value_is_refused(arguments, message):
+def test_what_is_wrong_with_a_recipe_is_said(words, message):
     with pytest.raises(CallError, match=message):
-        read_call(arguments)
+        read_options(words, Recipe)
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\ttab"])
-def test_a_broken_recipe_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "holds no keys"),
+        (b"a: [", "cannot be read"),
+        (b"\ttab", "cannot be read"),
+        ("steps: 8\n".encode("utf-16"), "; save it as UTF-8"),
+        (b"model_name_or_path: m\nsteps: true\n", "steps=True is not a whole number"),
+        (b"model_name_or_path: true\n", "model_name_or_path=True is not text"),
+        (b"model_name_or_path: m\nout: {a: b}\n", "out=.* is not text"),
+        (b"model_name_or_path: m\nnames: []\n", r"names=\[\] is not text"),
+        (b"model_name_or_path: m\nnames: [a, {b: c}]\n", "names=.* is not text"),
+    ],
+)
+def test_a_broken_recipe_is_refused(tmp_path, content, message):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(content)
-    with pytest.raises(CallError, match=r"recipe\.yaml"):
-        read_call([str(recipe)])
+    recipe.write_bytes(content)
+    with pytest.raises(CallError, match=message):
+        read_options([str(recipe)], Recipe)
+
+
+def test_a_value_that_is_a_file_is_no_recipe():
+    found, call = read_options(["out=labels.yaml", "model_name_or_path=m"], Recipe)
+    assert (found.out, call.recipe) == ("labels.yaml", None)
+
+
+def test_a_secret_is_not_shown():
+    assert "hf_x" not in repr(Recipe(model_name_or_path="m", token="hf_x"))
+
+
+def test_contradictions_see_the_keys_of_the_host_too():
+    class Contrary(Recipe):
+        @classmethod
+        def problems(cls, given: Mapping[str, object]):
+            yield f"stage={given['stage']} and steps={given['steps']}"
+
+    with pytest.raises(CallError, match="stage=dpo and steps=4"):
+        read_options(["model_name_or_path=m", "stage=dpo", "steps=4"], Contrary)
 
 
 def test_the_hosts_keys_are_its_own_parsers_keys():
-    from dataclasses import fields
+    from llamafactory import hparams
 
-    from llamafactory.hparams import (
-        DataArguments,
-        FinetuningArguments,
-        GeneratingArguments,
-        ModelArguments,
-        TrainingArguments,
-    )
-
+    parsers = ("Data", "Finetuning", "Generating", "Model", "Training")
     theirs = {
         field.name
-        for parser in (
-            DataArguments,
-            FinetuningArguments,
-            GeneratingArguments,
-            ModelArguments,
-            TrainingArguments,
-        )
-        for field in fields(parser)
+        for parser in parsers
+        for field in fields(getattr(hparams, f"{parser}Arguments"))
         if field.init
     }
     assert theirs - host_keys() == set()
 
 
-def test_a_key_that_nobody_knows_is_told_with_the_nearest_one():
-    assert unknown_keys(["inptu", "lora_rnk", "zzzzzzzzzz"], ["input"]) == [
-        "unknown key 'inptu' (did you mean 'input'?)",
-        "unknown key 'lora_rnk' (did you mean 'lora_rank'?)",
-        "unknown key 'zzzzzzzzzz'",
-    ]
-    assert unknown_keys(["input", "lora_rank", "report_to"], ["input"]) == []
+def test_the_help_names_every_key_with_its_default():
+    text = help_text("show", Plain, "Show it.", "The end.")
+    assert (
+        "usage: python -m llamafactory_emotion.show [FILE ...] [recipe.yaml] key=value ..." in text
+    )
+    assert "  kind=a|b                        a kind (default: a)" in text
+    for field in fields(Plain):
+        assert f"  {field.name}=" in text or field.name == "files"
+    assert text.endswith("The end.")
 
 
-def options(*arguments):
-    return read_options(read_call(arguments))
-
-
-def test_every_problem_is_told_at_once():
-    with pytest.raises(CallError) as caught:
-        options("resume=true", "overwrite=true", "cutoff_len=abc", "shots=2", "rope_scaling=linear")
-    for part in (
-        "model_name_or_path is missing",
-        "input is missing",
-        "output is missing",
-        "resume and overwrite exclude",
-        "cutoff_len='abc' is not a whole number",
-        "shots needs few_shot",
-        "rope_scaling is not followed here",
-    ):
-        assert part in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["resume=1"], "resume=1 is not true or false"),
-        (["cutoff_len=true"], "cutoff_len=True is not a whole number"),
-        (["cutoff_len=0"], "cutoff_len=0 must be 1 or more"),
-        (["stage=dpo"], "stage=dpo has no answers"),
-        (["adapter_name_or_path=a,b"], "merge them first"),
-        (["output=-", "resume=true"], "can neither be resumed"),
-        (["input=-", "checkpoints=x"], "read only once"),
-        (["bf16=true", "fp16=true"], "exclude each other"),
-        (["task=[a]"], "task=.* is not text"),
-    ],
-)
-def test_values_that_cannot_be_are_refused(arguments, message):
-    with pytest.raises(CallError, match=message):
-        options("model_name_or_path=m", "input=i", "output=o", *arguments)
-
-
-def test_a_recipe_of_the_host_is_taken_as_it_is():
-    found = options("examples/emotion_predict.yaml", "model_name_or_path=m", "text_column=0")
-    assert found.place == "saves/emotion_predict/generated_predictions.jsonl"
-    assert found.eval_dataset == "emotion_test"
-    assert found.text_column == "0"
-    assert found.source.dtype == "auto"
-
-
-@pytest.mark.parametrize("names", ["eval_dataset=[a,b]", "eval_dataset=a,b"])
-def test_data_sets_may_be_a_list_as_in_the_host(names):
-    assert options("model_name_or_path=m", "output=o", names).eval_dataset == "a,b"
-
-
-@pytest.mark.parametrize("names", ["[]", "[a,{b: c}]"])
-def test_a_list_without_names_is_refused(names):
-    with pytest.raises(CallError, match=r"eval_dataset=.* is not text"):
-        options("model_name_or_path=m", "input=i", "output=o", f"eval_dataset={names}")
-
-
-def test_precision_follows_the_hosts_keys():
-    def source(*arguments):
-        return options("model_name_or_path=m", "input=i", "output=o", *arguments).source
-
-    assert source("bf16=true").dtype == "bfloat16"
-    assert source("fp16=true").dtype == "float16"
-    assert source("infer_dtype=float32").dtype == "float32"
-    assert source("use_cpu=true", "device=cuda").device == "cpu"
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_is_complete(command, capsys):
+    assert import_module(f"llamafactory_emotion.{command}.__main__").main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: python -m llamafactory_emotion.{command} ")
+    if command == "predict":
+        assert all(f"  {field.name}=" in text for field in fields(PredictOptions))
 
 
 def test_reading_a_call_imports_nothing_heavy():
-    import subprocess
-
     code = (
-        "import sys; from llamafactory_emotion.options import unknown_keys;"
-        "from llamafactory_emotion.predict.__main__ import main;"
+        "import sys; from llamafactory_emotion.predict.__main__ import main;"
         "code = main(['model_name_or_path=m', 'inptu=x']);"
         "print(code, {'torch', 'transformers', 'llamafactory'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["2", "set()"]
     assert "did you mean 'input'?" in run.stderr
-
-
-def test_a_value_that_is_a_file_is_no_recipe():
-    call = read_call(["task=labels.yaml", "input=x"])
-
-    assert call.recipe is None
-    assert call.values == {"task": "labels.yaml", "input": "x"}
-
-
-def test_a_recipe_with_an_equals_sign_in_its_name_is_read(tmp_path):
-    recipe = tmp_path / "rank=8.yaml"
-    recipe.write_text("lora_rank: 8\n", encoding="utf-8")
-
-    assert read_call([str(recipe)]).values == {"lora_rank": 8}
-
-
-@pytest.mark.parametrize("name", ["deep.yaml", "deep.json"])
-def test_a_recipe_nested_too_deeply_is_one_sentence(tmp_path, name):
-    # PyYAML has a bound of its own from 6.0.4 on, and its own words for it.
-    (tmp_path / name).write_text('{"a": ' + "[" * 3_000 + "]" * 3_000 + "}")
-    with pytest.raises(CallError, match=rf"{name} (is nested too deeply to|cannot) be read"):
-        read_call([str(tmp_path / name)])
-
-
-def test_a_recipe_in_another_encoding_says_what_to_do(tmp_path):
-    (tmp_path / "recipe.yaml").write_text("cutoff_len: 8\n", encoding="utf-16")
-    with pytest.raises(CallError, match="; save it as UTF-8"):
-        read_call([str(tmp_path / "recipe.yaml")])

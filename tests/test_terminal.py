@@ -1,25 +1,28 @@
 """Errors as sentences and exit codes, and text that cannot act on a terminal."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
-from llamafactory_emotion.terminal import printable, run_command, run_recipe_command
+from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.terminal import printable, run_command, run_work
 
 # What bitsandbytes does at import, where the processor has avx512_bf16.
 _ADVISED = """
 import logging
-from llamafactory_emotion.terminal import run_command
+from llamafactory_emotion.terminal import run_work
 logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
-run_command(lambda: logger.warning("install this") or logger.error("broken") or 0)
+run_work(lambda: logger.warning("install this") or logger.error("broken") or 0)
 """
 
 
@@ -35,7 +38,7 @@ def raising(error: BaseException):
     [(EmotionError("w"), 1), (DataError("w"), 1), (ModelError("w"), 1), (CallError("w"), 2)],
 )
 def test_an_expected_error_is_one_sentence_and_its_exit_code(error, code, capsys):
-    assert run_command(raising(error)) == code
+    assert run_work(raising(error)) == code
 
     captured = capsys.readouterr()
     assert captured.err == "error: w\n"
@@ -43,7 +46,7 @@ def test_an_expected_error_is_one_sentence_and_its_exit_code(error, code, capsys
 
 
 def test_debug_shows_the_traceback(capsys):
-    run_command(raising(DataError("what went wrong")), debug=True)
+    run_work(raising(DataError("what went wrong")), debug=True)
 
     assert "Traceback" in capsys.readouterr().err
 
@@ -51,15 +54,15 @@ def test_debug_shows_the_traceback(capsys):
 def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
     too_long = tmp_path / ("x" * 300)
 
-    assert run_command(lambda: too_long.stat().st_size) == 1
+    assert run_work(lambda: too_long.stat().st_size) == 1
 
     told = capsys.readouterr().err
     assert f"error: {too_long} cannot be used ({os.strerror(errno.ENAMETOOLONG)})" in told
     assert len(told.splitlines()) == 1
-    with pytest.raises(OSError):  # noqa: PT011 - the system words it
-        run_command(lambda: too_long.stat().st_size, debug=True)
+    assert run_work(lambda: too_long.stat().st_size, debug=True) == 1
+    assert "Traceback" in capsys.readouterr().err
     with pytest.raises(ConnectionError):
-        run_command(raising(ConnectionError("no path in it")))
+        run_work(raising(ConnectionError("no path in it")))
 
 
 def test_advice_on_kernels_does_not_reach_the_terminal():
@@ -69,16 +72,16 @@ def test_advice_on_kernels_does_not_reach_the_terminal():
 
 def test_an_unexpected_error_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        run_command(raising(ZeroDivisionError()))
+        run_work(raising(ZeroDivisionError()))
 
 
 def test_an_interrupt_is_said_and_has_its_exit_code(capsys):
-    assert run_command(raising(KeyboardInterrupt())) == 130
+    assert run_work(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_the_works_own_exit_code_is_kept():
-    assert run_command(lambda: 7) == 7
+    assert run_work(lambda: 7) == 7
 
 
 def test_a_request_to_terminate_ends_the_work_as_an_interrupt_does():
@@ -88,13 +91,13 @@ def test_a_request_to_terminate_ends_the_work_as_an_interrupt_does():
 
     before = signal.getsignal(signal.SIGTERM)
 
-    assert run_command(work) == 130
+    assert run_work(work) == 130
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_command_runs_in_a_thread_too():
     codes = []
-    thread = threading.Thread(target=lambda: codes.append(run_command(lambda: 0)))
+    thread = threading.Thread(target=lambda: codes.append(run_work(lambda: 0)))
     thread.start()
     thread.join()
 
@@ -104,12 +107,12 @@ def test_a_command_runs_in_a_thread_too():
 def test_a_reader_that_goes_away_is_no_error():
     code = """
     import sys
-    from llamafactory_emotion.terminal import run_command
+    from llamafactory_emotion.terminal import run_work
     def work():
         for _ in range(100_000):
             print("a line")
         return 0
-    sys.exit(run_command(work))
+    sys.exit(run_work(work))
     """
 
     with subprocess.Popen(
@@ -141,34 +144,38 @@ def test_characters_that_act_on_a_terminal_are_shown_and_not_sent(text, shown):
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize(("words", "code"), [([], 2), (["--help"], 0), (["recipe.yaml", "-h"], 0)])
-def test_usage_is_shown_when_asked_for_or_nothing_is_given(words, code, capsys):
-    assert run_recipe_command(lambda asked: 1, words, usage="usage: so") == code
-    assert capsys.readouterr().out == "usage: so\n"
+@dataclass(frozen=True, kw_only=True)
+class Needy(Options):
+    name: str = key(about="name it")
 
 
-@pytest.mark.parametrize("shows_traceback", [False, True])
-def test_the_work_gets_the_words_without_debug(shows_traceback, capsys):
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--help"], 0), (["name=x", "-h"], 0)])
+def test_help_is_shown_when_asked_for_or_nothing_is_given(words, code, capsys):
+    assert run_command("show", Needy, lambda *_: 1, words, about="Show it.") == code
+    assert capsys.readouterr().out.startswith("usage: python -m llamafactory_emotion.show ")
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",), ("debug=true",)])
+def test_the_work_gets_the_options_without_debug(debug, capsys):
     seen = []
 
-    def work(words):
-        seen.extend(words)
+    def work(options, call):
+        seen.append(options.name)
         raise DataError("w")
 
-    words = ["a=1", *(["--debug"] if shows_traceback else []), "b=2"]
-    assert run_recipe_command(work, words, usage="") == 1
-    assert seen == ["a=1", "b=2"]
-    assert ("Traceback" in capsys.readouterr().err) is shows_traceback
+    assert run_command("show", Needy, work, ["name=x", *debug], about="") == 1
+    assert seen == ["x"]
+    assert ("Traceback" in capsys.readouterr().err) is bool(debug)
 
 
 RUN = """
 import sys
-from llamafactory_emotion.terminal import run_command
+from llamafactory_emotion.terminal import run_work
 def work():
     print("a line")
     print("said", file=sys.stderr)
     return 3 if sys.stdin.read() else 0
-sys.exit(run_command(work))
+sys.exit(run_work(work))
 """
 
 
@@ -196,19 +203,14 @@ def test_output_that_cannot_be_written_is_one_sentence():
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_error(closed):
-    done = shell(closed)
-
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr
+def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):
+    assert run_work(lambda: (tmp_path / "card").write_text("caf\udce9", encoding="utf-8")) == 2
+    assert "cannot be written as UTF-8; rename it" in capsys.readouterr().err
 
 
-def test_a_name_that_is_not_utf8_is_one_sentence(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["predict", "input=caf\udce9"])
-
-    assert run_command(raising(AssertionError("must not be called"))) == 2
-    assert capsys.readouterr().err == "error: input=caf\\udce9 is not UTF-8; rename it.\n"
+def test_what_is_nested_too_deeply_is_one_sentence(capsys):
+    assert run_work(lambda: json.loads("[" * 100_000)) == 1
+    assert capsys.readouterr().err == "error: a file or a value is nested too deeply to be read.\n"
 
 
 def test_a_terminal_that_lacks_a_character_gets_its_escape():
@@ -216,8 +218,8 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape():
         [
             sys.executable,
             "-c",
-            "from llamafactory_emotion.terminal import run_command\n"
-            "run_command(lambda: print('joy \u5927') or 0)",
+            "from llamafactory_emotion.terminal import run_work\n"
+            "run_work(lambda: print('joy \u5927') or 0)",
         ],
         env={**os.environ, "PYTHONIOENCODING": "cp1252"},
         capture_output=True,

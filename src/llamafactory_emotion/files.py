@@ -166,6 +166,15 @@ def write_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[TextIO
             text.detach()
 
 
+def write_json(path: Path, text: str, *, overwrite: bool = False) -> None:
+    """Write a JSON text to a file, or print it where the path is `-`."""
+    if str(path) == STANDARD_STREAM:
+        print(text)
+        return
+    with write_whole(path, overwrite=overwrite) as out:
+        out.write(text + "\n")
+
+
 @contextlib.contextmanager
 def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """Write a file that appears only when it is complete.

@@ -1,72 +1,302 @@
-"""Read a call as LLaMA-Factory reads it: `COMMAND [recipe.yaml] key=value ...`.
+"""Read a call: `COMMAND [FILE ...] [recipe.yaml] key=value ...`, LLaMA-Factory's grammar.
 
-Stands below the commands that take a model. A recipe written for LLaMA-Factory is taken as it is:
-its keys are known from LLaMA-Factory's own source, which is read and never imported.
+Every key can be written `--key value` and `--key=value` too. A command's keys are the fields of a
+frozen dataclass made with `key`: name, type, default, range and help are written there and nowhere
+else. OmegaConf, which LLaMA-Factory reads its recipes with, converts the values; it is imported
+only when there is a value to convert, because `evaluate FILE` must start fast.
 """
 
 import ast
+import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from llamafactory_emotion.errors import CallError
 
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
+_PAIR = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
+_TRUE_OR_FALSE = ("true", "false")
+
+
+def key(  # noqa: PLR0913 - one for each thing that can be declared
+    default: Any = MISSING,
+    *,
+    about: str,
+    metavar: str = "",
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+    bare: str | None = None,
+    positional: bool = False,
+    host: bool = False,
+    secret: bool = False,
+) -> Any:
+    """Declare a key of a command: a dataclass field with what its help and its checks need.
+
+    Args:
+        default: Value where the call gives none; without one the key is required.
+        about: Help text; for a required key also what the message about its absence says.
+        metavar: What stands for the value in the help; by default its type.
+        choices: The values allowed.
+        least: Smallest number allowed.
+        most: Largest number allowed.
+        bare: Value of `--key` without one; `true` for a key that is true or false.
+        positional: Words without a key go here; the field is a list.
+        host: The key is LLaMA-Factory's, of the same name and meaning.
+        secret: Keep the value out of the dataclass's repr.
+    """
+    metadata = {
+        "about": about,
+        "metavar": metavar,
+        "choices": tuple(choices),
+        "least": least,
+        "most": most,
+        "bare": bare,
+        "positional": positional,
+        "host": host,
+    }
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, repr=not secret, metadata=metadata)
+
+
+class Options:
+    """What the options of all commands inherit: which other keys a call may hold."""
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:  # noqa: ARG003 - what overrides it asks
+        """Whether a key that is none of the command's own is passed over instead of refused."""
+        return False
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:  # noqa: ARG003
+        """Yield a sentence part for each contradiction between keys; `given` has those called."""
+        yield from ()
+
+
+class RecipeOptions(Options):
+    """Options of a command that takes LLaMA-Factory's recipes and passes over keys it ignores."""
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Whether a key is LLaMA-Factory's."""
+        return name in host_keys()
+
+
+T = TypeVar("T", bound=Options)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A command's keys and values.
+    """A call's words, told apart.
 
     Attributes:
-        values: Key to value, what the command line says over what the recipe says.
-        recipe: The recipe's path, or None.
+        values: Key to value, the command line over the recipe; not yet converted.
+        recipe: Path of the recipe, or None.
+        others: Those of `values` that are no keys of the command itself.
     """
 
     values: Mapping[str, Any]
-    recipe: Path | None
+    recipe: Path | None = None
+    others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read_call(arguments: Sequence[str]) -> Call:
-    """Read `[recipe.yaml] key=value ...`, with LLaMA-Factory's own rules for values.
+def read_options(words: Sequence[str], options: type[T]) -> tuple[T, Call]:
+    """Read a call's words into a command's options.
 
     Raises:
-        CallError: An argument is no `key=value`, or the recipe cannot be read.
+        CallError: Lists every word, key and value that is wrong.
     """
+    call = read_call(words, options)
+    return convert(call, options), call
+
+
+def read_call(words: Sequence[str], options: type[Options]) -> Call:
+    """Tell files, recipe and keys apart, and let the command line override the recipe.
+
+    Raises:
+        CallError: A word is none of these, or the recipe or a value cannot be read.
+    """
+    fields = {field.name: field for field in _fields(options)}
+    files_to = next((name for name, field in fields.items() if _is_positional(field)), None)
+    own: dict[str, Any] = {}
+    pairs: list[str] = []
+    recipe = None
+    wrong = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        pair = _PAIR.fullmatch(word)
+        if word.startswith("--") and len(word) > 2:
+            name, equals, text = word[2:].partition("=")
+            name = name.replace("-", "_")
+            if not equals:
+                text = _value_after(rest, fields.get(name))
+        elif recipe is None and _is_recipe(word, takes_files=files_to is not None):
+            recipe = Path(word)
+            continue
+        elif pair and not (files_to and Path(word).is_file()):
+            name, text = pair.groups()
+        elif files_to and not (word.startswith("-") and word != "-"):
+            own.setdefault(files_to, []).append(word)
+            continue
+        else:
+            wrong.append(word)
+            continue
+        if name not in fields or (fields[name].metadata["host"] and not _is_list(fields[name])):
+            pairs.append(f"{name}={text}")
+        elif _is_list(fields[name]):
+            own.setdefault(name, []).append(text)
+        else:
+            own[name] = None if text in ("", "null") else text
+    if wrong:
+        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value, or --key value.")
+    values = _merged(recipe, pairs, own)
+    return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
+
+
+def convert(call: Call, options: type[T]) -> T:
+    """Convert a call's values to the types of a command's options and check them.
+
+    Raises:
+        CallError: Lists all problems.
+    """
+    fields = {field.name: field for field in _fields(options)}
+    problems = [*keys_outside(call.others, fields, accepts=options.accepts)]
+    given = {name: value for name, value in call.values.items() if value is not None}
+    typed: dict[str, Any] = {}
+    kinds = get_type_hints(options)
+    for name in given.keys() & fields.keys():
+        try:
+            typed[name] = _typed(given[name], kinds[name])
+        except ValueError:
+            problems.append(f"{name}={given[name]!r} is not {_named(kinds[name])}")
+        else:
+            problems += _out_of_range(name, typed[name], fields[name].metadata)
+    problems += [
+        f"{name} is missing: {field.metadata['about']}"
+        for name, field in fields.items()
+        if name not in given and _is_required(field)
+    ]
+    problems += options.problems({**call.others, **typed})
+    if problems:
+        raise CallError("; ".join(problems) + ".")
+    return options(**typed)
+
+
+def help_text(command: str, options: type[Options], about: str, notes: str = "") -> str:
+    """Write the help of a command from its options: every key with type, default and meaning."""
+    files = [field for field in _fields(options) if _is_positional(field)]
+    words = [f"[{field.metadata['metavar']} ...]" for field in files]
+    usage = f"usage: python -m llamafactory_emotion.{command}"
+    parts = [
+        " ".join([usage, *words, "[recipe.yaml] key=value ..."]),
+        about,
+        "\n".join(_help_line(field, options) for field in [*files, *_keys(options, host=False)]),
+    ]
+    theirs = _keys(options, host=True)
+    if theirs:
+        lines = [_help_line(field, options) for field in theirs]
+        parts.append("\n".join(["Keys of LLaMA-Factory:", *lines]))
+    parts.append("Each key can be written --key value as well. --debug shows an error's traceback.")
+    return "\n\n".join([*parts, notes] if notes else parts)
+
+
+def needs_words(options: type[Options]) -> bool:
+    """Whether a call without a word cannot work."""
+    return any(_is_required(field) for field in _fields(options))
+
+
+def keys_outside(
+    names: Iterable[str], known: Iterable[str], *, accepts: Any = lambda _: False
+) -> list[str]:
+    """Return a sentence part for every key that is neither known nor accepted, with a near one."""
+    known = sorted(known)
+    problems = []
+    for name in names:
+        if name in known or accepts(name):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        if not near and accepts("model_name_or_path"):
+            near = difflib.get_close_matches(name, sorted(host_keys()), n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        problems.append(f"unknown key {name!r}{hint}")
+    return problems
+
+
+@cache
+def host_keys() -> frozenset[str]:
+    """Return the keys of LLaMA-Factory's recipes, its own and those of transformers' trainer.
+
+    They are read from the installed sources, as importing LLaMA-Factory takes seconds.
+    """
+    keys: set[str] = set()
+    for package, folder in (("llamafactory", "hparams"), ("transformers", "")):
+        spec = find_spec(package)
+        for root in (spec.submodule_search_locations or []) if spec else []:
+            pattern = "*.py" if folder else "training_args*.py"
+            for source in sorted(Path(root, folder).glob(pattern)):
+                keys |= _dataclass_fields(source)
+    return frozenset(keys)
+
+
+def _dataclass_fields(source: Path) -> set[str]:
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    return {
+        statement.target.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
+
+
+def _is_recipe(word: str, *, takes_files: bool) -> bool:
+    """Tell `recipe.yaml` from `task=labels.yaml`, and from a file of data that is JSON."""
+    suffixes = _RECIPE_SUFFIXES[:2] if takes_files else _RECIPE_SUFFIXES
+    is_option = word.startswith("-") or _PAIR.fullmatch(word) is not None
+    return word.endswith(suffixes) and (not is_option or Path(word).is_file())
+
+
+def _value_after(rest: list[str], field: "dataclasses.Field[Any] | None") -> str:
+    """Take the value of `--key` off the words; a key of true or false needs none."""
+    if field is not None and (field.type is bool or field.metadata["bare"]):
+        bare = str(field.metadata["bare"] or "true")
+        takes = rest and (rest[0] in _TRUE_OR_FALSE if field.type is bool else _is_value(rest[0]))
+        return rest.pop(0) if takes else bare
+    return rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+
+
+def _is_value(word: str) -> bool:
+    return not word.startswith("--") and not _PAIR.fullmatch(word)
+
+
+def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> dict[str, Any]:
+    if recipe is None and not pairs:
+        return dict(own)
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    recipe = Path(arguments[0]) if arguments and _names_a_recipe(arguments[0]) else None
-    pairs = list(arguments[1:] if recipe else arguments)
-    wrong = [pair for pair in pairs if "=" not in pair or pair.startswith(("=", "-"))]
-    if wrong:
-        raise CallError(
-            f"{', '.join(map(repr, wrong))}: write key=value, without dashes or spaces around '='."
-        )
     try:
-        values = OmegaConf.merge(_load(recipe), OmegaConf.from_cli(pairs))
+        values = OmegaConf.merge(
+            _load(recipe), OmegaConf.from_cli(pairs), OmegaConf.create(dict(own))
+        )
         content = OmegaConf.to_container(values, resolve=True)
-    except RecursionError:
-        raise CallError("a value is nested too deeply to be read.") from None
     except (OmegaConfBaseException, YAMLError) as error:
         first = str(error).strip().splitlines()[0]
         raise CallError(f"a value cannot be read ({first}); quote it: key='\"...\"'.") from error
     assert isinstance(content, dict)  # noqa: S101 - a merge of mappings is one
     # A lone dash, standard input or output, is YAML for a list with nothing in it.
-    return Call(
-        {str(key): "-" if value == [None] else value for key, value in content.items()}, recipe
-    )
-
-
-def _names_a_recipe(word: str) -> bool:
-    """Tell `recipe.yaml` from `task=labels.yaml`, which may come first as well."""
-    return word.endswith(_RECIPE_SUFFIXES) and ("=" not in word or Path(word).is_file())
+    return {str(name): "-" if value == [None] else value for name, value in content.items()}
 
 
 def _load(recipe: Path | None) -> Any:
@@ -84,54 +314,113 @@ def _load(recipe: Path | None) -> Any:
         reason = " ".join(str(error).split())
         remedy = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
         raise CallError(f"the recipe {recipe} cannot be read: {reason}{remedy}.") from error
-    except RecursionError:
-        raise CallError(f"the recipe {recipe} is nested too deeply to be read.") from None
     if not OmegaConf.is_dict(content) and not isinstance(content, dict):
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
     return OmegaConf.create(content) if isinstance(content, dict) else content
 
 
-def unknown_keys(keys: Iterable[str], own: Iterable[str]) -> list[str]:
-    """Give a sentence part for every key that neither this command nor LLaMA-Factory knows."""
-    own = set(own)
-    strange = [key for key in keys if key not in own]
-    if not strange:
-        return []
-    return keys_outside(strange, own | host_keys())
+def _typed(value: Any, kind: Any) -> Any:
+    """Convert a value as OmegaConf's structured configs do.
+
+    Raises:
+        ValueError: It is not of that kind.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if get_origin(kind) is list:
+        value = value if isinstance(value, list) else [value]
+        if get_args(kind) == (int,):  # numbers may be one text with commas; paths may hold some
+            value = [part.strip() for one in value for part in str(one).split(",")]
+    elif _plain(kind) is str and isinstance(value, list) and value:
+        # LLaMA-Factory takes names as a list as well as text with commas.
+        value = ",".join(_typed(one, str) for one in value)
+    # A number is no answer to true or false, and true or false no text.
+    if not isinstance(value, str) and isinstance(value, bool) is not (_plain(kind) is bool):
+        raise ValueError
+    holder = dataclasses.make_dataclass("Holder", [("value", kind)])
+    try:
+        config = OmegaConf.structured(holder)
+        OmegaConf.update(config, "value", value)
+        typed = OmegaConf.to_container(config)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from error
+    assert isinstance(typed, dict)  # noqa: S101 - a structured config is a mapping
+    return typed["value"]
 
 
-def keys_outside(keys: Iterable[str], known: Set[str]) -> list[str]:
-    """Give a sentence part for every key that is not known, with the nearest that is."""
-    problems = []
-    for key in keys:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            problems.append(
-                f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
-            )
-    return problems
+def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _out_of_range(name, one, declared)
+        return
+    choices, least, most = declared["choices"], declared["least"], declared["most"]
+    if choices and value not in choices:
+        yield f"{name}={value!r} is none of {', '.join(choices)}"
+    low = least is not None and not value >= least
+    high = most is not None and not value <= most
+    if low or high:
+        wanted = f"{least} or more" if most is None else f"from {least} to {most}"
+        yield f"{name}={value} must be {wanted}"
 
 
-@cache
-def host_keys() -> frozenset[str]:
-    """Give the keys of LLaMA-Factory's recipes, its own and those of transformers' trainer."""
-    keys: set[str] = set()
-    for package, folder in (("llamafactory", "hparams"), ("transformers", "")):
-        spec = find_spec(package)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            pattern = "*.py" if folder else "training_args*.py"
-            for source in sorted(Path(place, folder).glob(pattern)):
-                keys |= _fields(source)
-    return frozenset(keys)
+def _plain(kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        return next(part for part in get_args(kind) if part is not types.NoneType)
+    return kind
 
 
-def _fields(source: Path) -> set[str]:
-    """Give the names of a module's dataclass fields."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    return {
-        statement.target.id
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        for statement in node.body
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    }
+_NAMES = {
+    str: ("text", "TEXT"),
+    int: ("a whole number", "N"),
+    float: ("a number", "NUMBER"),
+    bool: ("true or false", "true|false"),
+    Path: ("a path", "FILE"),
+}
+
+
+def _named(kind: Any) -> str:
+    (kind,) = get_args(kind) if get_origin(kind) is list else (kind,)
+    return _NAMES.get(_plain(kind), _NAMES[str])[0]
+
+
+def _fields(options: type[Options]) -> tuple["dataclasses.Field[Any]", ...]:
+    return dataclasses.fields(options)  # type: ignore[arg-type]
+
+
+def _keys(options: type[Options], *, host: bool) -> list["dataclasses.Field[Any]"]:
+    return [f for f in _fields(options) if not _is_positional(f) and f.metadata["host"] is host]
+
+
+def _is_positional(field: "dataclasses.Field[Any]") -> bool:
+    return bool(field.metadata["positional"])
+
+
+def _is_list(field: "dataclasses.Field[Any]") -> bool:
+    return get_origin(field.type) is list
+
+
+def _is_required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+_HELP_COLUMN = 34
+
+
+def _help_line(field: "dataclasses.Field[Any]", options: type[Options]) -> str:
+    import textwrap
+
+    declared = field.metadata
+    kind = _plain(get_type_hints(options)[field.name])
+    shown = declared["metavar"] or "|".join(declared["choices"])
+    shown = shown or _NAMES.get(kind, _NAMES[str])[1]
+    name = f"  {shown} ..." if _is_positional(field) else f"  {field.name}={shown}"
+    default = field.default
+    about = declared["about"]
+    if not (default is None or default is False or default is MISSING):
+        about += f" (default: {str(default).lower() if default is True else default})"
+    lines = textwrap.wrap(about, 100 - _HELP_COLUMN)
+    first = f"{name:<{_HELP_COLUMN - 2}}  " if len(name) < _HELP_COLUMN - 1 else f"{name}\n"
+    indent = " " * _HELP_COLUMN
+    body = f"\n{indent}".join(lines)
+    return first + (indent if first.endswith("\n") else "") + body

@@ -1,48 +1,61 @@
-"""What every command shares at the terminal: errors as one sentence, text that cannot act.
+"""What every command shares at the terminal: its start, its errors, its tables.
 
-Stands between the commands and the user; knows nothing of what a command does.
+An error that a user can cause ends a command with one sentence and an exit code, never with a
+traceback; text from files is printed so that it cannot act on the terminal.
 """
 
 import contextlib
 import io
 import logging
-import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from errno import EDQUOT, EIO, ENOSPC
+from typing import TextIO
 
 from llamafactory_emotion.errors import CallError, EmotionError
+from llamafactory_emotion.options import Call, T, help_text, needs_words, read_options
 
 INTERRUPTED = 130
 
 
-def run_recipe_command(
-    work: Callable[[Sequence[str]], int], argv: Sequence[str] | None, *, usage: str
+def run_command(
+    command: str,
+    options: type[T],
+    work: Callable[[T, Call], int],
+    argv: Sequence[str] | None,
+    *,
+    about: str,
+    notes: str = "",
 ) -> int:
-    """Run a command of LLaMA-Factory's grammar, `[recipe.yaml] key=value ...`.
+    """Read a command's options, do its work, and return the exit code.
 
     Args:
-        work: Takes the words of the call and returns the exit code.
-        argv: The words, or None for those of this process; `--help` and `--debug` are known.
-        usage: Printed for `--help` (0 is returned) and for a call without a word (2).
+        command: Name of the command.
+        options: Dataclass of its keys.
+        work: Takes the options and the call as it was; returns the exit code.
+        argv: The words of the call, or None for those of this process.
+        about: What the command does, for `--help`.
+        notes: What its help says last.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    asked = [word for word in words if word != "--debug"]
-    if words and not {"-h", "--help"} & set(words):
-        return run_command(lambda: work(asked), debug=asked != words)
-    return run_command(lambda: _show(usage, 0 if words else CallError.exit_code))
+    if {"-h", "--help"} & set(words) or (not words and needs_words(options)):
+        text = help_text(command, options, about, notes)
+        return run_work(lambda: _show(text, 0 if words else CallError.exit_code))
+    asked = [word for word in words if word not in ("--debug", "debug=true")]
+    return run_work(lambda: work(*read_options(asked, options)), debug=asked != words)
 
 
-def _show(usage: str, code: int) -> int:
-    print(usage)
+def _show(text: str, code: int) -> int:
+    print(text)
     return code
 
 
-def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
-    """Run a command's work and turn what a user can cause into a sentence and an exit code.
+def run_work(work: Callable[[], int], *, debug: bool = False) -> int:
+    """Do a command's work and turn what a user can cause into a sentence and an exit code.
 
     Args:
         work: Does the work and returns the exit code.
@@ -53,19 +66,16 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         terminate; 0 when the reader of a pipe went away; 1 where a path cannot be used or the
         disk is full.
     """
-    _replace_closed_streams()
     # Its advice on kernels for processors with avx512_bf16 comes as soon as peft imports it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets its escape.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _termination_as_interrupt():
-            _check_words(sys.argv)
             code = work()
         sys.stdout.flush()
-    except EmotionError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -73,13 +83,27 @@ def run_command(work: Callable[[], int], *, debug: bool = False) -> int:
         # The reader (say, `head`) has what it wanted.
         _drop_unwritten_output()
         return 0
-    except OSError as error:
-        if debug or error.strerror is None:
+    except (EmotionError, OSError, RecursionError, UnicodeEncodeError) as error:
+        if debug:
+            traceback.print_exc()
+        elif isinstance(error, OSError) and error.strerror is None:
             raise
-        _drop_unwritten_output()
-        print(f"error: {printable(_refused_by_system(error))}", file=sys.stderr)
-        return EmotionError.exit_code
+        if isinstance(error, OSError):
+            _drop_unwritten_output()
+        print(f"error: {printable(_sentence(error))}", file=sys.stderr)
+        is_call = isinstance(error, UnicodeEncodeError)
+        return CallError.exit_code if is_call else getattr(error, "exit_code", 1)
     return code
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return _refused_by_system(error)
+    if isinstance(error, RecursionError):
+        return "a file or a value is nested too deeply to be read."
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} cannot be written as UTF-8; rename it."
+    return str(error)
 
 
 def _refused_by_system(error: OSError) -> str:
@@ -89,32 +113,13 @@ def _refused_by_system(error: OSError) -> str:
     return f"{error.filename} cannot be used ({error.strerror}); check path and rights."
 
 
-def _replace_closed_streams() -> None:
-    """Open the null device where a standard stream is closed, so that no file takes its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a character gets its escape.
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _check_words(words: Sequence[str]) -> None:
-    """Refuse names that no text file could hold, such as recipes, sidecars and cards."""
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise CallError(f"{word} is not UTF-8; rename it.") from None
-
-
 def _drop_unwritten_output() -> None:
-    """Point stdout at nothing when it takes no more, or Python would complain again at exit."""
+    """Close stdout where it takes no more, or Python would complain again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
 
 
 @contextlib.contextmanager
@@ -131,7 +136,7 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Give `text` without characters that would act on a terminal (escapes, bells, overrides).
+    """Return `text` with an escape for every character that would act on a terminal.
 
     Line breaks and tabs stay; every other control or format character becomes its escape.
     """
@@ -143,3 +148,90 @@ def printable(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; the first column is text, the others are figures aligned to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A titled list of names with what is to be said of each."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+Block = Table | Facts
+
+
+def print_blocks(blocks: Sequence[Block], out: TextIO) -> None:
+    """Print blocks with rich where `out` is a terminal, and as plain text where it is not.
+
+    What the encoding of `out` cannot show is shown as an escape.
+    """
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="backslashreplace")
+    if out.isatty():
+        _print_rich(blocks, out)
+    else:
+        out.write("\n\n".join(_plain(block) for block in blocks) + "\n")
+
+
+def _plain(block: Block) -> str:
+    if isinstance(block, Facts):
+        width = max((len(name) for name, _ in block.lines), default=0)
+        lines = [f"  {name:<{width}}  {said}" for name, said in block.lines]
+        return "\n".join([block.title, *lines])
+    grid = [block.columns, *block.rows]
+    widths = [max(_cells(row[k]) for row in grid) for k in range(len(block.columns))]
+    lines = [
+        "  "
+        + "  ".join(
+            _pad(cell, width, right=k > 0)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in grid
+    ]
+    return "\n".join([block.title, *lines])
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    gap = " " * (width - _cells(text))
+    return gap + text if right else text + gap
+
+
+def _cells(text: str) -> int:
+    """Give the terminal cells a text takes: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(character) else 1 + (east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def _print_rich(blocks: Sequence[Block], out: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=out, highlight=False)
+    for block in blocks:
+        console.print(Text(block.title, style="bold"))
+        facts = isinstance(block, Facts)
+        table = RichTable(show_header=not facts, box=None, pad_edge=True, header_style="dim")
+        columns = ("", "") if isinstance(block, Facts) else block.columns
+        for k, column in enumerate(columns):
+            table.add_column(Text(column), justify="left" if facts or k == 0 else "right")
+        for row in block.lines if isinstance(block, Facts) else block.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+        console.print()

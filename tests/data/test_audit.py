@@ -9,8 +9,8 @@ import pytest
 from llamafactory_emotion.data.audit import Audit, audit_splits, conflict_pairs, normalised
 from llamafactory_emotion.data.reading import Row, read_rows
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.tables import Facts, Table
 from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.terminal import Facts, Table
 
 
 def rows(*pairs: tuple[str, str]) -> list[Row]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llamafactory_emotion.evaluate.__main__ import main
 from llamafactory_emotion.evaluate.comparison_tables import short_names
 from llamafactory_emotion.evaluate.error_list import COLUMNS, spreadsheet_cell
-from llamafactory_emotion.tables import Facts, Table, print_blocks
+from llamafactory_emotion.terminal import Facts, Table, print_blocks
 
 NASTY = (
     "\x1b]0;owned\x07\x1b[31m",

@@ -52,7 +52,7 @@ def parse_validation_size(text: str) -> ValidationSize:
         fraction = -1.0
     if not 0 <= fraction < 1:
         raise CallError(
-            f"--validation-size {text!r} is neither a number of rows nor a share below 1; "
+            f"validation_size={text!r} is neither a number of rows nor a share below 1; "
             "give for example 500, 0.1 or 0."
         )
     return ValidationSize(fraction=fraction)
@@ -67,7 +67,7 @@ def parse_drops(text: str) -> tuple[str, ...]:
     words = [word.strip() for word in text.split(",")]
     unknown = [word for word in words if word not in DROPS]
     if unknown:
-        raise CallError(f"--drop {', '.join(map(repr, unknown))}: choose from {', '.join(DROPS)}.")
+        raise CallError(f"drop={', '.join(map(repr, unknown))}: choose from {', '.join(DROPS)}.")
     return tuple(drop for drop in DROPS if drop in words)
 
 
@@ -123,7 +123,7 @@ def draw_validation(rows: Sequence[Row], size: int, *, seed: int) -> tuple[list[
     if size >= len(rows):
         raise CallError(
             f"a validation split of {size:,} rows leaves none of the {len(rows):,} for training; "
-            "give a smaller --validation-size."
+            "give a smaller validation_size."
         )
     keys = [normalised(row.text) for row in rows]
     counts = Counter(keys)
@@ -138,7 +138,7 @@ def draw_validation(rows: Sequence[Row], size: int, *, seed: int) -> tuple[list[
             raise DataError(
                 f"a validation split of {size:,} rows needs {quota:,} of the class {label!r}, but "
                 f"only {len(candidates[label]):,} texts of it stand once; give a smaller "
-                "--validation-size or --drop repeats."
+                "validation_size or drop=repeats."
             )
         drawn.update(position for _, position in sorted(candidates[label])[:quota])
     train = [row for position, row in enumerate(rows) if position not in drawn]

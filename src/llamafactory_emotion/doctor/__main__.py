@@ -4,15 +4,15 @@ Runs the checks of `checks` over the environment and, when one is given, over a 
 what they find. The command loads tokenizer and configuration, never the weights.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from llamafactory_emotion.doctor.finding import Finding, Level
-from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import Call, read_call
+from llamafactory_emotion.files import STANDARD_STREAM, write_json
+from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.task import Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
@@ -23,34 +23,48 @@ _NEEDED_TO_ASK = ("llamafactory", "versions", "torch")
 _MARKS = {Level.ERROR: "ERROR", Level.WARNING: "warning", Level.NOTE: "note"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check the environment and a recipe; give 1 when something would fail, else 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m llamafactory_emotion.doctor",
-        description="Find what would make a LLaMA-Factory run fail, before it is started.",
-    )
-    add = parser.add_argument
-    add("recipe", nargs="*", metavar="recipe.yaml key=value", help="as for llamafactory-cli")
-    add(
-        "--assume-gpu",
-        type=float,
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(Options):
+    """What a call of `doctor` asks for beside the recipe's own keys."""
+
+    assume_gpu: float | None = key(
+        None,
+        about="judge the recipe for another machine: one recent GPU with so much memory",
         metavar="GIB",
-        help="judge the recipe for another machine: one recent GPU with so much memory",
+        least=1,
     )
-    add("--task", help="a built-in task or a task's YAML file: check the data against it")
-    add("--json", action="store_true", help="print the findings as JSON")
-    add("--debug", action="store_true", help="show the traceback of an error")
-    options = parser.parse_intermixed_args(argv)
-    return run_command(lambda: _run(options), debug=options.debug)
+    task: str | None = key(
+        None, about="a built-in task or a task's YAML file: check the data against it"
+    )
+    json: Path | None = key(
+        None, about="write the findings as JSON; - (or --json alone) prints them", bare="-"
+    )
+    overwrite: bool = key(False, about="replace the JSON file")
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:  # noqa: ARG003
+        """Accept every key: which the host does not know is a finding."""
+        return True
 
 
-def _run(options: argparse.Namespace) -> int:
-    if options.assume_gpu is not None and not options.assume_gpu > 0:
-        raise CallError("--assume-gpu needs a GPU's memory in GiB, say --assume-gpu 24.")
-    call = read_call(options.recipe) if options.recipe else Call({}, None)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the environment and a recipe; return 1 when something would fail, else 0."""
+    return run_command(
+        "doctor",
+        DoctorOptions,
+        _run,
+        argv,
+        about="Find what would make a LLaMA-Factory run fail, before it is started.",
+    )
+
+
+def _run(options: DoctorOptions, call: Call) -> int:
     task = None if options.task is None else load_task(options.task)
     findings = examine(call, assume_gpu=options.assume_gpu, task=task)
-    print(_as_json(findings) if options.json else _as_text(findings, has_recipe=bool(call.values)))
+    if options.json is not None:
+        write_json(options.json, _as_json(findings), overwrite=options.overwrite)
+    if str(options.json) != STANDARD_STREAM:
+        print(_as_text(findings, has_recipe=bool(call.others)))
     failed = any(one.level is Level.ERROR for part in findings.values() for one in part)
     return 1 if failed else 0
 
@@ -82,16 +96,16 @@ def examine(
     from llamafactory_emotion.doctor.task import TASK
     from llamafactory_emotion.doctor.training import TRAINING
 
-    context = Context(call.values, this_machine(), call.recipe, task=task)
+    context = Context(call.others, this_machine(), call.recipe, task=task)
     environment = _findings(ENVIRONMENT, context)
     cannot_run = any(one.check in _NEEDED_TO_ASK for one in _errors(environment))
-    if not call.values or cannot_run:
+    if not call.others or cannot_run:
         return {"environment": environment, "recipe": []}
     if assume_gpu is not None:
-        context = Context(call.values, assumed_machine(assume_gpu), call.recipe, task=task)
+        context = Context(call.others, assumed_machine(assume_gpu), call.recipe, task=task)
     # What is of the wrong type is told by KEYS; the other checks look at the rest.
     strange = ill_typed(context)
-    sound = replace(context, values={k: v for k, v in call.values.items() if k not in strange})
+    sound = replace(context, values={k: v for k, v in call.others.items() if k not in strange})
     environment = _sorted([*environment, *_findings(NEEDS, sound)])
     on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
     checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *STEPS, *EVALUATION)

@@ -5,16 +5,16 @@ It stands on the pure layer alone (the reader of data files is loaded when a fla
 that it starts in a fraction of a second.
 """
 
-import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.evaluate.comparison import compare_files, compare_published
+from llamafactory_emotion.evaluate.comparison import compare_files
 from llamafactory_emotion.evaluate.comparison_tables import comparison_blocks
 from llamafactory_emotion.evaluate.error_list import ErrorList
 from llamafactory_emotion.evaluate.floor import FloorRecorder
@@ -27,6 +27,7 @@ from llamafactory_emotion.evaluate.rows import SourceJoin, TrainLookup
 from llamafactory_emotion.evaluate.tables import evaluation_blocks
 from llamafactory_emotion.evaluate.texts import TextFinder
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, real_place, write_whole
+from llamafactory_emotion.options import Options, key
 from llamafactory_emotion.predictions.reading import (
     BrokenRows,
     Prediction,
@@ -34,62 +35,65 @@ from llamafactory_emotion.predictions.reading import (
     read_predictions,
 )
 from llamafactory_emotion.predictions.sidecar import is_unfinished, read_sidecar
-from llamafactory_emotion.tables import print_blocks
 from llamafactory_emotion.task import EMOTION, MATCH_RULES, LabelledRow, Task, load_task
-from llamafactory_emotion.terminal import run_command
+from llamafactory_emotion.terminal import print_blocks, run_command
 
 _QUIET_SECONDS = 2.0
 _ROWS_BETWEEN_LOOKS = 4096
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate files of predictions and print tables; give the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _run(options), debug=options.debug)
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Options):
+    """What a call of `evaluate` asks for."""
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m llamafactory_emotion.evaluate",
-        description="Score LLaMA-Factory's generated_predictions.jsonl (or vLLM's, or ours); "
-        "several files are compared over the rows they share.",
+    files: list[str] = key(
+        [], about="predictions as JSON Lines, gzip too; - is stdin", metavar="FILE", positional=True
     )
-    add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="predictions as JSON Lines, gzip too; - is stdin")
-    add("--task", default=EMOTION.name, help="a built-in task or a task's YAML file")
-    add(
-        "--match",
+    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    match: str | None = key(
+        None,
+        about="what counts as a right answer (default: the task's rule, usually flexible)",
         choices=(*MATCH_RULES, ALL_RULES),
-        help="what counts as a right answer (default: the task's rule, usually flexible)",
     )
-    add("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    add("--errors", type=Path, metavar="OUT", help="write wrong and invalid answers as CSV")
-    add(
-        "--report",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="OUT",
-        help="write a page (.html) or a model card's section (.md); may be given twice",
+    json: Path | None = key(None, about="write the figures as JSON")
+    errors: Path | None = key(None, about="write wrong and invalid answers as CSV")
+    report: list[Path] = key(
+        [], about="write a page (.html) or a model card's section (.md); may be given twice"
     )
-    add(
-        "--plot",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="OUT",
-        help="draw the confusion matrix and the labels' F1 (.png, .svg)",
+    plot: list[Path] = key([], about="draw the confusion matrix and the labels' F1 (.png, .svg)")
+    skip_broken: bool = key(False, about="leave out rows that cannot be used, and count them")
+    threshold: float | None = key(
+        None, about="the confidence below which the model may abstain", least=0, most=1
     )
-    add("--skip-broken", action="store_true", help="leave out rows that cannot be used, and count")
-    add("--threshold", type=float, help="the confidence below which the model may abstain")
-    add("--source", metavar="FILE", help="the data predicted: check rows, take gold labels from it")
-    add("--train", metavar="FILE", help="the training data: which errors does it explain?")
-    add("--floor", metavar="FILE", help="training data: compare with a tf-idf SVM fitted on it")
-    add("--published", action="store_true", help="compare with the published figures (emotion)")
-    add("--seed", type=int, default=0, help="of the bootstrap intervals (default 0)")
-    add("--overwrite", action="store_true", help="replace output files that exist")
-    add("--debug", action="store_true", help="show the traceback of an error")
-    return parser
+    source: str | None = key(
+        None, about="the data predicted: check rows, take gold labels from it", metavar="FILE"
+    )
+    train: str | None = key(
+        None, about="the training data: which errors does it explain?", metavar="FILE"
+    )
+    floor: str | None = key(
+        None, about="training data: compare with a tf-idf SVM fitted on it", metavar="FILE"
+    )
+    seed: int = key(0, about="of the bootstrap intervals", least=0)
+    overwrite: bool = key(False, about="replace output files that exist")
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Say what is missing."""
+        if not given.get("files"):
+            yield "name a file of predictions, or - for standard input"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate files of predictions and print tables; return the exit code."""
+    return run_command(
+        "evaluate",
+        EvaluateOptions,
+        lambda options, _: _run(options),
+        argv,
+        about="Score LLaMA-Factory's generated_predictions.jsonl (or vLLM's, or ours); several "
+        "files are compared over the rows they share.",
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class _Data:
     floor: Sequence[LabelledRow] | None
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: EvaluateOptions) -> int:
     _check_call(options)
     task = load_task(options.task)
     data = _read_data(options, task)
@@ -124,10 +128,10 @@ def _run(options: argparse.Namespace) -> int:
         if options.json is not None:
             with write_whole(options.json, overwrite=options.overwrite) as out:
                 out.write(report_json(evaluations, pairs))
-        for path in options.report:
-            write_report(path, evaluations, pairs, overwrite=options.overwrite)
-        for path in options.plot:
-            write_plot(path, evaluations, overwrite=options.overwrite)
+        for page in options.report:
+            write_report(page, evaluations, pairs, overwrite=options.overwrite)
+        for plot in options.plot:
+            write_plot(plot, evaluations, overwrite=options.overwrite)
     if len(evaluations) > 1:
         print_blocks(comparison_blocks(evaluations, pairs), sys.stdout)
     else:
@@ -135,45 +139,41 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_call(options: argparse.Namespace) -> None:
+def _check_call(options: EvaluateOptions) -> None:
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
     _check_outputs(options, {real_place(path) for path in inputs})
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("Standard input (-) can be read only once; name a file instead.")
     if len(set(options.files)) < len(options.files):
         raise CallError("A file of predictions is named twice; name different ones to compare.")
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        raise CallError("--threshold is a probability; give a number from 0 to 1.")
-    if options.seed < 0:
-        raise CallError("--seed cannot be negative.")
 
 
-def _check_outputs(options: argparse.Namespace, taken: set[Path]) -> None:
+def _check_outputs(options: EvaluateOptions, taken: set[Path]) -> None:
     """Refuse outputs that cannot be written or would replace an input or each other."""
-    for flag in ("--report", "--plot"):
-        for out in getattr(options, flag.removeprefix("--")):
-            check_suffix(flag, out)
+    for name, outs in (("report", options.report), ("plot", options.plot)):
+        for out in outs:
+            check_suffix(name, out)
     for out in filter(None, (options.json, options.errors, *options.report, *options.plot)):
         check_output(out, overwrite=options.overwrite)
         if real_place(out) in taken:
-            raise CallError(f"{out} is read or written by another flag too; name another file.")
+            raise CallError(f"{out} is read or written under another key too; name another file.")
         taken.add(real_place(out))
 
 
-def _read_data(options: argparse.Namespace, task: Task) -> _Data:
+def _read_data(options: EvaluateOptions, task: Task) -> _Data:
     read: dict[str, Sequence[LabelledRow]] = {}
     for path in filter(None, (options.source, options.train, options.floor)):
         if path not in read:
             from llamafactory_emotion.data.reading import read_rows
 
             read[path] = read_rows(path, task)
-    return _Data(*(read.get(path) for path in (options.source, options.train, options.floor)))
+    return _Data(*(read.get(path or "") for path in (options.source, options.train, options.floor)))
 
 
 def _evaluate(
     path: str,
     task: Task,
-    options: argparse.Namespace,
+    options: EvaluateOptions,
     data: _Data,
     observers: list[Observer],
 ) -> Evaluation:
@@ -184,10 +184,10 @@ def _evaluate(
     rows = _with_progress(read_predictions(path, broken), name)
     join = lookup = floor = None
     if data.source is not None:
-        join = SourceJoin(data.source, task, name=options.source, finder=finder)
+        join = SourceJoin(data.source, task, name=str(options.source), finder=finder)
         rows = join.correct(rows, broken)
     if data.train is not None:
-        lookup = TrainLookup(data.train, task, name=options.train, finder=finder)
+        lookup = TrainLookup(data.train, task, name=str(options.train), finder=finder)
     if data.floor is not None:
         floor = FloorRecorder(task, finder=finder)
     evaluation = evaluate_rows(
@@ -201,18 +201,18 @@ def _evaluate(
         observers=[*observers, *(one for one in (lookup, floor) if one is not None)],
     )
     if options.threshold is not None and evaluation.calibration is None:
-        raise DataError(f"--threshold needs probabilities, and no row of {name} has any.")
-    published = options.published
+        raise DataError(f"threshold needs probabilities, and no row of {name} has any.")
     counted = evaluation.metrics.n + evaluation.broken
     return replace(
         evaluation,
         unfinished=is_unfinished(path, evaluation.sidecar, counted),
         row_check=join.result() if join else None,
         train_explanation=lookup.result(seed=options.seed) if lookup else None,
-        floor=floor.result(data.floor or (), source=name, name=options.floor, seed=options.seed)
+        floor=floor.result(
+            data.floor or (), source=name, name=str(options.floor), seed=options.seed
+        )
         if floor
         else None,
-        published=tuple(compare_published(name, evaluation.metrics, task)) if published else (),
     )
 
 

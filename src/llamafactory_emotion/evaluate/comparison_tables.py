@@ -16,8 +16,7 @@ from llamafactory_emotion.evaluate.tables import (
     rules_table,
 )
 from llamafactory_emotion.predictions.sidecar import Sidecar
-from llamafactory_emotion.tables import Block, Facts, Table
-from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.terminal import Block, Facts, Table, printable
 
 
 def comparison_blocks(

@@ -37,7 +37,7 @@ from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Metrics
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.predictions.sidecar import Sidecar
-from llamafactory_emotion.tables import Block, Facts
+from llamafactory_emotion.terminal import Block, Facts
 
 # A wider matrix would be neither readable nor quick to open.
 WIDEST_MATRIX = 100

@@ -20,8 +20,7 @@ from llamafactory_emotion.evaluate.comparison_tables import files_table, pair_fa
 from llamafactory_emotion.evaluate.one_file import Evaluation
 from llamafactory_emotion.evaluate.tables import UNFINISHED, evaluation_blocks, percent
 from llamafactory_emotion.predictions.sidecar import Sidecar
-from llamafactory_emotion.tables import Block, Facts
-from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.terminal import Block, Facts, printable
 
 ANSWERS_SHOWN = 5
 _ANSWER_LENGTH = 120

@@ -34,15 +34,15 @@ REPORTS: Mapping[str, Render] = MappingProxyType(
 PLOTS = (".png", ".svg")
 
 
-def check_suffix(flag: str, path: Path) -> None:
+def check_suffix(name: str, path: Path) -> None:
     """Refuse a report or plot of a kind that is not known.
 
     Raises:
         CallError: Names the kinds there are.
     """
-    known = PLOTS if flag == "--plot" else tuple(REPORTS)
+    known = PLOTS if name == "plot" else tuple(REPORTS)
     if path.suffix.lower() not in known:
-        raise CallError(f"{flag} {path}: the name must end in one of {', '.join(known)}.")
+        raise CallError(f"{name}={path}: the name must end in one of {', '.join(known)}.")
 
 
 def write_report(

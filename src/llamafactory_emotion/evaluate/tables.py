@@ -13,8 +13,7 @@ from llamafactory_emotion.evaluate.one_file import Evaluation
 from llamafactory_emotion.evaluate.rows import Listed, RowCheck, TrainExplanation, confused_pairs
 from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Interval, Metrics
-from llamafactory_emotion.tables import Block, Facts, Table
-from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.terminal import Block, Facts, Table, printable
 
 INVALID = "invalid"
 LINES_SHOWN = 3

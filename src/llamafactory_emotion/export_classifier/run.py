@@ -108,7 +108,7 @@ def export(options: ExportOptions, task: Task) -> Exported:
         check_alike(found[0])
         verified = found[1] if texts else None
         if verified is not None:
-            tolerance = options.allowed or rounding_tolerance(samples[1].scores, layers)
+            tolerance = options.tolerance or rounding_tolerance(samples[1].scores, layers)
             check_equal(verified, str(options.verify), tolerance)
         text = card(output.name, base, encoder, baked, figures, _said(found[0], verified))
         (folder / "README.md").write_text(text, encoding="utf-8")

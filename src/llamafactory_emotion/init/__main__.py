@@ -4,17 +4,19 @@ Copies the recipes and the data folder that the package carries. In a wheel they
 package, in a checkout (an editable install is one) beside `src`.
 """
 
-import argparse
 import contextlib
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
+from llamafactory_emotion.options import Options, key
 from llamafactory_emotion.terminal import printable, run_command
 
 FOLDERS = ("data", "examples")
@@ -31,18 +33,30 @@ _NEXT = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write a working folder and print what to do next; give the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m llamafactory_emotion.init",
-        description="Write a folder with recipes and data that llamafactory-cli can work in.",
+@dataclass(frozen=True, kw_only=True)
+class InitOptions(Options):
+    """What a call of `init` asks for."""
+
+    folder: list[str] = key(
+        [], about="the folder to write; made when not there", metavar="DIR", positional=True
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder; made when not there")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    options = parser.parse_args(argv)
+    overwrite: bool = key(False, about="replace files that exist")
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Ask for one folder."""
+        if len(given.get("folder", [])) != 1:
+            yield "name the folder to write, and no other"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a working folder and print what to do next; return the exit code."""
     return run_command(
-        lambda: _run(options.folder, overwrite=options.overwrite), debug=options.debug
+        "init",
+        InitOptions,
+        lambda options, _: _run(Path(options.folder[0]), overwrite=options.overwrite),
+        argv,
+        about="Write a folder with recipes and data that llamafactory-cli can work in.",
     )
 
 
@@ -101,7 +115,7 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
         more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
         raise CallError(
             f"{', '.join(taken[:_NAMED])}{more} would be overwritten; name another folder or "
-            "allow it with --overwrite."
+            "allow it with overwrite=true."
         )
     registry = _registry_text(folder / _REGISTRY.parent, files[_REGISTRY].parent)
     with contextlib.ExitStack() as undo:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, check_output, is_one_of
-from llamafactory_emotion.options import read_call
+from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.checkpoints import Models, checkpoint_places
 from llamafactory_emotion.predict.inputs import (
     Inputs,
@@ -23,49 +23,31 @@ from llamafactory_emotion.predict.inputs import (
 )
 from llamafactory_emotion.predict.length_study import (
     check_reach,
-    study_cutoffs,
     study_places,
     study_table,
-    with_cutoff,
 )
-from llamafactory_emotion.predict.options import PredictOptions, read_options
-from llamafactory_emotion.tables import print_blocks
+from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.task import Task, load_task
-from llamafactory_emotion.terminal import run_recipe_command
+from llamafactory_emotion.terminal import print_blocks, run_command
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.scores import Scorer
 
-_USAGE = """usage: python -m llamafactory_emotion.predict [recipe.yaml] key=value ...
-
-  model_name_or_path=MODEL      a folder or hub id (an adapter's folder stands for both);
-                                a sequence classifier, exported or trained, is taken too
-  adapter_name_or_path=ADAPTER  a LoRA adapter
-  input=FILE|-                  JSON Lines, JSON, CSV, TSV, Parquet, one text a line, or stdin
-  output=FILE|-                 where the predictions go
-  text_column= label_column=    which columns hold the texts and the gold labels
-  eval_dataset=NAME             data sets of dataset_dir's dataset_info.json instead of input
-  task=NAME|FILE                the labels and the instruction (default: emotion)
-  few_shot=FILE shots=K         K examples of each label before every text
-  checkpoints=DIR               predict with every checkpoint of a training run
-  generate=true                 free answers instead of scored labels
-  cutoff_len=512,1024,...       a file for each length in the folder output, and a table
-  normalize=tokens|bytes  calibrate=true  log_likelihoods=true  margin=true
-  resume=true                   go on with what a killed run left
-  overwrite=true                replace the output
-
-A recipe of LLaMA-Factory (examples/emotion_predict.yaml) is taken as it is."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict and write; give the exit code."""
-    return run_recipe_command(_run, argv, usage=_USAGE)
+    """Predict and write; return the exit code."""
+    return run_command(
+        "predict",
+        PredictOptions,
+        _run,
+        argv,
+        about="Write the probability of every label of every text.",
+        notes="A recipe of LLaMA-Factory (examples/emotion_predict.yaml) is taken as it is.",
+    )
 
 
-def _run(arguments: Sequence[str]) -> int:
-    call = read_call(arguments)
-    cutoffs = study_cutoffs(call)
-    options = read_options(with_cutoff(call, cutoffs))
+def _run(options: PredictOptions, call: Call) -> int:
+    cutoffs = tuple(sorted(options.cutoff_len)) if len(options.cutoff_len) > 1 else ()
     task = load_task(options.task)
     targets = _targets(options, cutoffs)
     for target in targets:
@@ -108,7 +90,7 @@ def _targets(options: PredictOptions, cutoffs: Sequence[int]) -> list[_Target]:
         return [_Target(str(place), options, checkpoint) for checkpoint, place in found]
     if cutoffs:
         places = study_places(options, cutoffs).items()
-        return [_Target(str(place), replace(options, cutoff_len=cut)) for cut, place in places]
+        return [_Target(str(place), replace(options, cutoff_len=[cut])) for cut, place in places]
     return [_Target(options.place, options)]
 
 
@@ -146,7 +128,7 @@ def _scorer(
         task,
         template=options.template,
         few_shot=examples,
-        cutoff_len=options.cutoff_len,
+        cutoff_len=options.longest,
         normalize=options.normalize,
         calibrate=options.calibrate,
         log_likelihoods=options.log_likelihoods,

@@ -17,7 +17,6 @@ _RESULTS_DEPEND_ON = (
     "flash_attn",
     "text_column",
     "label_column",
-    "cutoff_len",
     "normalize",
     "calibrate",
     "few_shot",
@@ -44,6 +43,7 @@ def run_settings(scorer: Scorer, options: PredictOptions) -> dict[str, Any]:
         "task": scorer.task.name,
         "task_fingerprint": scorer.task.fingerprint,
         "dtype": str(scorer.loaded.model.dtype).removeprefix("torch."),
+        "cutoff_len": options.longest,
         **{key: getattr(options, key) for key in _RESULTS_DEPEND_ON},
     }
 

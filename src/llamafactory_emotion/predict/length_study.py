@@ -1,76 +1,21 @@
 """A study of input length: the same texts, cut at one length and at another.
 
 `predict` runs it where `cutoff_len` names several lengths: a predictions file for each of them, the
-model loaded once. Here stand the lengths, the files and the table in the end, whose accuracies are
-the evaluator's own.
+model loaded once, and a table of accuracies in the end.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluate.one_file import Evaluation, evaluate_rows
-from llamafactory_emotion.files import STANDARD_STREAM
-from llamafactory_emotion.options import Call
-from llamafactory_emotion.predict.options import PredictOptions, names_a_file
+from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.predictions.sidecar import read_sidecar
-from llamafactory_emotion.tables import Table
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.terminal import Table, printable
 
 CUTOFF = "cutoff_len"
-
-
-def study_cutoffs(call: Call) -> tuple[int, ...]:
-    """Give the lengths that a call names, the shortest first; none where it names one or nothing.
-
-    Raises:
-        CallError: They are not different whole numbers, or the call has no room for several files.
-    """
-    value = call.values.get(CUTOFF)
-    if isinstance(value, str) and "," in value:
-        value = [part.strip() for part in value.split(",")]
-    if not isinstance(value, list):
-        return ()
-    cutoffs = [_length(part) for part in value]
-    if None in cutoffs or len(set(cutoffs)) < len(cutoffs):
-        shown = ",".join(map(str, value))
-        raise CallError(
-            f"{CUTOFF}={shown} must be different whole numbers of tokens, 1 or more, with commas "
-            f"between: {CUTOFF}=512,1024."
-        )
-    problems = _contradictions(call.values)
-    if problems:
-        raise CallError(f"{CUTOFF} with several lengths: {'; '.join(problems)}.")
-    return tuple(sorted(cutoff for cutoff in cutoffs if cutoff is not None))
-
-
-def _length(part: object) -> int | None:
-    text = str(part)
-    whole = text.isascii() and text.isdigit() and len(text) < 10
-    return int(text) if whole and int(text) > 0 else None
-
-
-def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    problems = []
-    if "checkpoints" in values:
-        problems.append("it does not go with checkpoints; study one of them at a time")
-    if values.get("input") == STANDARD_STREAM:
-        problems.append("input=- can be read only once, and each length reads it")
-    output = values.get("output")
-    if output == STANDARD_STREAM:
-        problems.append("output=- is one stream; name a folder for the files")
-    elif isinstance(output, str) and names_a_file(Path(output)):
-        problems.append(f"output={output} must be a folder: each length gets its own file")
-    return problems
-
-
-def with_cutoff(call: Call, cutoffs: Sequence[int]) -> Call:
-    """Give the call with the first of several lengths, or as it is."""
-    return replace(call, values={**call.values, CUTOFF: cutoffs[0]}) if cutoffs else call
 
 
 def study_places(options: PredictOptions, cutoffs: Sequence[int]) -> dict[int, Path]:

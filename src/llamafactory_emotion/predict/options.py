@@ -1,18 +1,16 @@
-"""What a call of `predict` asks for: its keys, checked, with every problem in one message.
+"""What a call of `predict` asks for.
 
-Stands below `predict`, above `recipes`. Keys of LLaMA-Factory that do not matter here are passed
-over, so that a training or prediction recipe can be given as it is; those that would change what
-the model computes, and are not done here, are refused.
+Keys of LLaMA-Factory that do not matter here are passed over, so that a training or prediction
+recipe can be given as it is; those that would change what the model computes, and are not done
+here, are refused.
 """
 
-import types
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import Call, unknown_keys
+from llamafactory_emotion.options import RecipeOptions, key
 from llamafactory_emotion.scoring.sources import ModelSource
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
@@ -27,95 +25,151 @@ _NOT_DONE = (
     "rope_scaling",
     "train_from_scratch",
 )
-_COUNTS = ("max_samples", "max_new_tokens", "chunk_rows", "cutoff_len", "shots")
-# LLaMA-Factory takes a list here as well as text with commas.
-_NAMES = "eval_dataset"
 PREDICTIONS = "generated_predictions.jsonl"
 
 
-@dataclass(frozen=True)
-class PredictOptions:
-    """The keys that `predict` follows; those of LLaMA-Factory first.
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(RecipeOptions):
+    """The keys that name a model and its prompt, the same in `predict` and `export_classifier`."""
 
-    Attributes:
-        model_name_or_path: The model.
-        adapter_name_or_path: A LoRA adapter for it.
-        template: `emotion`, or another one for the model's chat template.
-        dataset_dir: The folder of `dataset_info.json`.
-        eval_dataset: Data sets to predict, by name.
-        cutoff_len: The longest prompt and answer in tokens; for several see `length_study`.
-        max_samples: Predict the first rows alone.
-        output_dir: Where predictions go when `output` is not given.
-        max_new_tokens: The longest answer when generating; None for 8, or more where a label is.
-        quantization_bit: 8 or 4.
-        infer_dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        bf16: The same as `infer_dtype=bfloat16`.
-        fp16: The same as `infer_dtype=float16`.
-        use_cpu: Run on the CPU even where there is a GPU.
-        flash_attn: `auto`, `disabled`, `sdpa` or `fa2`.
-        model_revision: The hub revision.
-        cache_dir: Where downloads are kept.
-        hf_hub_token: The hub token.
-        trust_remote_code: Run code that comes with the model.
-        seed: Of the draw of examples.
-        input: A file of texts, or `-`.
-        output: The predictions file, or `-`.
-        text_column: The column of the texts.
-        label_column: The column of the gold labels.
-        task: A built-in task or a task's YAML file.
-        few_shot: A labelled file to draw examples from.
-        shots: How many examples of each label.
-        checkpoints: A training run's folder: predict with each checkpoint in it.
-        generate: Write free answers instead of scored labels.
-        normalize: `none`, `tokens` or `bytes`.
-        calibrate: Even out what inputs without content would get.
-        log_likelihoods: Write the labels' log-likelihoods too.
-        margin: Write by how much the best label leads.
-        tokens_per_batch: The most tokens of texts in one forward pass.
-        chunk_rows: The most rows between two writes.
-        device: `cpu`, `cuda`, `cuda:1`, ..., `auto`.
-        resume: Go on with a file that a killed run left.
-        overwrite: Replace a file that exists.
-    """
+    model_name_or_path: str = key(
+        about="the model's folder or hub id (an adapter's folder stands for both)",
+        metavar="MODEL",
+        host=True,
+    )
+    adapter_name_or_path: str | None = key(
+        None, about="a LoRA adapter for it", metavar="ADAPTER", host=True
+    )
+    template: str = key(
+        EMOTION_TEMPLATE,
+        about="emotion, or another one for the model's chat template",
+        host=True,
+    )
+    infer_dtype: str = key(
+        "auto",
+        about="type of the weights",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        host=True,
+    )
+    use_cpu: bool = key(False, about="run on the CPU even where there is a GPU", host=True)
+    flash_attn: str = key(
+        "auto",
+        about="attention",
+        choices=("auto", "disabled", "sdpa", "fa2"),
+        host=True,
+    )
+    model_revision: str = key("main", about="the hub revision", host=True)
+    cache_dir: str | None = key(None, about="where downloads are kept", metavar="DIR", host=True)
+    hf_hub_token: str | None = key(None, about="the hub token", host=True, secret=True)
+    trust_remote_code: bool = key(False, about="run code that comes with the model", host=True)
+    seed: int = key(42, about="of the draw of examples", host=True)
+    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    few_shot: str | None = key(
+        None, about="a labelled file to draw examples from, for the prompt", metavar="FILE"
+    )
+    shots: int = key(1, about="how many examples of each label", least=1)
+    text_column: str | None = key(None, about="the column of the texts (default: guessed)")
+    device: str | None = key(None, about="cpu, cuda, cuda:1, ..., auto")
+    overwrite: bool = key(False, about="replace an output that exists")
 
-    model_name_or_path: str
-    adapter_name_or_path: str | None = None
-    template: str = EMOTION_TEMPLATE
-    dataset_dir: str = "data"
-    eval_dataset: str | None = None
-    cutoff_len: int = 2048
-    max_samples: int | None = None
-    output_dir: str | None = None
-    max_new_tokens: int | None = None
-    quantization_bit: int | None = None
-    infer_dtype: str = "auto"
-    bf16: bool = False
-    fp16: bool = False
-    use_cpu: bool = False
-    flash_attn: str = "auto"
-    model_revision: str = "main"
-    cache_dir: str | None = None
-    hf_hub_token: str | None = None
-    trust_remote_code: bool = False
-    seed: int = 42
-    input: str | None = None
-    output: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    task: str = EMOTION.name
-    few_shot: str | None = None
-    shots: int = 1
-    checkpoints: str | None = None
-    generate: bool = False
-    normalize: str = "none"
-    calibrate: bool = False
-    log_likelihoods: bool = False
-    margin: bool = False
-    tokens_per_batch: int | None = None
-    chunk_rows: int = 1024
-    device: str | None = None
-    resume: bool = False
-    overwrite: bool = False
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Say what is wrong with the keys that name a model and the examples in its prompt."""
+        if "," in str(given.get("adapter_name_or_path", "")):
+            yield "adapter_name_or_path names several adapters; merge them first"
+        if "shots" in given and "few_shot" not in given:
+            yield "shots needs few_shot=FILE, the examples' file"
+        yield from (
+            f"{name} is not followed here and would change the result; remove it, or predict with "
+            "LLaMA-Factory"
+            for name in _NOT_DONE
+            if given.get(name)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(ModelOptions):
+    """What a call of `predict` asks for."""
+
+    input: str | None = key(
+        None,
+        about="JSON Lines, JSON, CSV, TSV, Parquet, one text a line; - is standard input",
+        metavar="FILE",
+    )
+    output: str | None = key(
+        None, about="where the predictions go; - is standard output", metavar="FILE"
+    )
+    label_column: str | None = key(None, about="the column of the gold labels (default: guessed)")
+    checkpoints: str | None = key(
+        None, about="predict with every checkpoint of a training run's folder", metavar="DIR"
+    )
+    generate: bool = key(False, about="free answers instead of scored labels")
+    normalize: str = key(
+        "none", about="scores per token or byte of the label", choices=("none", "tokens", "bytes")
+    )
+    calibrate: bool = key(False, about="even out what inputs without content would get")
+    log_likelihoods: bool = key(False, about="write the labels' log-likelihoods too")
+    margin: bool = key(False, about="write by how much the best label leads")
+    tokens_per_batch: int | None = key(
+        None, about="the most tokens of texts in one forward pass", least=1
+    )
+    chunk_rows: int = key(1024, about="the most rows between two writes", least=1)
+    resume: bool = key(False, about="go on with what a killed run left")
+    dataset_dir: str = key(
+        "data", about="the folder of dataset_info.json", metavar="DIR", host=True
+    )
+    eval_dataset: str | None = key(
+        None, about="data sets to predict, by name, instead of input", metavar="NAMES", host=True
+    )
+    cutoff_len: list[int] = key(
+        [2048],
+        about="the longest prompt and answer in tokens; several with commas (512,1024) write a "
+        "file for each into the folder output, and a table",
+        metavar="N",
+        least=1,
+        host=True,
+    )
+    max_samples: int | None = key(None, about="predict the first rows alone", least=1, host=True)
+    output_dir: str | None = key(
+        None,
+        about="the folder that receives generated_predictions.jsonl where no output is given",
+        metavar="DIR",
+        host=True,
+    )
+    max_new_tokens: int | None = key(
+        None,
+        about="the longest generated answer (default: 8, or more where a label is)",
+        least=1,
+        host=True,
+    )
+    quantization_bit: int | None = key(None, about="8 or 4", host=True)
+    bf16: bool = key(False, about="the same as infer_dtype=bfloat16", host=True)
+    fp16: bool = key(False, about="the same as infer_dtype=float16", host=True)
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Say what is missing and which keys exclude each other."""
+        yield from super().problems(given)
+        if not given.keys() & {"output", "output_dir", "checkpoints"}:
+            yield "output is missing: name the predictions file, or - for standard output"
+        if not given.keys() & {"input", "eval_dataset"}:
+            yield "input is missing: name a file of texts, - for standard input, or an eval_dataset"
+        if given.get("stage", "sft") != "sft":
+            yield f"stage={given['stage']} has no answers to score; only sft has"
+        if given.get("bf16") is True and given.get("fp16") is True:
+            yield "bf16 and fp16 exclude each other"
+        if given.get("resume") is True and given.get("overwrite") is True:
+            yield "resume and overwrite exclude each other"
+        if given.get("input") == "-" and "checkpoints" in given:
+            yield "input=- can be read only once, and checkpoints reads it for each of them"
+        if given.get("output") == "-" and ("checkpoints" in given or given.get("resume") is True):
+            yield "output=- is one stream: it can neither be resumed nor hold several checkpoints"
+        yield from length_problems(given)
+
+    @property
+    def longest(self) -> int:
+        """The longest prompt and answer in tokens, where the call names one length."""
+        return self.cutoff_len[0]
 
     @property
     def source(self) -> ModelSource:
@@ -144,111 +198,24 @@ class PredictOptions:
         return str(Path(self.output_dir or ".") / PREDICTIONS)
 
 
-def read_options(call: Call) -> PredictOptions:
-    """Check a call's keys and values.
-
-    Raises:
-        CallError: Lists everything that is wrong.
-    """
-    call = Call(_with_joined_names(call.values), call.recipe)
-    taken, problems = typed_values(call, PredictOptions)
-    problems += _contradictions({k: v for k, v in call.values.items() if v is not None})
-    if problems:
-        raise CallError("; ".join(problems) + ".")
-    return PredictOptions(**taken)
+def length_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Say what several lengths in `cutoff_len`, a file for each, do not go with."""
+    lengths = given.get("cutoff_len", [])
+    if len(set(lengths)) < len(lengths):
+        yield "cutoff_len names a length twice"
+    if len(lengths) < 2:
+        return
+    output = given.get("output")
+    if "checkpoints" in given:
+        yield "several lengths do not go with checkpoints; study one of them at a time"
+    if given.get("input") == "-":
+        yield "input=- can be read only once, and each length reads it"
+    if output == "-":
+        yield "output=- is one stream; name a folder for the files"
+    elif output is not None and names_a_file(Path(output)):
+        yield f"output={output} must be a folder: each length gets its own file"
 
 
 def names_a_file(output: Path) -> bool:
     """Whether an output that must be a folder is a file, or is called like one."""
     return output.is_file() or output.suffix in (".json", ".jsonl")
-
-
-def _with_joined_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = values.get(_NAMES)
-    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
-        return {**values, _NAMES: ",".join(names)}
-    return dict(values)
-
-
-def typed_values(call: Call, options: type) -> tuple[dict[str, Any], list[str]]:
-    """Give a call's values for the fields of a dataclass of options, and what is wrong with them.
-
-    Keys of LLaMA-Factory's that are no field are passed over.
-    """
-    kinds = get_type_hints(options)
-    own = {field.name for field in fields(options)}
-    problems = unknown_keys(call.values, own)
-    taken = {}
-    for key, value in call.values.items():
-        if key in own and value is not None:
-            taken[key] = _typed(value, kinds[key])
-            if taken[key] is None:
-                problems.append(f"{key}={value!r} is not {_named(kinds[key])}")
-    return taken, problems
-
-
-def model_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is wrong with the keys that name a model and the examples in its prompt."""
-    if "model_name_or_path" not in values:
-        yield "model_name_or_path is missing: name the model's folder or hub id"
-    if "," in str(values.get("adapter_name_or_path", "")):
-        yield "adapter_name_or_path names several adapters; merge them first"
-    if "shots" in values and "few_shot" not in values:
-        yield "shots needs few_shot=FILE, the examples' file"
-    yield from (
-        f"{key} is not followed here and would change the result; remove it, or predict with "
-        "LLaMA-Factory"
-        for key in _NOT_DONE
-        if values.get(key)
-    )
-
-
-def below_one(values: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
-    """Say which of the keys that count something are given and not positive."""
-    for key in keys:
-        if isinstance(values.get(key), int) and values[key] < 1:
-            yield f"{key}={values[key]} must be 1 or more"
-
-
-def _typed(value: Any, kind: Any) -> Any:
-    """Give a value as its key's kind, or None when it is not of that kind."""
-    wanted = _plain(kind)
-    if wanted is str:
-        return str(value) if isinstance(value, str | int | float) else None
-    if wanted is bool or isinstance(value, bool):
-        return value if wanted is bool and isinstance(value, bool) else None
-    return value if isinstance(value, int) else None
-
-
-def _plain(kind: Any) -> type:
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in get_args(kind) if part is not types.NoneType)
-    plain: type = kind
-    return plain
-
-
-def _named(kind: Any) -> str:
-    return {str: "text", int: "a whole number", bool: "true or false"}[_plain(kind)]
-
-
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    yield from model_problems(values)
-    if not values.keys() & {"output", "output_dir", "checkpoints"}:
-        yield "output is missing: name the predictions file, or - for standard output"
-    if not values.keys() & {"input", "eval_dataset"}:
-        yield "input is missing: name a file of texts, - for standard input, or an eval_dataset"
-    yield from _exclusions(values)
-    yield from below_one(values, _COUNTS)
-
-
-def _exclusions(values: Mapping[str, Any]) -> Iterator[str]:
-    if values.get("stage", "sft") != "sft":
-        yield f"stage={values['stage']} has no answers to score; only sft has"
-    if values.get("bf16") is True and values.get("fp16") is True:
-        yield "bf16 and fp16 exclude each other"
-    if values.get("resume") is True and values.get("overwrite") is True:
-        yield "resume and overwrite exclude each other"
-    if values.get("input") == "-" and "checkpoints" in values:
-        yield "input=- can be read only once, and checkpoints reads it for each of them"
-    if values.get("output") == "-" and ("checkpoints" in values or values.get("resume") is True):
-        yield "output=- is one stream: it can neither be resumed nor hold several checkpoints"

@@ -267,7 +267,7 @@ def _say(job: Job, counts: _Counts, *, new: int, seconds: float) -> None:
         parts.append(f"{new:,} of them new")
     parts.append(f"{new / seconds:,.1f} rows/s")
     if counts.truncated:
-        parts.append(f"{counts.truncated:,} texts cut at cutoff_len={job.options.cutoff_len}")
+        parts.append(f"{counts.truncated:,} texts cut at cutoff_len={job.options.longest}")
     if counts.special_tokens:
         parts.append(f"{counts.special_tokens:,} texts hold a special token's name (kept as text)")
     print("; ".join(parts), file=sys.stderr)

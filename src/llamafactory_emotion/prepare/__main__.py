@@ -4,11 +4,11 @@ The command over `data`, `audit` and `report`. Everything is read and checked
 before anything is written, and the data files are in place before they are registered.
 """
 
-import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ from llamafactory_emotion.data.splits import (
 )
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import check_output, is_one_of, write_whole
+from llamafactory_emotion.options import Options, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.tables import Block, Facts, print_blocks
 from llamafactory_emotion.task import EMOTION, Task, load_task
-from llamafactory_emotion.terminal import printable, run_command
+from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command
 
 Splits = Mapping[str, Sequence[Row]]
 
@@ -42,46 +42,71 @@ SPLITS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Audit data files and write them for LLaMA-Factory; give the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _run(options), debug=options.debug)
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions(Options):
+    """What a call of `prepare` asks for."""
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m llamafactory_emotion.prepare",
-        description="Check labelled texts, audit them and write them as LLaMA-Factory data sets.",
-        epilog="--drop takes "
-        + "; ".join(f"{word}: {meaning}" for word, meaning in DROPS.items())
-        + ". Only training rows are dropped, conflicts before repeats before leaks.",
+    train: str = key(
+        about="labelled texts as JSONL, JSON, CSV, TSV, Parquet or text;label", metavar="FILE"
     )
-    add = parser.add_argument
-    add("--train", required=True, metavar="PATH", help="JSONL, JSON, CSV, TSV, Parquet, text;label")
-    held_out = parser.add_mutually_exclusive_group()
-    held_out.add_argument("--validation", metavar="PATH", help="a validation file")
-    held_out.add_argument(
-        "--validation-size",
+    validation: str | None = key(None, about="a validation file", metavar="FILE")
+    validation_size: str | None = key(
+        None,
+        about="rows (200) or share (0.1) to draw from train by class; 0 for none (default: a "
+        "tenth, at most 2000)",
         metavar="N",
-        help="rows (200) or share (0.1) to draw from train by class; 0 for none "
-        "(default: a tenth, at most 2000)",
     )
-    add("--test", metavar="PATH", help="a test file; it is written as it is, nothing is dropped")
-    add("--name", help="the data sets become NAME_train, NAME_validation and NAME_test")
-    add("--dataset-dir", type=Path, metavar="DIR", help="where dataset_info.json is or will be")
-    add("--drop", default="", metavar="LIST", help=f"any of {','.join(DROPS)}")
-    add("--check-only", action="store_true", help="print the audit and write no data")
-    add("--task", default=EMOTION.name, help="a built-in task or a task's YAML file")
-    add("--text-column", help="the column of the texts (default: guessed)")
-    add("--label-column", help="the column of the labels (default: guessed)")
-    add("--json", type=Path, metavar="OUT", help="write the audit as JSON")
-    add("--seed", type=int, default=42, help="of the validation split (default 42)")
-    add("--overwrite", action="store_true", help="replace files and entries that exist")
-    add("--debug", action="store_true", help="show the traceback of an error")
-    return parser
+    test: str | None = key(
+        None, about="a test file; it is written as it is, nothing is dropped", metavar="FILE"
+    )
+    name: str | None = key(
+        None, about="the data sets become NAME_train, NAME_validation and NAME_test"
+    )
+    dataset_dir: Path | None = key(
+        None, about="the folder where dataset_info.json is or will be", metavar="DIR"
+    )
+    drop: str | None = key(
+        None,
+        about="what to drop from train, with commas: "
+        + "; ".join(f"{word}, {meaning}" for word, meaning in DROPS.items()),
+        metavar="LIST",
+    )
+    check_only: bool = key(False, about="print the audit and write no data")
+    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    text_column: str | None = key(None, about="the column of the texts (default: guessed)")
+    label_column: str | None = key(None, about="the column of the labels (default: guessed)")
+    json: Path | None = key(None, about="write the audit as JSON")
+    seed: int = key(42, about="of the validation split")
+    overwrite: bool = key(False, about="replace files and entries that exist")
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Say which keys exclude each other, and what a call that writes lacks."""
+        if "validation" in given and "validation_size" in given:
+            yield "validation and validation_size exclude each other; keep one"
+        if not given.get("check_only") and not {"name", "dataset_dir"} <= given.keys():
+            yield "name and dataset_dir are needed; or write check_only=true"
+        name = given.get("name", "x")
+        if isinstance(name, str) and not _NAME.fullmatch(name):
+            yield (
+                f"name={name!r} must be letters, digits, dots, hyphens and underscores, and begin "
+                "with a letter or digit"
+            )
 
 
-def _run(options: argparse.Namespace) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Audit data files and write them for LLaMA-Factory; return the exit code."""
+    return run_command(
+        "prepare",
+        PrepareOptions,
+        lambda options, _: _run(options),
+        argv,
+        about="Check labelled texts, audit them and write them as LLaMA-Factory data sets.",
+        notes="Only training rows are dropped, conflicts before repeats before leaks.",
+    )
+
+
+def _run(options: PrepareOptions) -> int:
     drops = parse_drops(options.drop) if options.drop else ()
     size = ValidationSize()
     if options.validation_size is not None:
@@ -109,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(options: argparse.Namespace, task: Task) -> dict[str, list[Row]]:
+def _read(options: PrepareOptions, task: Task) -> dict[str, list[Row]]:
     """Read the files given; every bad file is in the error.
 
     Raises:
@@ -144,7 +169,7 @@ def _chosen_rows(
     held_out = {row.text for split, rows in given.items() if split != TRAIN for row in rows}
     train, dropped = drop_rows(given[TRAIN], drops, held_out)
     if not train:
-        raise DataError("--drop leaves no training rows; give fewer of its words.")
+        raise DataError("drop leaves no training rows; give fewer of its words.")
     splits: dict[str, Sequence[Row]] = {**given, TRAIN: train}
     if VALIDATION not in given:
         splits[TRAIN], drawn = draw_validation(train, size.rows(len(train)), seed=seed)
@@ -153,23 +178,17 @@ def _chosen_rows(
     return {split: splits[split] for split in SPLITS if split in splits}, dropped
 
 
-def _check_target(options: argparse.Namespace, size: ValidationSize) -> None:
+def _check_target(options: PrepareOptions, size: ValidationSize) -> None:
     """Find what would stop the writing before anything is read.
 
     Raises:
         CallError: Name or folder are missing or unfit, or something would be overwritten.
         DataError: `dataset_info.json` is not valid.
     """
-    if options.name is None or options.dataset_dir is None:
-        raise CallError("--name and --dataset-dir are needed; or give --check-only.")
-    if not _NAME.fullmatch(options.name):
-        raise CallError(
-            f"--name {options.name!r} must be letters, digits, dots, hyphens and underscores, "
-            "and begin with a letter or digit."
-        )
-    folder: Path = options.dataset_dir
+    folder = options.dataset_dir
+    assert folder is not None  # noqa: S101 - `problems` refuses the call
     if folder.exists() and not folder.is_dir():
-        raise CallError(f"--dataset-dir {folder} is a file; name a folder.")
+        raise CallError(f"dataset_dir={folder} is a file; name a folder.")
     wanted = {
         TRAIN: True,
         VALIDATION: options.validation is not None or size.count != 0,
@@ -184,21 +203,22 @@ def _check_target(options: argparse.Namespace, size: ValidationSize) -> None:
         check_free(folder, names, info)
 
 
-def _check_apart(options: argparse.Namespace, outputs: Sequence[Path]) -> None:
+def _check_apart(options: PrepareOptions, outputs: Sequence[Path]) -> None:
     """Refuse outputs that would replace an input or each other."""
     inputs = (options.train, options.validation, options.test, options.task)
     for number, output in enumerate(outputs):
         if is_one_of(output, inputs):
             raise CallError(f"{output} is an input and would be overwritten; name another output.")
         if is_one_of(output, outputs[:number]):
-            raise CallError(f"{output} would be written twice; name another file for --json.")
+            raise CallError(f"{output} would be written twice; name another file for json.")
 
 
 def _write(
-    options: argparse.Namespace, splits: Splits, task: Task, report: Mapping[str, Any]
+    options: PrepareOptions, splits: Splits, task: Task, report: Mapping[str, Any]
 ) -> list[Block]:
     """Write the data files, register them, and give what to say about it."""
-    folder: Path = options.dataset_dir
+    folder = options.dataset_dir
+    assert folder is not None  # noqa: S101 - `problems` refuses the call
     datasets = {f"{options.name}_{split}": rows for split, rows in splits.items()}
     written = {
         name: {"file": str(data_file(folder, name)), "rows": len(rows)}

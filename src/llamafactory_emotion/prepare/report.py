@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llamafactory_emotion.data.audit import Audit, Repeat, SplitAudit, conflict_pairs
-from llamafactory_emotion.tables import Block, Facts, Table
-from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.terminal import Block, Facts, Table, printable
 
 
 def audit_blocks(audit: Audit) -> list[Block]:

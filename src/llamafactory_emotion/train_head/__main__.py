@@ -13,56 +13,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
-from llamafactory_emotion.options import Call, read_call
-from llamafactory_emotion.terminal import run_recipe_command
+from llamafactory_emotion.options import Call
+from llamafactory_emotion.terminal import run_command
+from llamafactory_emotion.train_head.arguments import HeadArguments, read_training_arguments
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
     from llamafactory_emotion.task import Task
-    from llamafactory_emotion.train_head.arguments import HeadArguments
     from llamafactory_emotion.train_head.data import Splits
     from llamafactory_emotion.train_head.model import HeadModel
     from llamafactory_emotion.train_head.record import BeginFolder
 
-_USAGE = """usage: python -m llamafactory_emotion.train_head recipe.yaml key=value ...
-
-  model_name_or_path=MODEL        a folder, a hub id, or package:NAME/FOLDER
-  train= validation= test=        labelled files, or data sets of dataset_dir by name
-  validation_size=N|SHARE         take the validation rows from train
-  task=NAME|FILE                  the labels (default: emotion)
-  output_dir=DIR                  receives the model, and test_predictions.jsonl with test=
-  text_column= label_column=      which columns hold the texts and the labels
-  max_samples=N                   the first rows of train alone
-  cutoff_len=N                    the longest text in tokens (default: 512)
-  finetuning_type=full|lora       all weights, or an adapter and the head
-  freeze_blocks=N                 leave the first N blocks as they are
-  lora_rank= lora_alpha= lora_dropout= lora_target=
-  quantization_bit=8|4            the base's weights, with LoRA
-  class_weights=none|balanced     weigh labels by the inverse of their share
-  early_stopping_patience=N       stop after N evaluations without a better one
-  overwrite=true                  use an output_dir that holds files
-
-All keys of transformers' TrainingArguments are taken as well: learning_rate, num_train_epochs,
-label_smoothing_factor, train_sampling_strategy, resume_from_checkpoint, ...
-Recipes stand in examples/head."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train and write; give the exit code."""
-    return run_recipe_command(_run, argv, usage=_USAGE)
+    """Train and write; return the exit code."""
+    return run_command(
+        "train_head",
+        HeadArguments,
+        _run,
+        argv,
+        about="Train a classifier with a head of its own, encoder or decoder; with test= its "
+        "predictions are written too.",
+        notes="All keys of transformers' TrainingArguments are taken as well: output_dir (needed), "
+        "learning_rate,\nnum_train_epochs, label_smoothing_factor, resume_from_checkpoint, ... "
+        "Recipes are in examples/head.",
+    )
 
 
-def _run(words: Sequence[str]) -> int:
-    call = read_call(words)
+def _run(arguments: HeadArguments, call: Call) -> int:
     from transformers import set_seed
 
     from llamafactory_emotion.task import load_task
-    from llamafactory_emotion.train_head.arguments import read_arguments
     from llamafactory_emotion.train_head.data import read_splits
     from llamafactory_emotion.train_head.record import check_folder, find_checkpoint, run_settings
 
-    arguments, training = read_arguments(call)
+    training = read_training_arguments(call)
     task = load_task(arguments.task)
     check_folder(arguments, training)
     splits = read_splits(arguments, task)
@@ -77,7 +63,7 @@ def _run(words: Sequence[str]) -> int:
     return 0
 
 
-def _load(arguments: "HeadArguments", training: "TrainingArguments", task: "Task") -> "HeadModel":
+def _load(arguments: HeadArguments, training: "TrainingArguments", task: "Task") -> "HeadModel":
     from llamafactory_emotion.train_head import adapters
     from llamafactory_emotion.train_head.blocks import freeze_blocks
     from llamafactory_emotion.train_head.model import (
@@ -102,7 +88,7 @@ def _load(arguments: "HeadArguments", training: "TrainingArguments", task: "Task
 
 def _trainer(
     head: "HeadModel",
-    arguments: "HeadArguments",
+    arguments: HeadArguments,
     training: "TrainingArguments",
     task: "Task",
     splits: "Splits",

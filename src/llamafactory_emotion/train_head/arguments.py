@@ -1,7 +1,6 @@
 """What a call of `train_head` asks for: our keys and transformers' own, checked before any work.
 
-Stands above `recipes`. Both groups of keys are dataclasses that `HfArgumentParser` reads, so every
-key of `TrainingArguments` can stand in a recipe and is explained in transformers' documentation.
+Every key of `TrainingArguments` can be in a recipe and is explained in transformers' documentation.
 """
 
 import json
@@ -9,16 +8,16 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from math import inf, isfinite
-from typing import Any, NoReturn
-
-import torch
-from transformers import HfArgumentParser, TrainingArguments
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import Call, keys_outside
+from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.scoring.sources import ModelSource
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 METHODS = ("full", "lora")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -26,48 +25,65 @@ METRICS = ("loss", "accuracy", "f1_macro")
 _RESUME = "resume_from_checkpoint"
 
 
-@dataclass
-class HeadArguments:
+@dataclass(frozen=True, kw_only=True)
+class HeadArguments(Options):
     """The keys of `train_head` beside those of transformers' `TrainingArguments`.
 
     Names are LLaMA-Factory's wherever it has the same thing.
     """
 
-    model_name_or_path: str = field(
-        metadata={"help": "a folder, a hub id, or package:NAME/FOLDER inside an installed package"}
+    model_name_or_path: str = key(
+        about="a folder, a hub id, or package:NAME/FOLDER inside an installed package",
+        metavar="MODEL",
     )
-    train: str = field(metadata={"help": "a labelled file, or data sets of dataset_dir by name"})
-    validation: str | None = field(default=None, metadata={"help": "the same, for choosing"})
-    validation_size: str | None = field(
-        default=None, metadata={"help": "rows or share to take from train where validation is none"}
+    train: str = key(
+        about="a labelled file, or data sets of dataset_dir by name", metavar="FILE|NAMES"
     )
-    test: str | None = field(default=None, metadata={"help": "predicted once, at the end"})
-    task: str = field(default="emotion", metadata={"help": "a built-in task or a task's YAML file"})
-    dataset_dir: str = field(default="data", metadata={"help": "folder of dataset_info.json"})
-    text_column: str | None = field(default=None, metadata={"help": "the column of the texts"})
-    label_column: str | None = field(default=None, metadata={"help": "the column of the labels"})
-    max_samples: int | None = field(default=None, metadata={"help": "the first rows of train only"})
-    cutoff_len: int = field(default=512, metadata={"help": "the longest text in tokens"})
-    finetuning_type: str = field(default="full", metadata={"choices": METHODS})
-    freeze_blocks: int = field(
-        default=0, metadata={"help": "leave embeddings and the first blocks as they are"}
+    validation: str | None = key(None, about="the same, for choosing", metavar="FILE|NAMES")
+    validation_size: str | None = key(
+        None, about="rows or share to take from train where validation is none", metavar="N|SHARE"
     )
-    lora_rank: int = field(default=8, metadata={"help": "rank of the adapter"})
-    lora_alpha: int | None = field(default=None, metadata={"help": "scale; twice the rank if none"})
-    lora_dropout: float = field(default=0.0, metadata={"help": "dropout in front of the adapter"})
-    lora_target: str = field(
-        default="all", metadata={"help": "linear layers of the blocks, with commas; all of them"}
+    test: str | None = key(None, about="predicted once, at the end", metavar="FILE|NAMES")
+    task: str = key("emotion", about="a built-in task or a task's YAML file")
+    dataset_dir: str = key("data", about="the folder of dataset_info.json", metavar="DIR")
+    text_column: str | None = key(None, about="the column of the texts (default: guessed)")
+    label_column: str | None = key(None, about="the column of the labels (default: guessed)")
+    max_samples: int | None = key(None, about="the first rows of train alone", least=1)
+    cutoff_len: int = key(512, about="the longest text in tokens", least=1)
+    finetuning_type: str = key(
+        "full", about="all weights, or an adapter and the head", choices=METHODS
     )
-    quantization_bit: int | None = field(default=None, metadata={"help": "8 or 4, with LoRA"})
-    class_weights: str = field(default="none", metadata={"choices": CLASS_WEIGHTS})
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "stop after so many evaluations without a better one"}
+    freeze_blocks: int = key(0, about="leave embeddings and the first blocks as they are", least=0)
+    lora_rank: int = key(8, about="rank of the adapter", least=1)
+    lora_alpha: int | None = key(None, about="scale (default: twice the rank)", least=1)
+    lora_dropout: float = key(0.0, about="dropout in front of the adapter", least=0, most=1)
+    lora_target: str = key("all", about="linear layers of the blocks, with commas; all of them")
+    quantization_bit: int | None = key(None, about="8 or 4, with LoRA")
+    class_weights: str = key(
+        "none", about="weigh labels by the inverse of their share", choices=CLASS_WEIGHTS
     )
-    model_revision: str = field(default="main", metadata={"help": "the hub revision"})
-    cache_dir: str | None = field(default=None, metadata={"help": "where downloads are kept"})
-    hf_hub_token: str | None = field(default=None, repr=False, metadata={"help": "the hub token"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run a checkpoint's own code"})
-    overwrite: bool = field(default=False, metadata={"help": "use an output_dir that holds files"})
+    early_stopping_patience: int | None = key(
+        None, about="stop after so many evaluations without a better one", least=1
+    )
+    model_revision: str = key("main", about="the hub revision")
+    cache_dir: str | None = key(None, about="where downloads are kept", metavar="DIR")
+    hf_hub_token: str | None = key(None, about="the hub token", secret=True)
+    trust_remote_code: bool = key(False, about="run a checkpoint's own code")
+    overwrite: bool = key(False, about="use an output_dir that holds files")
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Accept the keys of transformers' trainer."""
+        from transformers import TrainingArguments
+
+        return name in {one.name for one in fields(TrainingArguments)}
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """Say what is missing and which keys exclude each other."""
+        if "output_dir" not in given:
+            yield "output_dir is missing: name the folder that receives the model"
+        yield from _contradictions(given)
 
     @property
     def source(self) -> ModelSource:
@@ -81,44 +97,42 @@ class HeadArguments:
         )
 
 
-class _Parser(HfArgumentParser):
-    """Says what is wrong instead of leaving the program."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CallError(re.sub(r"^argument --(\w+)\S*:", r"\1:", message).rstrip(".") + ".")
-
-
-def read_arguments(call: Call) -> tuple[HeadArguments, TrainingArguments]:
-    """Check a call's keys and values.
+def read_training_arguments(call: Call) -> "TrainingArguments":
+    """Let transformers read its keys of a call.
 
     Raises:
-        CallError: Lists what is wrong with our keys, or gives transformers' own reason.
+        CallError: Gives transformers' own reason.
     """
-    values = {key: value for key, value in call.values.items() if value is not None}
-    known = {one.name for kind in (HeadArguments, TrainingArguments) for one in fields(kind)}
-    problems = [*keys_outside(values, known), *_missing(values), *_contradictions(values)]
-    if problems:
-        raise CallError("; ".join(problems) + ".")
+    from transformers import HfArgumentParser, TrainingArguments
+
+    class Parser(HfArgumentParser):
+        """Says what is wrong instead of leaving the program."""
+
+        def error(self, message: str) -> NoReturn:
+            raise CallError(re.sub(r"^argument --(\w+)\S*:", r"\1:", message).rstrip(".") + ".")
+
+    values = {name: value for name, value in call.others.items() if value is not None}
     if values.get(_RESUME) is False:
         del values[_RESUME]
     values = _machine_defaults() | values
-    kinds: Any = (HeadArguments, TrainingArguments)
-    parser = _Parser(kinds)
+    kinds: Any = TrainingArguments
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            head, training = parser.parse_args_into_dataclasses(
+            (training,) = Parser(kinds).parse_args_into_dataclasses(
                 args=[part for item in values.items() for part in _as_flags(*item)],
                 look_for_args_file=False,
             )
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise CallError(f"transformers refuses these settings: {reason.rstrip('.')}.") from error
-    return head, training
+    return training
 
 
 def _machine_defaults() -> dict[str, Any]:
     """Give what follows from where the run is: no bar in a log, no pinned memory without a GPU."""
+    import torch
+
     return {
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.accelerator.is_available(),
@@ -134,15 +148,6 @@ def _as_flags(key: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"--{key}={json.dumps(value)}"]
     return [f"--{key}={str(value).lower() if isinstance(value, bool) else value}"]
-
-
-def _missing(values: Mapping[str, Any]) -> Iterator[str]:
-    needed = {
-        "model_name_or_path": "name the model's folder or hub id",
-        "train": "name a labelled file or a data set",
-        "output_dir": "name the folder that receives the model",
-    }
-    yield from (f"{key} is missing: {what}" for key, what in needed.items() if key not in values)
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
@@ -162,25 +167,18 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 _SHOWN = 30
-# Ours, and those that transformers takes as they are, only to fail or train nothing later.
+# Those that transformers takes as they are, only to fail or train nothing later.
 _RANGES = {
     "adam_beta1": (0, 1),
     "adam_beta2": (0, 1),
     "adam_epsilon": (0, inf),
-    "cutoff_len": (1, inf),
     "data_seed": (0, 2**32 - 1),
     "dataloader_num_workers": (0, inf),
-    "early_stopping_patience": (1, inf),
     "eval_accumulation_steps": (1, inf),
-    "freeze_blocks": (0, inf),
     "gradient_accumulation_steps": (1, inf),
     "label_smoothing_factor": (0, 1),
     "learning_rate": (0, inf),
-    "lora_alpha": (1, inf),
-    "lora_dropout": (0, 1),
-    "lora_rank": (1, inf),
     "max_grad_norm": (0, inf),
-    "max_samples": (1, inf),
     "neftune_noise_alpha": (0, inf),
     "num_train_epochs": (0, inf),
     "per_device_eval_batch_size": (1, inf),
@@ -191,9 +189,9 @@ _RANGES = {
 
 
 def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
-    for key, (least, most) in _RANGES.items():
+    for name, (least, most) in _RANGES.items():
         try:
-            number = float(values.get(key, least))
+            number = float(values.get(name, least))
         except OverflowError:
             number = inf
         except (TypeError, ValueError):
@@ -201,7 +199,7 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         if not (isfinite(number) and least <= number <= most):
             wanted = f"{least} or more" if most == inf else f"from {least} to {most}"
             finite = "" if isfinite(number) else "finite and "
-            yield f"{key}={str(values[key])[:_SHOWN]} must be {finite}{wanted}"
+            yield f"{name}={str(values[name])[:_SHOWN]} must be {finite}{wanted}"
 
 
 def _evaluation_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,71 @@
+"""What a call of `predict` may hold."""
+
+import pytest
+
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.options import read_options
+from llamafactory_emotion.predict.options import PredictOptions
+
+
+def options(*words: str) -> PredictOptions:
+    return read_options(words, PredictOptions)[0]
+
+
+def test_every_problem_is_told_at_once():
+    with pytest.raises(CallError) as caught:
+        options("resume=true", "overwrite=true", "cutoff_len=abc", "shots=2", "rope_scaling=linear")
+    for part in (
+        "model_name_or_path is missing",
+        "input is missing",
+        "output is missing",
+        "resume and overwrite exclude",
+        "is not a whole number",
+        "shots needs few_shot",
+        "rope_scaling is not followed here",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cutoff_len=0"], "cutoff_len=0 must be 1 or more"),
+        (["stage=dpo"], "stage=dpo has no answers"),
+        (["adapter_name_or_path=a,b"], "merge them first"),
+        (["output=-", "resume=true"], "can neither be resumed"),
+        (["input=-", "checkpoints=x"], "read only once"),
+        (["bf16=true", "fp16=true"], "exclude each other"),
+        (["cutoff_len=8,8"], "names a length twice"),
+        (["cutoff_len=8,16", "input=-"], "each length reads it"),
+        (["cutoff_len=8,16", "output=-"], "name a folder for the files"),
+        (["cutoff_len=8,16", "output=x.jsonl"], "each length gets its own file"),
+        (["cutoff_len=8,16", "checkpoints=x"], "one of them at a time"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(words, message):
+    with pytest.raises(CallError, match=message):
+        options("model_name_or_path=m", "input=i", "output=o", *words)
+
+
+def test_a_recipe_of_the_host_is_taken_as_it_is():
+    found = options("examples/emotion_predict.yaml", "model_name_or_path=m", "text_column=0")
+    assert found.place == "saves/emotion_predict/generated_predictions.jsonl"
+    assert found.eval_dataset == "emotion_test"
+    assert found.text_column == "0"
+    assert found.source.dtype == "auto"
+
+
+@pytest.mark.parametrize("names", ["a,b", "[a,b]"])
+def test_data_sets_may_be_a_list_as_in_the_host(names):
+    found = options("model_name_or_path=m", "output=o", f"eval_dataset={names}")
+    assert found.eval_dataset == "a,b"
+
+
+def test_precision_follows_the_hosts_keys():
+    def source(*words: str):
+        return options("model_name_or_path=m", "input=i", "output=o", *words).source
+
+    assert source("bf16=true").dtype == "bfloat16"
+    assert source("fp16=true").dtype == "float16"
+    assert source("infer_dtype=float32").dtype == "float32"
+    assert source("use_cpu=true", "device=cuda").device == "cpu"
