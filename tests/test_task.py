@@ -7,6 +7,7 @@ import pytest
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION, Task, load_task
+from llamafactory_emotion.terminal import run_work
 
 
 def task(**changes):
@@ -31,6 +32,7 @@ def test_the_emotion_task_has_the_ids_of_the_hub_data():
         (" 3 ", "anger"),
         ("Joy", "joy"),
         ("  LOVE\n", "love"),
+        ("ｊｏｙ", "joy"),
         ("happy", None),
         (6, None),
         (-1, None),
@@ -61,7 +63,7 @@ def test_a_label_that_is_a_number_is_its_name_before_it_is_an_id():
     ("changes", "sentence"),
     [
         ({"labels": ("yes",)}, "two labels or more"),
-        ({"labels": ("yes", "Yes ")}, "'Yes ' stands twice"),
+        ({"labels": ("yes", "Yes ")}, "'yes' and 'Yes ' cannot be told apart in an answer"),
         ({"labels": ("yes", " ")}, "a label is empty"),
         ({"aliases": {"yep": "maybe"}}, "alias 'yep' names 'maybe', which is no label"),
         ({"aliases": {"NO": "yes"}}, "alias 'NO' is claimed by 'no' and 'yes'"),
@@ -70,6 +72,11 @@ def test_a_label_that_is_a_number_is_its_name_before_it_is_an_id():
         ({"name": ""}, "it has no name"),
         ({"match": "fuzzy"}, "match 'fuzzy' is none of strict, flexible, contains"),
         ({"labels": ("fi", "ｆｉ")}, "'fi' and 'ｆｉ' cannot be told apart in an answer"),
+        ({"labels": ("joy", "jo\u200by")}, "cannot be told apart in an answer"),
+        ({"labels": ("-1", "\u22121")}, "cannot be told apart in an answer"),
+        ({"labels": ("it's", "it’s")}, "cannot be told apart in an answer"),
+        ({"labels": ("joy", "\u200b")}, "a label is empty"),
+        ({"aliases": {"n\u00ado": "yes"}}, "is claimed by 'no' and 'yes'"),
         ({"labels": ("a b", "a  b")}, "'a b' and 'a  b' cannot be told apart"),
         ({"labels": ("a", "b\nc")}, "holds a line break"),
         ({"aliases": {"Ｎo": "yes"}}, "alias 'Ｎo' is claimed by 'no' and 'yes'"),
@@ -140,11 +147,14 @@ def test_a_built_in_task_has_a_name():
             "name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [x], b: [x]}\n",
             "alias 'x' is claimed by 'a' and 'b'",
         ),
-        ("name: t\ninstruction: i\nlabels: [a, a]\n", "stands twice"),
-        ("name: t\ninstruction: i\nlabels: [a, b]\nlabels: [a, c]\n", "the key 'labels' stands"),
+        ("name: t\ninstruction: i\nlabels: [a, a]\n", "cannot be told apart"),
+        (
+            "name: t\ninstruction: i\nlabels: [a, b]\nlabels: [a, c]\n",
+            "'labels' is there twice",
+        ),
         (
             "name: t\ninstruction: i\nlabels: [a, b]\naliases:\n  a: [x]\n  a: [y]\n",
-            "the key 'a' stands there twice",
+            "the key 'a' is there twice",
         ),
         ("name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [no]}\n", "aliases .*, not False"),
         ("name: t\ninstruction: i\nlabels:\n  - a\n  -\n", "labels .*, not an empty one"),
@@ -154,7 +164,7 @@ def test_a_built_in_task_has_a_name():
         (
             "nam: t\nlabels: [a, a]\naliases: {c: [x]}\nmatch: loose\n",
             "unknown key 'nam'; name must be text; instruction must be text; match 'loose' .*"
-            "; label 'a' stands twice; alias 'x' names 'c', which is no label",
+            "; labels 'a' and 'a' .* in an answer; alias 'x' names 'c', which is no label",
         ),
         ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
     ],
@@ -170,6 +180,13 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="not UTF-8"):
         load_task(path)
+
+
+def test_a_file_nested_too_deeply_ends_in_a_sentence(tmp_path, capsys):
+    path = write(tmp_path, "labels: " + "[" * 5_000 + "]" * 5_000)
+
+    assert run_work(lambda: bool(load_task(path))) == 1
+    assert "nested too deeply" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["emotions", "no/such/file.yaml", "."])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.parsing.rules import LabelParser, contains_label
 from llamafactory_emotion.prepare.__main__ import main as prepare
 from llamafactory_emotion.scoring.generation import answer_tokens
@@ -133,12 +132,3 @@ class _Scorer:
 @pytest.mark.parametrize(("asked", "given"), [(None, 8), (4, 4), (50, 50)])
 def test_an_answer_may_be_as_long_as_the_longest_label(asked, given):
     assert answer_tokens(_Scorer, asked) == given  # type: ignore[arg-type]
-
-
-def test_a_task_nested_too_deeply_is_one_sentence(tmp_path):
-    path = tmp_path / "task.yaml"
-    path.write_text("labels: " + "[" * 5_000 + "]" * 5_000)
-    with pytest.raises(
-        DataError, match=r"task\.yaml is (nested too deeply to be a task|not valid YAML)"
-    ):
-        load_task(path)

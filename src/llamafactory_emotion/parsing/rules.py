@@ -1,12 +1,11 @@
 r"""Turn a generated answer into one of the task's labels, or into the reason why it names none.
 
-Stands between the predictions and the metrics. An answer that names no label, or several, is
-invalid: it is never guessed, dropped or replaced. Under `flexible` an answer is first cleaned
-(`cleaning`), then the rules of `RULES` are tried in order; the first that decides, decides.
-`strict` is plain equality. The rule `contains` names no class, so it is a function of the gold
-label: `contains_label`.
+An answer that names no label, or several, is invalid: it is never guessed, dropped or replaced.
+Under `flexible` an answer is first cleaned, then the rules of `RULES` are tried in order; the first
+that decides, decides. `strict` is plain equality. The rule `contains` names no class, so it is a
+function of the gold label: `contains_label`.
 
-Where the rules are silent, this is what happens: what cannot be read without doubt is invalid.
+What the rules cannot read without doubt is invalid.
 """
 
 import functools
@@ -15,19 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.parsing.cleaning import clean, fold
-from llamafactory_emotion.parsing.vocabulary import Vocabulary, has_word
-from llamafactory_emotion.parsing.whole_words import WordSearch, name_search
+from llamafactory_emotion.parsing.cleaning import clean
+from llamafactory_emotion.parsing.names import WORD_CHARACTER, Names, WordSearch, name_search
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.text import fold, name_key
 
 PARSER_RULES = ("strict", "flexible")
 EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED = "empty", "no_label", "ambiguous", "unfinished"
 REASONS = (EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED)
-
-# Most answers of a file are the same few short strings; these bounds keep the memory of a file
-# whose answers all differ below 20 MB.
-_CACHED_ANSWERS = 16_384
-_CACHED_LENGTH = 128
 
 _JSON_KEYS = "label|emotion|answer|sentiment|class|category"
 # The key in quotes, or bare right after a brace as in a JavaScript object.
@@ -69,20 +63,21 @@ class ParsedAnswer:
 
 _INVALID = {reason: ParsedAnswer(None, reason) for reason in REASONS}
 
-Rule = Callable[[str, Vocabulary], ParsedAnswer | None]
+Rule = Callable[[str, Names], ParsedAnswer | None]
 
 
-def whole_answer(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
+def whole_answer(text: str, names: Names) -> ParsedAnswer | None:
     """Accept an answer that is one name and nothing else but decoration."""
-    return _labelled(vocabulary.only_name(text))
+    label = names.only_name(text)
+    return ParsedAnswer(label, None) if label else None
 
 
-def nothing_left(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:  # noqa: ARG001
+def nothing_left(text: str, names: Names) -> ParsedAnswer | None:  # noqa: ARG001 - one signature
     """Settle an answer without any letter or digit as empty."""
-    return None if has_word(text) else _INVALID[EMPTY]
+    return None if WORD_CHARACTER.search(text) else _INVALID[EMPTY]
 
 
-def json_field(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
+def json_field(text: str, names: Names) -> ParsedAnswer | None:
     """Read a JSON object or fragment, also single-quoted or cut off, by its known keys.
 
     The values that are one name must agree. When no value is, the answer is invalid whatever else
@@ -92,19 +87,37 @@ def json_field(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
     worst: str | None = None
     position = 0
     while key := _JSON_KEY.search(text, position):
-        value, position = _json_value(text, key.end())
-        found = [vocabulary.only_name(item) for item in value]
-        if found and None not in found:
-            labels.update(label for label in found if label is not None)
+        items, position = _json_value(text, key.end())
+        found = [names.only_name(item) for item in items]
+        if found and all(found):
+            labels.update(filter(None, found))
         elif worst != AMBIGUOUS:
-            several = any(len(vocabulary.named(item)) > 1 for item in value)
+            several = any(len(names.named(item)) > 1 for item in items)
             worst = AMBIGUOUS if several else NO_LABEL
     if len(labels) == 1:
-        return _labelled(labels.pop())
+        return ParsedAnswer(labels.pop(), None)
     return _INVALID[AMBIGUOUS] if labels else _INVALID[worst] if worst else None
 
 
-def after_marker(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
+def _json_value(text: str, start: int) -> tuple[list[str], int]:
+    """Return the strings of the value that begins there, and where to look for the next key."""
+    opening = text[start : start + 1]
+    if opening == "{":
+        return [], start
+    if opening == "[":
+        items, _, _ = text[start + 1 :].partition("]")
+        return items.split(","), start + 1 + len(items)
+    quoted = _OPENING_QUOTE.match(text, start)
+    if quoted:
+        end = text.find(quoted[1], quoted.end())
+        end = len(text) if end < 0 else end
+        return [text[quoted.end() : end]], end
+    bare = _BARE_VALUE.match(text, start)
+    assert bare is not None  # noqa: S101 - it matches nothing too
+    return [bare[0]], bare.end()
+
+
+def after_marker(text: str, names: Names) -> ParsedAnswer | None:
     """Accept the text after the last `answer:` (and the like) when it names exactly one label.
 
     `the answer is` is a marker only when a name follows at once.
@@ -112,17 +125,17 @@ def after_marker(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
     start = None
     for marker in _MARKER.finditer(text):
         in_word = marker["word"] and text[marker.start() - 1 : marker.start()].isalnum()
-        if not in_word and (marker["verb"] is None or vocabulary.names_at(text, marker.end())):
+        if not in_word and (marker["verb"] is None or names.begins_at(text, marker.end())):
             start = marker.end()
-    labels = () if start is None else vocabulary.named(text[start:])
-    return _labelled(labels[0]) if len(labels) == 1 else None
+    labels = [] if start is None else names.named(text[start:])
+    return ParsedAnswer(labels[0], None) if len(labels) == 1 else None
 
 
-def words_named(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
-    """Accept an answer that names exactly one distinct label, not negated, as a whole word."""
-    labels = vocabulary.named(text)
+def words_named(text: str, names: Names) -> ParsedAnswer:
+    """Accept an answer that names exactly one distinct label, not denied, as a whole word."""
+    labels = names.named(text)
     if len(labels) == 1:
-        return _labelled(labels[0])
+        return ParsedAnswer(labels[0], None)
     return _INVALID[AMBIGUOUS if labels else NO_LABEL]
 
 
@@ -130,106 +143,59 @@ RULES: tuple[Rule, ...] = (whole_answer, nothing_left, json_field, after_marker,
 
 
 class LabelParser:
-    """Parse answers of one task under one match rule, remembering the short ones it has seen.
+    """Parse answers of one task under one match rule.
 
     Args:
         task: The labels and aliases.
-        match: `strict` (equal to a label's name after strip and case folding) or `flexible`
-            (the rules of this module).
+        match: `strict` (equal to a label after strip and case folding) or `flexible` (`RULES`).
 
     Raises:
         CallError: `match` is neither.
-        DataError: Two labels of the task cannot be told apart in an answer (`flexible`).
     """
 
     def __init__(self, task: Task, *, match: str = "flexible") -> None:
         if match not in PARSER_RULES:
             raise CallError(f"Match rule {match!r} is none of {', '.join(PARSER_RULES)}.")
-        self.task = task
-        self.match = match
-        names = dict(task.aliases) if match == "flexible" else {}
-        names |= {label: label for label in task.labels}
-        self._plain = {
-            name.strip().casefold(): ParsedAnswer(label, None) for name, label in names.items()
+        self._names = Names(task.names) if match == "flexible" else None
+        spellings = dict(task.aliases) if match == "flexible" else {}
+        spellings |= {label: label for label in task.labels}
+        # A name as it is spelled is its label, even one that cleaning would take apart (`[x]`).
+        self._spelled = {
+            name.strip().casefold(): ParsedAnswer(label, None) for name, label in spellings.items()
         }
-        self._vocabulary = Vocabulary(task) if match == "flexible" else None
-        self._cache: dict[str, ParsedAnswer] = {}
 
     def parse(self, answer: str) -> ParsedAnswer:
-        """Give the label that `answer` names, or the reason why it is invalid.
+        """Return the label that `answer` names, or the reason why it is invalid.
 
         Takes time linear in the answer's length and raises nothing on any string.
         """
-        known = self._cache.get(answer)
-        if known is not None:
-            return known
-        parsed = self._parse(answer)
-        if len(answer) <= _CACHED_LENGTH:
-            if len(self._cache) >= _CACHED_ANSWERS:
-                self._cache.clear()
-            self._cache[answer] = parsed
-        return parsed
-
-    def _parse(self, answer: str) -> ParsedAnswer:
-        plain = self._plain.get(answer.strip().casefold())
-        if plain is not None:
-            return plain
-        if self._vocabulary is None:
+        spelled = self._spelled.get(answer.strip().casefold())
+        if spelled is not None:
+            return spelled
+        if self._names is None:
             return _INVALID[NO_LABEL if answer.strip() else EMPTY]
         text = clean(answer)
         if text is None:
             return _INVALID[UNFINISHED]
-        for rule in RULES:
-            parsed = rule(text, self._vocabulary)
-            if parsed is not None:
-                return parsed
-        return _INVALID[NO_LABEL]
+        decided = (rule(text, self._names) for rule in RULES)
+        return next(filter(None, decided))  # the last rule always decides
 
 
 def contains_label(answer: str, label: str, task: Task) -> bool:
-    """Say whether `answer` contains the name of the gold `label`, or one of its aliases.
+    """Whether `answer` contains the name of the gold `label`, or one of its aliases.
 
     The rule of zero-shot studies: right when the right class name occurs anywhere in the answer,
-    whatever else occurs. Both are folded (Unicode NFKC, case). The label's own name counts as a
-    substring (`fear` in `fearless`), which is the published rule; an alias, which that rule does
-    not know, only as a whole word, or else `ira` would stand in `admiration`. In scripts without
-    spaces an alias is a substring too. Negation and reasoning are not looked at.
+    whatever else occurs. Both are folded. The label's own name counts as a substring (`fear` in
+    `fearless`), which is the published rule; an alias, which that rule does not know, only as a
+    whole word, or else `ira` would be found in `admiration`. In scripts without spaces an alias is
+    a substring too. Denial and reasoning are not looked at.
     """
     text = fold(answer)
-    name = fold(label).strip()
-    if name in text if name else label in answer:
+    if name_key(label) in text:
         return True
-    aliases = (fold(alias).strip() for alias, meant in task.aliases.items() if meant == label)
-    return any(
-        alias in text and _alias_search(alias).pattern.search(text) is not None
-        for alias in aliases
-        if alias
-    )
-
-
-def _labelled(label: str | None) -> ParsedAnswer | None:
-    return None if label is None else ParsedAnswer(label, None)
-
-
-def _json_value(text: str, start: int) -> tuple[list[str], int]:
-    """Give the strings of the value that starts there, and where to look for the next key."""
-    opening = text[start : start + 1]
-    if opening == "{":
-        return [], start
-    if opening == "[":
-        end = _find(text, "]", start)
-        return text[start + 1 : end].split(","), end
-    quoted = _OPENING_QUOTE.match(text, start)
-    if quoted:
-        end = _find(text, quoted[1], quoted.end())
-        return [text[quoted.end() : end]], end
-    end = _BARE_VALUE.match(text, start).end()  # type: ignore[union-attr]  # it matches always
-    return [text[start:end]], end
-
-
-def _find(text: str, sign: str, start: int) -> int:
-    end = text.find(sign, start)
-    return len(text) if end < 0 else end
+    aliases = (name_key(alias) for alias, meant in task.aliases.items() if meant == label)
+    # Nearly always no alias is in the text, and a plain search says so without a pattern.
+    return any(alias in text and _alias_search(alias).pattern.search(text) for alias in aliases)
 
 
 @functools.lru_cache(maxsize=1024)
