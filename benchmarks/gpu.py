@@ -36,7 +36,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from llamafactory_emotion import register
 from llamafactory_emotion.predict import __main__ as predict
 from llamafactory_emotion.predict.options import PREDICTIONS
-from llamafactory_emotion.predictions.writing import sidecar_path
+from llamafactory_emotion.predictions.sidecar import sidecar_path
 
 LLAMA_3_8B: dict[str, Any] = {
     "hidden_size": 4096,

@@ -12,12 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.predictions.reading import (
-    BrokenRows,
-    name_of,
-    read_predictions,
-)
-from llamafactory_emotion.predictions.sidecar import read_sidecar
+from llamafactory_emotion.predictions.reading import BrokenRows, name_of, read_predictions
+from llamafactory_emotion.terminal import run_work
 
 ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
 
@@ -34,22 +30,13 @@ def write(tmp_path, *lines, end="\n"):
     return path
 
 
-def test_a_row_of_llamafactory(tmp_path):
-    rows, broken = read(write(tmp_path, ROW))
+def test_a_row_of_llamafactory_and_one_of_ours(tmp_path):
+    ours = ROW | {"id": 7, "probabilities": {"joy": 1.0}, "text": "I laughed"}
+    rows, broken = read(write(tmp_path, ROW, ours))
 
     assert broken.total == 0
-    assert rows[0].line == 1
-    assert (rows[0].predict, rows[0].label) == (" joy", " joy")
-    assert rows[0].prompt == ROW["prompt"]
-    assert (rows[0].id, rows[0].probabilities) == (None, None)
-
-
-def test_a_row_of_ours(tmp_path):
-    rows, broken = read(write(tmp_path, ROW | {"id": 7, "probabilities": {"joy": 1.0}}))
-
-    assert broken.total == 0
-    assert rows[0].id == "7"
-    assert rows[0].probabilities == {"joy": 1.0}
+    assert rows[0] == (1, " joy", " joy", ROW["prompt"], None, None, None)
+    assert rows[1] == (2, " joy", " joy", ROW["prompt"], "I laughed", "7", {"joy": 1.0})
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
@@ -104,7 +91,6 @@ def test_standard_input(monkeypatch):
         ("42", "are not one JSON object"),
         ("[1]", "are not one JSON object"),
         ('{"predict": "joy"} {"predict": "joy"}', "are not one JSON object"),
-        ("[" * 100_000, "are not JSON"),
         ('{"a": ' + "1" * 5000 + "}", "are not JSON"),
         ({"label": "joy"}, 'have no "predict"'),
         ({"predict": None, "label": "joy"}, 'have a "predict" that is not text'),
@@ -126,41 +112,39 @@ def test_a_bad_row_is_counted_and_its_place_named(tmp_path, line, problem):
     assert broken.total == 1
     assert problem in broken.describe()
     assert f"{path}:2" in broken.describe()
-    with pytest.raises(DataError, match="--skip-broken"):
+    with pytest.raises(DataError, match="skip_broken=true"):
         broken.check()
 
 
-def test_bytes_that_are_not_utf8(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"predict": "\xff", "label": "joy"}\n', "are not UTF-8 text"),
+        (json.dumps(ROW)[:-9].encode(), "are cut off"),
+    ],
+)
+def test_a_line_without_text_or_end(tmp_path, line, problem):
     path = tmp_path / "p.jsonl"
-    path.write_bytes(b'{"predict": "\xff", "label": "joy"}\n' + json.dumps(ROW).encode())
+    path.write_bytes(json.dumps(ROW).encode() + b"\n" + line)
 
     rows, broken = read(path)
 
     assert len(rows) == 1
-    assert "are not UTF-8 text" in broken.describe()
-
-
-def test_a_cut_off_last_line_is_told_from_broken_json(tmp_path):
-    path = tmp_path / "p.jsonl"
-    path.write_text(json.dumps(ROW) + "\n" + json.dumps(ROW)[:-9], encoding="utf-8")
-
-    rows, broken = read(path)
-
-    assert len(rows) == 1
-    assert "are cut off" in broken.describe()
+    assert f"1 {problem} " in broken.describe()
     assert f"{path}:2" in broken.describe()
 
 
-def test_an_id_that_stands_twice(tmp_path):
-    rows, broken = read(write(tmp_path, *({**ROW, "id": k} for k in ("a", "b", "a", 1, "1"))))
+def test_a_row_nested_too_deeply_ends_in_a_sentence(tmp_path, capsys):
+    path = write(tmp_path, ROW, "[" * 100_000)
 
-    assert [row.id for row in rows] == ["a", "b", "1"]
-    assert """2 repeat an "id": 'a' (1), '1' (1)""" in broken.describe()
+    assert run_work(lambda: len(read(path))) == 1
+    assert "nested too deeply" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("ids", "repeated"),
     [
+        (["a", "b", "a", 1, "1"], ["a", "1"]),
         ([0, 1, 2, 1, 3, 4, 3], ["1", "3"]),
         ([0, 1, "x", 2, 1, "x", 2, 3], ["1", "x", "2"]),
         ([0, 1, 3, 2, 3, 4, 0], ["3", "0"]),
@@ -169,7 +153,7 @@ def test_an_id_that_stands_twice(tmp_path):
         ([*range(100), 7, 100], ["7"]),
     ],
 )
-def test_an_id_that_stands_twice_is_found_behind_and_after_a_run(tmp_path, ids, repeated):
+def test_an_id_that_occurs_twice_is_found(tmp_path, ids, repeated):
     rows, broken = read(write(tmp_path, *({**ROW, "id": k} for k in ids)))
 
     assert len(rows) == len(ids) - len(repeated)
@@ -213,13 +197,13 @@ def test_the_first_places_are_named_and_all_are_counted(tmp_path):
     )
 
 
-def test_broken_rows_may_be_skipped(tmp_path):
-    broken = BrokenRows("p", skip=True)
+def test_broken_rows_may_be_skipped_and_named_otherwise():
+    broken = BrokenRows("p", skip=True, place_of="row {} of p".format)
     broken.add("are not JSON", 1)
 
     broken.check()
 
-    assert broken.total == 1
+    assert broken.describe() == "1 are not JSON (at row 1 of p)"
 
 
 def test_values_named_are_few_and_short():
@@ -228,6 +212,7 @@ def test_values_named_are_few_and_short():
         broken.add("have a label outside", number, f"{number}" + "x" * 1000)
 
     assert len(broken.describe()) < 2000
+    assert "), ... (at p:0, p:1, p:2, ...)" in broken.describe()
     assert broken.total == 10_000
 
 
@@ -305,32 +290,3 @@ def test_any_bytes_end_in_rows_counts_or_one_error(tmp_path_factory, content):
         read(path)
     except DataError as error:
         assert str(path) in str(error)  # noqa: PT017 - most inputs raise nothing
-
-
-@pytest.mark.parametrize("name", ["p.jsonl.meta.json", "p.meta.json"])
-def test_a_sidecar_is_found_by_either_name(tmp_path, name):
-    (tmp_path / name).write_text(
-        json.dumps({"model": "m", "seconds": 2, "rows_per_second": 1.5, "extra": [1]})
-    )
-
-    sidecar = read_sidecar(tmp_path / "p.jsonl")
-
-    assert (sidecar.model, sidecar.seconds, sidecar.rows_per_second) == ("m", 2, 1.5)
-    assert sidecar.trained_parameters is None
-    assert sidecar.everything["extra"] == [1]
-
-
-def test_no_sidecar(tmp_path):
-    assert read_sidecar(tmp_path / "p.jsonl") is None
-    assert read_sidecar("-") is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["{", "[1]", '{"model": 3}', '{"seed": true}', '{"seconds": "2"}', "\xff"],
-)
-def test_a_broken_sidecar_is_an_error_that_names_it(tmp_path, content):
-    (tmp_path / "p.meta.json").write_bytes(content.encode("latin-1"))
-
-    with pytest.raises(DataError, match=r"p\.meta\.json"):
-        read_sidecar(tmp_path / "p.jsonl")

@@ -1,6 +1,5 @@
 """Predictions files that a killed run can go on with."""
 
-import errno
 import itertools
 import json
 import os
@@ -8,13 +7,14 @@ import os
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
+from llamafactory_emotion.predictions.sidecar import write_sidecar
 from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
-    check_same_run,
     chunk_ends,
     inspect_output,
-    write_sidecar,
+    numbers_by_label,
 )
+from llamafactory_emotion.terminal import run_work
 
 LARGEST = 4
 TOTAL = 11
@@ -64,12 +64,29 @@ def test_a_complete_file_is_kept_whole(tmp_path):
     assert inspect_output(path, largest_chunk=LARGEST).rows == 8
 
 
-@pytest.mark.parametrize("line", ["not json", "[1]", '{"id": 7, "prompt": "x"}', '{"id": 3}'])
-def test_a_file_of_something_else_is_not_continued(tmp_path, line):
+@pytest.mark.parametrize(
+    ("rows", "line", "said"),
+    [
+        (3, "not json\n", r"predictions\.jsonl:4 is not the row 3"),
+        (3, "[1]\n", r"predictions\.jsonl:4 is not the row 3"),
+        (3, '{"id": 7, "prompt": "x"}\n', r"predictions\.jsonl:4 is not the row 3"),
+        (3, '{"id": 3}\n', r"predictions\.jsonl:4 is not the row 3"),
+        (0, "precious", r"predictions\.jsonl is not what predict wrote"),
+    ],
+)
+def test_a_file_of_something_else_is_not_continued(tmp_path, rows, line, said):
     path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(json.dumps(row(number)) + "\n" for number in range(3)) + line + "\n")
-    with pytest.raises(DataError, match=r"predictions\.jsonl:4 is not the row 3"):
+    path.write_text("".join(json.dumps(row(number)) + "\n" for number in range(rows)) + line)
+    with pytest.raises(DataError, match=said):
         inspect_output(path, largest_chunk=LARGEST)
+
+
+def test_a_file_to_be_resumed_that_is_nested_too_deeply_ends_in_a_sentence(tmp_path, capsys):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text('{"id": 0, "prompt": ' + "[" * 100_000 + "\n")
+
+    assert run_work(lambda: inspect_output(path).rows) == 1
+    assert "nested too deeply" in capsys.readouterr().err
 
 
 def test_a_folder_is_not_continued(tmp_path):
@@ -94,7 +111,8 @@ def test_what_is_half_written_is_cut_off(tmp_path):
     def interrupted():
         with PredictionsWriter(path) as writer:
             writer.write([row(0)])
-            writer._file.write(b'{"id": 1, "prom')
+            with path.open("ab") as file:
+                file.write(b'{"id": 1, "prom')
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -103,51 +121,41 @@ def test_what_is_half_written_is_cut_off(tmp_path):
     assert path.read_bytes().count(b"\n") == 1
 
 
-class FullDisk:
-    """A file on a disk with room for a few bytes more."""
-
-    def __init__(self, file, room):
-        self.file, self.room = file, room
-
-    def write(self, data):
-        if self.room == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = self.file.write(bytes(data)[: self.room])
-        self.room -= written
-        return written
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
+@pytest.fixture
+def full_disk():
+    """No file of this process can grow beyond 150 bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_whole_rows(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "rest", "said"),
+    [
+        (1, 9, r"cannot be written \(.*\); its first 1 rows are whole: .* resume=true\.$"),
+        (0, 10, r"cannot be written \([^;]*\)\.$"),
+    ],
+)
+def test_a_full_disk_leaves_whole_rows(tmp_path, full_disk, first, rest, said):
     path = tmp_path / "predictions.jsonl"
 
     def fill():
         with PredictionsWriter(path) as writer:
-            writer.write([row(0)])
-            writer._file = FullDisk(writer._file, 100)
-            writer.write([row(number) for number in range(1, 10)])
+            writer.write([row(number) for number in range(first)])
+            writer.write([row(number) for number in range(first, rest)])
 
-    with pytest.raises(EmotionError, match=r"No space left .* first 1 rows are whole.*resume=true"):
+    with pytest.raises(EmotionError, match=said):
         fill()
-    assert path.read_bytes().count(b"\n") == 1
-    assert path.read_bytes().endswith(b"}\n")
+    assert path.exists() is bool(first)
+    assert not first or path.read_bytes().endswith(b'"joy"}\n')
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CallError, match="file is a file and cannot hold"):
         PredictionsWriter(tmp_path / "file" / "predictions.jsonl")
-
-
-def test_other_settings_are_not_mixed_in(tmp_path):
-    path = tmp_path / "predictions.jsonl"
-    check_same_run(path, {"model": "a"})
-    write_sidecar(path, {"model": "a", "template": "emotion"})
-    check_same_run(path, {"model": "a", "template": "emotion", "new": 1})
-    with pytest.raises(CallError, match="model was 'a' and is 'b'"):
-        check_same_run(path, {"model": "b", "template": "emotion"})
 
 
 class BrokenError(Exception):
@@ -204,16 +212,6 @@ def test_two_runs_do_not_write_one_file(tmp_path):
     assert path.read_bytes().count(b"\n") == 1
 
 
-def test_a_disk_without_room_for_the_first_rows_offers_no_resuming(tmp_path):
-    def fill():
-        with PredictionsWriter(tmp_path / "predictions.jsonl") as writer:
-            writer._file = FullDisk(writer._file, 0)
-            writer.write([row(0)])
-
-    with pytest.raises(EmotionError, match=r"cannot be written \(No space left on device\)\.$"):
-        fill()
-
-
 def test_a_link_to_a_file_that_is_not_there_stays_a_link(tmp_path):
     link = tmp_path / "link.jsonl"
     link.symlink_to("target.jsonl")
@@ -225,13 +223,10 @@ def test_a_link_to_a_file_that_is_not_there_stays_a_link(tmp_path):
 
 
 def test_a_file_that_another_run_removed_is_not_written(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "predictions.jsonl"
+    monkeypatch.setattr(fcntl, "flock", lambda *_: path.unlink())
 
-    def removed_meanwhile(_descriptor):
-        path.unlink()
-        return True
-
-    monkeypatch.setattr("llamafactory_emotion.predictions.writing.lock", removed_meanwhile)
     with pytest.raises(CallError, match="is being written by another run"):
         PredictionsWriter(path)
 
@@ -239,12 +234,20 @@ def test_a_file_that_another_run_removed_is_not_written(tmp_path, monkeypatch):
 def test_where_open_files_cannot_be_removed_they_are_closed_first(tmp_path, monkeypatch):
     path = tmp_path / "predictions.jsonl"
     writer = PredictionsWriter(path)
-    monkeypatch.setattr("llamafactory_emotion.predictions.writing.os.name", "nt")
-    monkeypatch.setattr(
-        "llamafactory_emotion.predictions.writing.real_place",
-        lambda place: place if writer._file.closed else pytest.fail("it is still open"),
-    )
+    monkeypatch.setattr(os, "name", "nt")
 
-    writer.__exit__(BrokenError, BrokenError(), None)
+    with pytest.raises(BrokenError), writer:
+        raise BrokenError
 
     assert not path.exists()
+
+
+def test_standard_output_takes_rows(capfdbinary):
+    with PredictionsWriter("-") as writer:
+        writer.write([row(0)])
+
+    assert json.loads(capfdbinary.readouterr().out)["id"] == 0
+
+
+def test_numbers_keep_significant_digits():
+    assert numbers_by_label(("a", "b"), (1 / 3, 1e-12 / 3)) == {"a": 0.3333333, "b": 3.333333e-13}

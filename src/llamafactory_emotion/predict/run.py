@@ -23,16 +23,19 @@ from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.predict.description import run_description, run_settings
 from llamafactory_emotion.predict.inputs import InputRow, Inputs
 from llamafactory_emotion.predict.options import PredictOptions
+from llamafactory_emotion.predictions.sidecar import (
+    check_same_run,
+    read_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
 from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
     Resumed,
-    check_same_run,
     chunk_ends,
     inspect_output,
     numbers_by_label,
     rounded,
-    sidecar_path,
-    write_sidecar,
 )
 from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
@@ -92,9 +95,11 @@ def write_predictions(job: Job) -> None:
     replaces = job.options.overwrite or job.options.resume
     with PredictionsWriter(job.path or STANDARD_STREAM, overwrite=replaces) as writer:
         if job.path is not None and job.options.resume:
-            check_same_run(job.path, run_settings(job.scorer, job.options))
+            begun = read_sidecar(job.path)
+            before = begun.everything if begun else {}
+            check_same_run(job.path, before, run_settings(job.scorer, job.options))
             resumed = inspect_output(job.path, largest_chunk=job.options.chunk_rows)
-            if resumed.rows and not sidecar_path(job.path).is_file():
+            if resumed.rows and begun is None:
                 raise CallError(
                     f"{sidecar_path(job.path)} is not there, so what {job.path} was begun with is "
                     "not known; start again with overwrite=true."

@@ -1,22 +1,21 @@
-"""Read what stands beside a file of predictions: `<name>.meta.json`, what is known of its run.
+"""What is known of the run that wrote a file of predictions: `<name>.meta.json` beside it.
 
-`writing` writes it for `predict`; whatever else wrote predictions may have put one there too.
+`predict` and `train_head` write it; whatever else wrote predictions may have put one there too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.files import STANDARD_STREAM, open_binary, write_whole
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What is known of the run that wrote a predictions file; None where it was not written.
+    """What is known of a run; None where it was not written.
 
     Attributes:
         model: The base model's name or path.
@@ -46,56 +45,68 @@ class Sidecar:
     everything: Mapping[str, Any] = field(default_factory=dict)
 
 
-_SIDECAR_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
-    {
-        "model": (str,),
-        "adapter": (str,),
-        "recipe": (str,),
-        "trained_parameters": (int,),
-        "seconds": (int, float),
-        "rows_per_second": (int, float),
-        "seed": (int,),
-        "hardware": (object,),
-        "versions": (dict,),
-        "complete_rows": (int,),
-    }
-)
+_KINDS: Mapping[type | tuple[type, ...], tuple[str, ...]] = {
+    str: ("model", "adapter", "recipe"),
+    int: ("trained_parameters", "seed", "complete_rows"),
+    (int, float): ("seconds", "rows_per_second"),
+    dict: ("versions",),
+}
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return the path of the sidecar that we write for a predictions file."""
+    return path.with_name(f"{path.name}.meta.json")
 
 
 def read_sidecar(path: str | Path) -> Sidecar | None:
-    """Read what stands beside a predictions file: `<name>.meta.json`; None where nothing does.
+    """Read the sidecar of a predictions file; None where it has none.
 
-    `<name>` is the file's name with or without its ending.
+    It is named after the file with or without its ending.
 
     Raises:
         DataError: The sidecar is not a JSON object, or a value has the wrong type.
     """
     if str(path) == STANDARD_STREAM:
         return None
-    sidecar = next((place for place in _sidecar_places(Path(path)) if place.is_file()), None)
+    path = Path(path)
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    named = (path.with_name(f"{name}.meta.json") for name in (path.name, plain.name, plain.stem))
+    sidecar = next((one for one in named if one.is_file()), None)
     if sidecar is None:
         return None
     try:
-        text = sidecar.read_bytes().decode("utf-8-sig")
         # NaN is no JSON, and no figure either.
-        content = json.loads(text, parse_constant=lambda _: None)
-    except (ValueError, RecursionError, OSError) as error:
+        content = json.loads(sidecar.read_bytes(), parse_constant=lambda _: None)
+    except (ValueError, OSError) as error:
         raise DataError(f"{sidecar} is not readable JSON ({error}); mend or remove it.") from error
     if not isinstance(content, dict):
         raise DataError(f"{sidecar} is not a JSON object; mend or remove it.")
-    known = {key: content[key] for key in _SIDECAR_TYPES if content.get(key) is not None}
-    wrong = [key for key, value in known.items() if not _fits(value, _SIDECAR_TYPES[key])]
+    given = {key: value for key, value in content.items() if value is not None}
+    wrong = [
+        key
+        for kind, keys in _KINDS.items()
+        for key in keys
+        if key in given and (not isinstance(given[key], kind) or isinstance(given[key], bool))
+    ]
     if wrong:
         raise DataError(f"{sidecar}: {', '.join(wrong)} of the wrong type; mend or remove it.")
-    return Sidecar(**known, everything=content)
+    known = {one.name: given[one.name] for one in fields(Sidecar) if one.name in given}
+    return Sidecar(**{**known, "everything": content})
+
+
+def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the sidecar of a predictions file, whole or not at all."""
+    with write_whole(sidecar_path(path), overwrite=True) as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
 
 
 def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
-    """Say whether the run that wrote a file had not ended, or rows were cut off since.
+    """Whether the run that wrote a file had not ended, or rows were cut off since.
 
     Args:
         path: The predictions file.
-        sidecar: What stands beside it.
+        sidecar: Its sidecar.
         rows: How many of its rows are known of.
     """
     if sidecar is None or "complete_rows" not in sidecar.everything:
@@ -108,11 +119,24 @@ def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
         return sum(1 for _ in file) < written
 
 
-def _sidecar_places(path: Path) -> Sequence[Path]:
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    names = (path.name, plain.name, plain.stem)
-    return [path.with_name(f"{name}.meta.json") for name in names if name]
+def check_same_run(path: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with settings under which something else would come out.
 
+    Args:
+        path: What was begun, for the message.
+        before: What it was begun with; a setting that it lacks is not compared.
+        settings: What it would be resumed with.
 
-def _fits(value: object, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and not (isinstance(value, bool) and object not in types)
+    Raises:
+        CallError: Names every setting that differs.
+    """
+    changed = [
+        f"{key} was {before[key]!r} and is {value!r}"
+        for key, value in settings.items()
+        if key in before and before[key] != value
+    ]
+    if changed:
+        raise CallError(
+            f"{path} was begun with other settings ({'; '.join(changed)}); resume with the same "
+            "ones, or name another output."
+        )

@@ -1,36 +1,31 @@
 """Write a predictions file chunk by chunk, so that a killed run can go on where it stopped.
 
-Stands below `predict`. Chunks end at the same row numbers in every run: a run that is resumed goes
-on at the end of a chunk, batches fall as they would have, and the file is the same to the byte.
+Chunks end at the same row numbers in every run: a run that is resumed goes on at the end of a
+chunk, batches fall as they would have, and the file is the same to the byte.
 """
 
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import (
-    STANDARD_STREAM,
-    check_output,
-    lock,
-    real_place,
-    write_whole,
-)
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, lock, real_place
+from llamafactory_emotion.predictions.sidecar import read_sidecar
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
 _FIRST_BYTES = b'{"id": 0, "prompt": "'
 _SIGNIFICANT_DIGITS = 7
+_OTHERWISE = "name another output, or start again with overwrite=true."
 
 
 def chunk_ends(largest: int = LARGEST_CHUNK) -> Iterator[int]:
-    """Give the row numbers at which chunks end: small ones first, so that a start is seen soon."""
+    """Yield the row numbers at which chunks end: small ones first, so that a start is seen soon."""
     size, end = min(FIRST_CHUNK, largest), 0
     while True:
         end += size
@@ -39,7 +34,7 @@ def chunk_ends(largest: int = LARGEST_CHUNK) -> Iterator[int]:
 
 
 def numbers_by_label(labels: Sequence[str], numbers: Iterable[float]) -> dict[str, float]:
-    """Give each label its number, as a line of the file holds them."""
+    """Return label to number, as a line of the file holds them."""
     return {label: rounded(number) for label, number in zip(labels, numbers, strict=True)}
 
 
@@ -50,10 +45,10 @@ def rounded(number: float) -> float:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a file of an earlier run holds.
+    """What a resumed run keeps of a file.
 
     Attributes:
-        rows: How many rows are kept; always the end of a chunk, unless the run was complete.
+        rows: How many rows; always the end of a chunk, unless the run was complete.
         size: The bytes they take.
     """
 
@@ -76,8 +71,8 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
-                if rows == 0:
-                    _check_begun(path, line)
+                if rows == 0 and line[: len(_FIRST_BYTES)] != _FIRST_BYTES[: len(line)]:
+                    raise DataError(f"{path} is not what predict wrote; {_OTHERWISE}")
                 break
             _check_row(path, line, rows)
             size += len(line)
@@ -85,18 +80,8 @@ def inspect_output(path: Path, *, largest_chunk: int = LARGEST_CHUNK) -> Resumed
             if rows == end:
                 kept = Resumed(rows, size)
                 end = next(ends)
-    if rows > kept.rows and (read_own_sidecar(path).get("complete_rows") == rows):
-        return Resumed(rows, size)
-    return kept
-
-
-def _check_begun(path: Path, line: bytes) -> None:
-    """Refuse a first line without an end that no killed run can have left."""
-    if not line.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(line):
-        raise DataError(
-            f"{path} is not what predict wrote; name another output, or start again with "
-            "overwrite=true."
-        )
+    sidecar = read_sidecar(path)
+    return Resumed(rows, size) if sidecar and sidecar.complete_rows == rows else kept
 
 
 def _check_row(path: Path, line: bytes, number: int) -> None:
@@ -106,38 +91,16 @@ def _check_row(path: Path, line: bytes, number: int) -> None:
         row = None
     if not isinstance(row, dict) or row.get("id") != number or "prompt" not in row:
         raise DataError(
-            f"{path}:{number + 1} is not the row {number} that predict wrote; name another output, "
-            "or start again with overwrite=true."
+            f"{path}:{number + 1} is not the row {number} that predict wrote; {_OTHERWISE}"
         )
 
 
-def sidecar_path(path: Path) -> Path:
-    """Give where what is known of a run stands: `<name>.meta.json` beside the predictions."""
-    return path.with_name(f"{path.name}.meta.json")
-
-
-def read_own_sidecar(path: Path) -> dict[str, Any]:
-    """Read the sidecar of a predictions file; empty when there is none that can be read."""
-    try:
-        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
-    """Write what is known of a run beside its predictions, whole or not at all."""
-    with write_whole(sidecar_path(path), overwrite=True) as file:
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.write("\n")
-
-
-class PredictionsWriter:
+class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
     """Append whole chunks of rows to a predictions file or to standard output.
 
-    What stood in the file, and is not kept, stays until the first rows are written: a run that
-    fails before leaves everything as it was. No other run can write the file in the meantime
-    (where the system has locks).
+    What is in the file, and is not kept, stays until the first rows are written: a run that fails
+    before leaves everything as it was. No other run can write the file in the meantime (where the
+    system has locks).
 
     Args:
         path: The file; `-` is standard output.
@@ -155,44 +118,34 @@ class PredictionsWriter:
         self._begun = False
         if str(path) == STANDARD_STREAM:
             return
-        place = Path(path)
-        check_output(place, overwrite=overwrite)
+        self._target = real_place(path)
+        check_output(Path(path), overwrite=overwrite)
         with self._errors():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._is_new = not place.exists()
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._is_new = not self._target.exists()
             # Unbuffered: what could not be written must not be tried again at closing.
-            self._file = place.open("ab", buffering=0)
-        if not lock(self._file.fileno()) or self._is_gone(place):
+            self._file = self._target.open("ab", buffering=0)
+        if not lock(self._file.fileno()) or self._was_removed(self._file):
             self._file.close()
             raise CallError(f"{path} is being written by another run; name another output.")
 
-    def _is_gone(self, place: Path) -> bool:
-        """Whether another run has removed the file since it was opened."""
-        assert self._file is not None  # noqa: S101 - only files are locked
+    def _was_removed(self, file: FileIO) -> bool:
+        """Whether another run has removed the file between its opening and its locking."""
         try:
-            return not os.path.samestat(os.fstat(self._file.fileno()), place.stat())
+            return not os.path.samestat(os.fstat(file.fileno()), self._target.stat())
         except FileNotFoundError:
             return True
 
-    def __enter__(self) -> Self:
-        """Give the writer, which is open already."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the file; a chunk that was not written whole is cut off."""
         if self._file is None:
             return
         if self._begun or kind is None:
             self.begin()
-        if os.name == "nt":  # where what is open cannot be removed
+        if os.name == "nt":  # which removes no open file
             self._file.close()
         if kind is not None and self._is_new and self._size == 0:
-            real_place(self.path).unlink(missing_ok=True)
+            self._target.unlink(missing_ok=True)
         self._file.close()
 
     def keep(self, resumed: Resumed) -> None:
@@ -200,7 +153,7 @@ class PredictionsWriter:
         self.rows, self._size = resumed.rows, resumed.size
 
     def begin(self) -> None:
-        """Cut off what stands behind the rows kept; `write` does so before its first rows."""
+        """Cut off what follows the rows kept; `write` does so before its first rows."""
         if self._file is not None:
             os.truncate(self._file.fileno(), self._size)
         self._begun = True
@@ -211,8 +164,7 @@ class PredictionsWriter:
         Raises:
             EmotionError: The disk is full or gone; what was written before stays valid.
         """
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        chunk = "".join(lines).encode()
+        chunk = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         if self._file is None:
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
@@ -232,29 +184,9 @@ class PredictionsWriter:
         try:
             yield
         except OSError as error:
-            problem = f"{self.path} cannot be written ({error.strerror or error})"
-            if self.rows == 0:
-                raise EmotionError(f"{problem}.") from error
-            raise EmotionError(
-                f"{problem}; its first {self.rows:,} rows are whole: make room and go on with "
-                "resume=true."
-            ) from error
-
-
-def check_same_run(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse to resume with settings under which other rows would come out.
-
-    Raises:
-        CallError: Names every setting that differs.
-    """
-    before = read_own_sidecar(path)
-    changed = [
-        f"{key} was {before[key]!r} and is {value!r}"
-        for key, value in settings.items()
-        if key in before and before[key] != value
-    ]
-    if changed:
-        raise CallError(
-            f"{path} was begun with other settings ({'; '.join(changed)}); resume with the same "
-            "ones, or name another output."
-        )
+            rest = "."
+            if self.rows:
+                rest = f"; its first {self.rows:,} rows are whole: make room and go on with "
+                rest += "resume=true."
+            reason = error.strerror or error
+            raise EmotionError(f"{self.path} cannot be written ({reason}){rest}") from error

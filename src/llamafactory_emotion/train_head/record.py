@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llamafactory_emotion.errors import CallError, EmotionError
 from llamafactory_emotion.files import check_parents, real_place, write_whole
-from llamafactory_emotion.predictions.writing import sidecar_path
+from llamafactory_emotion.predictions.sidecar import sidecar_path
 from llamafactory_emotion.scoring.places import fingerprint
 from llamafactory_emotion.scoring.sources import find_checkpoints
 from llamafactory_emotion.task import Task

@@ -15,11 +15,8 @@ from scipy.special import softmax
 from transformers import Trainer
 
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.predictions.writing import (
-    PredictionsWriter,
-    numbers_by_label,
-    write_sidecar,
-)
+from llamafactory_emotion.predictions.sidecar import write_sidecar
+from llamafactory_emotion.predictions.writing import PredictionsWriter, numbers_by_label
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.model import HeadModel
 
