@@ -15,7 +15,7 @@ TASK = Task(name="tiny", labels=("a", "b", "c"), instruction="Which?")
 
 
 def calibrate(values, gold, predicted=None, threshold=None):
-    calibrator = Calibrator(len(values[0]), threshold=threshold)
+    calibrator = Calibrator(threshold=threshold)
     for k, (row, label) in enumerate(zip(values, gold, strict=True)):
         answer = int(np.argmax(row)) if predicted is None else predicted[k]
         calibrator.add(list(row), label, answer)
@@ -68,7 +68,7 @@ def test_an_answer_that_is_not_the_most_probable_label_is_told():
 
 
 def test_no_row_gives_no_figures():
-    assert Calibrator(3).finish() is None
+    assert Calibrator().finish() is None
 
 
 @pytest.mark.parametrize("rows", [50, 5000])

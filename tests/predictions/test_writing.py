@@ -222,15 +222,6 @@ def test_a_link_to_a_file_that_is_not_there_stays_a_link(tmp_path):
     assert not (tmp_path / "target.jsonl").exists()
 
 
-def test_a_file_that_another_run_removed_is_not_written(tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-    path = tmp_path / "predictions.jsonl"
-    monkeypatch.setattr(fcntl, "flock", lambda *_: path.unlink())
-
-    with pytest.raises(CallError, match="is being written by another run"):
-        PredictionsWriter(path)
-
-
 def test_where_open_files_cannot_be_removed_they_are_closed_first(tmp_path, monkeypatch):
     path = tmp_path / "predictions.jsonl"
     writer = PredictionsWriter(path)

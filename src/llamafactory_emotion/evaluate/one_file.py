@@ -108,7 +108,7 @@ class _Tally:
         self._reasons: Counter[str] = Counter()
         self._errors: list[tuple[float, int, Example]] = []
         self._invalid: list[Example] = []
-        self.calibrator = Calibrator(len(task.labels), threshold=threshold)
+        self.calibrator = Calibrator(threshold=threshold)
 
     def add_all(self, judged: Iterable[Judged], observers: Sequence[Observer]) -> None:
         """Count every row and show it to the observers."""

@@ -2,5 +2,4 @@
 
 counts         accuracy, F1, intervals, from a confusion matrix with a column for invalid
 calibration    log loss, Brier score, calibration, risk and coverage, from probabilities
-training       accuracy and F1 of whole labels while LLaMA-Factory trains
 """

@@ -1,13 +1,14 @@
 """How far the probabilities of a predictions file can be trusted.
 
-`evaluation` hands over each row's probabilities and gold label; they are gathered into sums and
-fixed histograms, so memory does not grow with the rows. The label with the highest probability is
-the *top label*, and its probability the *confidence*. All figures here judge the top label, which
-is the answer itself unless the answer was generated differently (`disagreements` counts those).
+`evaluate` hands over each row's probabilities and gold label; they are gathered into sums and fixed
+histograms, so memory does not grow with the rows. The label with the highest probability is the
+*top label*, and its probability the *confidence*. All figures here judge the top label, which is
+the answer itself unless the answer was generated differently (`disagreements` counts those).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Rows whose confidence lies in (`low`, `high`]; a calibrated model has accuracy = confidence.
+    """Rows whose confidence is in (`low`, `high`]; a calibrated model has accuracy = confidence.
 
     `confidence` and `accuracy` are means over the bin's `n` rows, and 0 where it has none.
     """
@@ -97,21 +98,18 @@ class Calibration:
 
 
 def probability_values(probabilities: object, task: Task) -> list[float] | str:
-    """Give a row's probabilities in the order of the task's labels, or say what is wrong.
+    """Return a row's probabilities in the order of the task's labels, or say what is wrong.
 
     The phrase completes "3 rows ...", for `BrokenRows`.
     """
     if not isinstance(probabilities, Mapping):
         return 'have "probabilities" that are not an object of label to number'
-    try:
-        values = [probabilities[label] for label in task.labels]
-    except KeyError:
-        values = []
-    if not values or len(values) != len(probabilities):
-        by_label = {task.label_of(name): value for name, value in probabilities.items()}
-        if len(probabilities) != len(task.labels) or set(by_label) != set(task.labels):
+    values: list[Any] = [probabilities.get(label) for label in task.labels]
+    if len(values) != len(probabilities) or None in values:
+        named = {task.label_of(name): value for name, value in probabilities.items()}
+        if len(values) != len(probabilities) or named.keys() != set(task.labels):
             return f"have probabilities for other labels than those of the task {task.name!r}"
-        values = [by_label[label] for label in task.labels]
+        values = [named[label] for label in task.labels]
     if not {type(value) for value in values} <= {float, int}:
         return "have a probability that is not a number"
     # Written so that NaN, which compares false with everything, fails too.
@@ -123,74 +121,66 @@ def probability_values(probabilities: object, task: Task) -> list[float] | str:
 
 
 class Calibrator:
-    """Gathers probabilities into sums and histograms; the state of one pass."""
+    """Gather probabilities row by row; `threshold` is the confidence below which to abstain."""
 
-    def __init__(self, labels: int, *, threshold: float | None = None) -> None:
-        """Start at zero for so many labels; the model may abstain below `threshold`."""
+    def __init__(self, *, threshold: float | None = None) -> None:
         self._threshold = threshold
-        self._values: list[list[float]] = []
-        self._gold: list[int] = []
-        self._predicted: list[int] = []
-        self._labels = labels
+        self._waiting: list[tuple[list[float], int, int]] = []
         self._n = self._top_1 = self._top_2 = self._disagreements = 0
         self._log_loss = self._brier = 0.0
         self._answered = self._answered_right = 0
         self._bins = np.zeros((3, RELIABILITY_BINS))
-        self._edges = _curve_edges()
+        # Lower edges: even from 0 to 0.99, ever finer toward 1. Language models are sure of most
+        # answers, so an even grid would put most rows in its last bin.
+        even, fine = np.linspace(0.0, 0.99, 990, endpoint=False), 1 - np.logspace(-2, -12, 500)
+        self._edges = np.concatenate([even, fine])
         self._curve = np.zeros((2, len(self._edges)), dtype=np.int64)
 
     def add(self, values: list[float], gold: int, predicted: int) -> None:
         """Take one row: its probabilities, the gold label's index and the answer's."""
-        self._values.append(values)
-        self._gold.append(gold)
-        self._predicted.append(predicted)
-        if len(self._gold) >= _ROWS_AT_ONCE:
+        self._waiting.append((values, gold, predicted))
+        if len(self._waiting) >= _ROWS_AT_ONCE:
             self._gather()
 
     def _gather(self) -> None:
-        if not self._gold:
-            return
-        values = np.array(self._values, dtype=np.float64)
-        gold = np.array(self._gold)
+        values, gold, predicted = map(np.array, zip(*self._waiting, strict=True))
+        values = values.astype(np.float64)  # a row may hold 0 and 1 as whole numbers
+        self._waiting.clear()
+        rows = np.arange(len(gold))
         top = values.argmax(axis=1)
-        confidence = values[np.arange(len(values)), top]
-        right = top == gold
+        confidence, right = values[rows, top], top == gold
         self._n += len(gold)
         self._top_1 += int(right.sum())
-        self._disagreements += int((top != np.array(self._predicted)).sum())
-        self._add_losses(values, gold)
-        self._add_bins(confidence, right)
+        self._disagreements += int((top != predicted).sum())
+        self._log_loss -= float(np.log(np.clip(values[rows, gold], _SMALLEST, 1.0)).sum())
+        # A stable sort read backwards, so that ties fall as in scikit-learn.
+        best_two = np.argsort(values, axis=1, kind="stable")[:, -2:]
+        self._top_2 += int((best_two == gold[:, np.newaxis]).any(axis=1).sum())
+        values[rows, gold] -= 1
+        self._brier += float((values**2).sum())
+        self._add_to_histograms(confidence, right)
         if self._threshold is not None:
             answered = confidence >= self._threshold
             self._answered += int(answered.sum())
             self._answered_right += int((answered & right).sum())
-        self._values, self._gold, self._predicted = [], [], []
 
-    def _add_losses(self, values: NDArray[np.float64], gold: NDArray[np.int64]) -> None:
-        of_gold = values[np.arange(len(values)), gold]
-        self._log_loss -= float(np.log(np.clip(of_gold, _SMALLEST, 1.0)).sum())
-        errors = values.copy()
-        errors[np.arange(len(values)), gold] -= 1
-        self._brier += float((errors**2).sum())
-        # A stable sort read backwards, so that ties fall as in scikit-learn.
-        best_two = np.argsort(values, axis=1, kind="stable")[:, -2:]
-        self._top_2 += int((best_two == gold[:, np.newaxis]).any(axis=1).sum())
-
-    def _add_bins(self, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
-        index = np.clip(np.ceil(confidence * RELIABILITY_BINS).astype(int) - 1, 0, None)
-        index = np.minimum(index, RELIABILITY_BINS - 1)
+    def _add_to_histograms(self, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+        index = np.ceil(confidence * RELIABILITY_BINS).astype(int) - 1
+        index = np.clip(index, 0, RELIABILITY_BINS - 1)
         for row, weights in enumerate((np.ones_like(confidence), confidence, right.astype(float))):
             self._bins[row] += np.bincount(index, weights=weights, minlength=RELIABILITY_BINS)
-        place = np.searchsorted(self._edges, confidence, side="right") - 1
-        for row, chosen in enumerate((place, place[right])):
+        index = np.searchsorted(self._edges, confidence, side="right") - 1
+        for row, chosen in enumerate((index, index[right])):
             self._curve[row] += np.bincount(chosen, minlength=len(self._edges))
 
     def finish(self) -> Calibration | None:
-        """Give the figures of all rows taken; None when there were none."""
-        self._gather()
+        """Return the figures of all rows taken; None when there were none."""
+        if self._waiting:
+            self._gather()
         if not self._n:
             return None
         rows, confidence, right = self._bins
+        means = self._bins / np.maximum(rows, 1)
         return Calibration(
             n=self._n,
             log_loss=self._log_loss / self._n,
@@ -201,11 +191,11 @@ class Calibrator:
             disagreements=self._disagreements,
             reliability=tuple(
                 ReliabilityBin(
-                    low=k / RELIABILITY_BINS,
-                    high=(k + 1) / RELIABILITY_BINS,
+                    k / RELIABILITY_BINS,
+                    (k + 1) / RELIABILITY_BINS,
                     n=int(rows[k]),
-                    confidence=float(confidence[k] / max(rows[k], 1)),
-                    accuracy=float(right[k] / max(rows[k], 1)),
+                    confidence=float(means[1, k]),
+                    accuracy=float(means[2, k]),
                 )
                 for k in range(RELIABILITY_BINS)
             ),
@@ -215,14 +205,13 @@ class Calibrator:
 
     def _risk_coverage(self) -> tuple[RiskPoint, ...]:
         """Read the curve off the histogram: one point for each percent of coverage it can tell."""
-        answered = np.cumsum(self._curve[0][::-1])[::-1]
-        right = np.cumsum(self._curve[1][::-1])[::-1]
+        answered, right = np.cumsum(self._curve[:, ::-1], axis=1)[:, ::-1].tolist()
         points: list[RiskPoint] = []
-        for edge, rows, hits in zip(self._edges, answered.tolist(), right.tolist(), strict=True):
+        for edge, rows, hits in zip(self._edges.tolist(), answered, right, strict=True):
             coverage = rows / self._n
             is_new = not points or points[-1].coverage - coverage >= 1 / _CURVE_POINTS
             if rows and is_new:
-                points.append(RiskPoint(float(edge), coverage, 1 - hits / rows))
+                points.append(RiskPoint(edge, coverage, 1 - hits / rows))
         return tuple(points)
 
     def _abstention(self) -> Abstention | None:
@@ -230,19 +219,9 @@ class Calibrator:
             return None
         answered, right = self._answered, self._answered_right
         return Abstention(
-            threshold=self._threshold,
-            answered=answered,
+            self._threshold,
+            answered,
             coverage=answered / self._n,
             accuracy=right / answered if answered else None,
             accuracy_ci=wilson_interval(right, answered) if answered else None,
         )
-
-
-def _curve_edges() -> NDArray[np.float64]:
-    """Give the histogram's lower edges: even from 0 to 0.99, ever finer toward 1.
-
-    Language models are sure of most answers, so an even grid would put most rows in its last bin.
-    """
-    even = np.linspace(0.0, 0.99, 990, endpoint=False)
-    fine = 1 - np.logspace(-2, -12, 500)
-    return np.concatenate([even, fine])

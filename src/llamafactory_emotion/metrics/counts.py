@@ -1,7 +1,6 @@
 """The one arithmetic of label answers: a confusion matrix in, figures out.
 
-`evaluation` counts the matrix of a file, `comparison` resamples it, and training hands in arrays;
-all of them take their accuracy and F1 from here.
+Training, the host's prediction results and `evaluate` all take their accuracy and F1 from here.
 
 A confusion matrix has one row for each gold label and one column for each label that can be
 answered, and a last column for *invalid* answers: those that name no label. An invalid answer is
@@ -59,7 +58,7 @@ class Metrics:
         f1_macro: Mean F1 over all labels of the task.
         f1_macro_ci: Its 95 % bootstrap interval (percentiles; rows resampled).
         f1_weighted: Mean F1 weighted by support.
-        invalid: Answers that name no label.
+        invalid: Answers that name no label, or several.
         invalid_rate: Their share of `n`.
         majority_baseline: The accuracy of always answering `majority_label`.
         majority_label: The label with the most gold rows.
@@ -85,23 +84,18 @@ class Metrics:
 
 
 def metrics_of(labels: Sequence[str], confusion: Counts, *, seed: int = 0) -> Metrics:
-    """Compute all figures of a confusion matrix.
+    """Compute all figures of a confusion matrix, which counts one row or more.
 
-    Args:
-        labels: The task's labels.
-        confusion: Counts of shape (labels, labels + 1), the last column invalid; at least one.
-        seed: Draws the resamples of the macro-F1 interval.
+    `seed` draws the resamples of the macro-F1 interval.
     """
     counts = np.asarray(confusion, dtype=np.int64)
-    n = int(counts.sum())
     figures = averages(counts)
-    precision, recall, f1 = per_class_scores(counts)
+    scores = zip(*(column.tolist() for column in per_class_scores(counts)), strict=True)
     support = counts.sum(axis=1)
-    correct = int(np.trace(counts))
-    invalid = int(counts[:, -1].sum())
+    n, correct, invalid = (int(part.sum()) for part in (counts, counts.diagonal(), counts[:, -1]))
     return Metrics(
         labels=tuple(labels),
-        confusion=tuple(tuple(int(count) for count in row) for row in counts),
+        confusion=tuple(map(tuple, counts.tolist())),
         n=n,
         accuracy=correct / n,
         accuracy_ci=wilson_interval(correct, n),
@@ -114,10 +108,10 @@ def metrics_of(labels: Sequence[str], confusion: Counts, *, seed: int = 0) -> Me
         majority_baseline=int(support.max()) / n,
         majority_label=labels[int(support.argmax())],
         per_class={
-            label: ClassMetrics(
-                float(precision[k]), float(recall[k]), float(f1[k]), int(support[k])
+            label: ClassMetrics(precision, recall, f1, support=rows)
+            for label, (precision, recall, f1), rows in zip(
+                labels, scores, support.tolist(), strict=True
             )
-            for k, label in enumerate(labels)
         },
         without_gold=tuple(label for k, label in enumerate(labels) if not support[k]),
     )
@@ -126,15 +120,9 @@ def metrics_of(labels: Sequence[str], confusion: Counts, *, seed: int = 0) -> Me
 def label_metrics(
     gold: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], *, labels: int
 ) -> dict[str, float]:
-    """Compute accuracy and macro-F1 from label indices, for use while a model trains.
+    """Compute `accuracy` and `f1_macro` (higher is better) from label indices.
 
-    Args:
-        gold: Label indices from 0 to `labels` - 1.
-        predicted: Of the same length; anything outside 0 to `labels` - 1 is invalid, thus wrong.
-        labels: The number of labels of the task.
-
-    Returns:
-        `accuracy` and `f1_macro`, between 0 and 1, higher is better.
+    A predicted index outside 0 to `labels` - 1 is invalid, thus wrong.
     """
     figures = averages(confusion_of(gold, predicted, labels=labels))
     return {key: float(figures[key]) for key in ("accuracy", "f1_macro")}
@@ -154,32 +142,21 @@ def confusion_of(
 def per_class_scores(
     confusion: Counts,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Compute precision, recall and F1 of each label.
+    """Compute precision, recall and F1 of each label; 0 where a denominator is 0.
 
-    Args:
-        confusion: Shape (..., labels, labels + 1).
-
-    Returns:
-        Three arrays of shape (..., labels); 0 where a denominator is 0.
+    Takes matrices of shape (..., labels, labels + 1); the figures have the shape (..., labels).
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     answered = confusion[..., :-1].sum(axis=-2)
     support = confusion.sum(axis=-1)
-    return (
-        _ratio(hits, answered),
-        _ratio(hits, support),
-        _ratio(2 * hits, answered + support),
-    )
+    f1 = _ratio(2 * hits, answered + support)
+    return _ratio(hits, answered), _ratio(hits, support), f1
 
 
 def averages(confusion: Counts) -> dict[str, NDArray[np.float64]]:
-    """Compute the figures that sum up a matrix, or many at once.
+    """Compute `accuracy`, `balanced_accuracy`, `f1_macro` and `f1_weighted`.
 
-    Args:
-        confusion: Shape (..., labels, labels + 1).
-
-    Returns:
-        `accuracy`, `balanced_accuracy`, `f1_macro` and `f1_weighted`, each of shape (...).
+    Takes one matrix or many, of shape (..., labels, labels + 1); each figure has the shape (...).
     """
     _, recall, f1 = per_class_scores(confusion)
     support = confusion.sum(axis=-1)
@@ -200,7 +177,7 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.flo
 
 
 def wilson_interval(correct: float, n: int) -> Interval:
-    """Give the 95 % score interval of a proportion (Wilson, JASA 22, 1927; no correction)."""
+    """Compute the 95 % score interval of a proportion (Wilson, JASA 22, 1927; no correction)."""
     share = correct / n
     widening = _Z**2 / n
     center = (share + widening / 2) / (1 + widening)
@@ -213,7 +190,7 @@ def wilson_interval(correct: float, n: int) -> Interval:
 
 
 def bootstrap_interval(confusion: Counts, figure: str, *, seed: int) -> Interval:
-    """Give the 95 % percentile interval of one of `averages`, resampling the rows."""
+    """Compute the 95 % percentile interval of one of `averages`, resampling the rows."""
     cells = confusion.ravel()
     filled = np.flatnonzero(cells)
 
@@ -232,7 +209,7 @@ def bootstrap_intervals(
     seed: int,
     width: int,
 ) -> dict[str, Interval]:
-    """Give the 95 % percentile intervals of figures of a table, resampling the rows it counts.
+    """Compute the 95 % percentile intervals of figures of a table, resampling the rows it counts.
 
     Drawing n rows with replacement is drawing the cells of the table from a multinomial
     distribution, so the cost does not depend on n.

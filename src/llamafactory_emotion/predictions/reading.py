@@ -207,14 +207,11 @@ class _SeenIds:
         if not self._others and identity == str(self._run):
             self._run += 1
             return True
+        # Python refuses to convert numbers of thousands of digits.
+        number = int(identity) if len(identity) < 20 and identity.isdecimal() else self._run
+        in_run = number < self._run and identity == str(number)
         key = hash(identity)
-        if key in self._others or self._is_in_run(identity):
+        if in_run or key in self._others:
             return False
         self._others.add(key)
         return True
-
-    def _is_in_run(self, identity: str) -> bool:
-        # Python refuses to convert numbers of thousands of digits.
-        if len(identity) > len(str(self._run)) or not (identity.isascii() and identity.isdigit()):
-            return False
-        return int(identity) < self._run and identity == str(int(identity))

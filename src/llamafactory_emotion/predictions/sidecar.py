@@ -17,19 +17,8 @@ from llamafactory_emotion.files import STANDARD_STREAM, open_binary, write_whole
 class Sidecar:
     """What is known of a run; None where it was not written.
 
-    Attributes:
-        model: The base model's name or path.
-        adapter: The adapter's path.
-        recipe: The recipe that trained it.
-        trained_parameters: The number of parameters that were trained.
-        seconds: How long prediction took.
-        rows_per_second: Rows scored in a second.
-        seed: The seed of the run.
-        hardware: The machine, in words.
-        versions: Package to version.
-        complete_rows: How many rows the run wrote; None while it had not ended, or where no
-            program says so.
-        everything: All keys of the file, as read.
+    `complete_rows`, the number of rows written, is None too while the run had not ended;
+    `everything` holds all keys of the file, as read.
     """
 
     model: str | None = None

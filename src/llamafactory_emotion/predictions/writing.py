@@ -125,16 +125,9 @@ class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
             self._is_new = not self._target.exists()
             # Unbuffered: what could not be written must not be tried again at closing.
             self._file = self._target.open("ab", buffering=0)
-        if not lock(self._file.fileno()) or self._was_removed(self._file):
+        if not lock(self._file.fileno()):
             self._file.close()
             raise CallError(f"{path} is being written by another run; name another output.")
-
-    def _was_removed(self, file: FileIO) -> bool:
-        """Whether another run has removed the file between its opening and its locking."""
-        try:
-            return not os.path.samestat(os.fstat(file.fileno()), self._target.stat())
-        except FileNotFoundError:
-            return True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the file; a chunk that was not written whole is cut off."""
@@ -184,9 +177,10 @@ class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
         try:
             yield
         except OSError as error:
-            rest = "."
-            if self.rows:
-                rest = f"; its first {self.rows:,} rows are whole: make room and go on with "
-                rest += "resume=true."
-            reason = error.strerror or error
-            raise EmotionError(f"{self.path} cannot be written ({reason}){rest}") from error
+            whole = (
+                f"; its first {self.rows:,} rows are whole: make room and go on with resume=true"
+            )
+            raise EmotionError(
+                f"{self.path} cannot be written ({error.strerror or error})"
+                f"{whole if self.rows else ''}."
+            ) from error
