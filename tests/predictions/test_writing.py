@@ -1,5 +1,6 @@
 """Predictions files that a killed run can go on with."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -24,6 +25,11 @@ def row(number):
     return {"id": number, "prompt": f"text {number} \u2028 é", "predict": "joy"}
 
 
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "predictions.jsonl"
+
+
 def write_all(path, *, resumed=None):
     with PredictionsWriter(path, overwrite=True) as writer:
         if resumed:
@@ -41,8 +47,7 @@ def test_chunks_end_at_the_same_rows_in_every_run():
     assert list(itertools.islice(chunk_ends(10), 3)) == [10, 20, 30]
 
 
-def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(tmp_path):
-    path = tmp_path / "predictions.jsonl"
+def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(path):
     write_all(path)
     whole = path.read_bytes()
     assert [json.loads(line)["id"] for line in whole.splitlines()] == list(range(TOTAL))
@@ -55,8 +60,7 @@ def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(tmp_path):
         assert path.read_bytes() == whole
 
 
-def test_a_complete_file_is_kept_whole(tmp_path):
-    path = tmp_path / "predictions.jsonl"
+def test_a_complete_file_is_kept_whole(path):
     write_all(path)
     write_sidecar(path, {"complete_rows": TOTAL})
     assert inspect_output(path, largest_chunk=LARGEST).rows == TOTAL
@@ -74,15 +78,13 @@ def test_a_complete_file_is_kept_whole(tmp_path):
         (0, "precious", r"predictions\.jsonl is not what predict wrote"),
     ],
 )
-def test_a_file_of_something_else_is_not_continued(tmp_path, rows, line, said):
-    path = tmp_path / "predictions.jsonl"
+def test_a_file_of_something_else_is_not_continued(path, rows, line, said):
     path.write_text("".join(json.dumps(row(number)) + "\n" for number in range(rows)) + line)
     with pytest.raises(DataError, match=said):
         inspect_output(path, largest_chunk=LARGEST)
 
 
-def test_a_file_to_be_resumed_that_is_nested_too_deeply_ends_in_a_sentence(tmp_path, capsys):
-    path = tmp_path / "predictions.jsonl"
+def test_a_file_to_be_resumed_that_is_nested_too_deeply_ends_in_a_sentence(path, capsys):
     path.write_text('{"id": 0, "prompt": ' + "[" * 100_000 + "\n")
 
     assert run_work(lambda: inspect_output(path).rows) == 1
@@ -94,20 +96,19 @@ def test_a_folder_is_not_continued(tmp_path):
         inspect_output(tmp_path)
 
 
-def test_a_file_that_exists_is_not_overwritten(tmp_path):
-    path = tmp_path / "predictions.jsonl"
+def test_a_file_that_exists_is_not_overwritten_unless_allowed(path):
     path.write_text("precious\n")
     with pytest.raises(CallError, match="exists"):
         PredictionsWriter(path)
     assert path.read_text() == "precious\n"
+
     with PredictionsWriter(path, overwrite=True) as writer:
+        assert path.read_text() == "precious\n"
         writer.write([row(0)])
-    assert path.read_text(encoding="utf-8").startswith('{"id": 0')
+    assert path.read_text(encoding="utf-8") == json.dumps(row(0), ensure_ascii=False) + "\n"
 
 
-def test_what_is_half_written_is_cut_off(tmp_path):
-    path = tmp_path / "predictions.jsonl"
-
+def test_what_is_half_written_is_cut_off(path):
     def interrupted():
         with PredictionsWriter(path) as writer:
             writer.write([row(0)])
@@ -121,30 +122,30 @@ def test_what_is_half_written_is_cut_off(tmp_path):
     assert path.read_bytes().count(b"\n") == 1
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file of this process can grow beyond 150 bytes."""
+    """Let no file grow beyond 150 bytes."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
-    ("first", "rest", "said"),
+    ("first", "said"),
     [
-        (1, 9, r"cannot be written \(.*\); its first 1 rows are whole: .* resume=true\.$"),
-        (0, 10, r"cannot be written \([^;]*\)\.$"),
+        (1, r"cannot be written \(.*\); its first 1 rows are whole: .* resume=true\.$"),
+        (0, r"cannot be written \([^;]*\)\.$"),
     ],
 )
-def test_a_full_disk_leaves_whole_rows(tmp_path, full_disk, first, rest, said):
-    path = tmp_path / "predictions.jsonl"
-
+def test_a_full_disk_leaves_whole_rows(path, first, said):
     def fill():
-        with PredictionsWriter(path) as writer:
+        with full_disk(), PredictionsWriter(path) as writer:
             writer.write([row(number) for number in range(first)])
-            writer.write([row(number) for number in range(first, rest)])
+            writer.write([row(number) for number in range(first, 10)])
 
     with pytest.raises(EmotionError, match=said):
         fill()
@@ -162,48 +163,29 @@ class BrokenError(Exception):
     """Something that goes wrong between two chunks."""
 
 
-def fail_before_the_first_rows(path, *, resumed=None, overwrite=False):
-    writer = PredictionsWriter(path, overwrite=overwrite or bool(resumed))
-    if resumed:
-        writer.keep(resumed)
+def fail_before_the_first_rows(path):
+    writer = PredictionsWriter(path, overwrite=True)
+    writer.keep(inspect_output(path, largest_chunk=LARGEST))
     with pytest.raises(BrokenError), writer:
         raise BrokenError
 
 
-def test_what_is_overwritten_stays_until_there_are_rows(tmp_path):
-    path = tmp_path / "predictions.jsonl"
-    path.write_text("precious\n")
-
-    fail_before_the_first_rows(path, overwrite=True)
-    assert path.read_text() == "precious\n"
-
-    with PredictionsWriter(path, overwrite=True) as writer:
-        assert path.read_text() == "precious\n"
-        writer.write([row(0)])
-    assert path.read_text(encoding="utf-8") == json.dumps(row(0), ensure_ascii=False) + "\n"
-
-
-def test_a_run_that_fails_before_its_first_rows_leaves_no_file(tmp_path):
-    path = tmp_path / "predictions.jsonl"
-
+def test_a_run_that_fails_before_its_first_rows_leaves_no_file(path):
     fail_before_the_first_rows(path)
 
     assert not path.exists()
 
 
-def test_a_resumed_file_stays_when_nothing_is_added(tmp_path):
-    path = tmp_path / "predictions.jsonl"
+def test_a_run_that_fails_before_its_first_rows_leaves_those_of_an_earlier_one(path):
     write_all(path)
     whole = path.read_bytes()
 
-    fail_before_the_first_rows(path, resumed=inspect_output(path, largest_chunk=LARGEST))
+    fail_before_the_first_rows(path)
 
     assert path.read_bytes() == whole
 
 
-def test_two_runs_do_not_write_one_file(tmp_path):
-    path = tmp_path / "predictions.jsonl"
-
+def test_two_runs_do_not_write_one_file(path):
     with PredictionsWriter(path) as first:
         with pytest.raises(CallError, match="is being written by another run; name another"):
             PredictionsWriter(path, overwrite=True)
@@ -222,8 +204,7 @@ def test_a_link_to_a_file_that_is_not_there_stays_a_link(tmp_path):
     assert not (tmp_path / "target.jsonl").exists()
 
 
-def test_where_open_files_cannot_be_removed_they_are_closed_first(tmp_path, monkeypatch):
-    path = tmp_path / "predictions.jsonl"
+def test_where_open_files_cannot_be_removed_they_are_closed_first(path, monkeypatch):
     writer = PredictionsWriter(path)
     monkeypatch.setattr(os, "name", "nt")
 
