@@ -58,11 +58,6 @@ class Task:
         problems = [*_problems(self.name, self.instruction, self.labels, aliases, self.match)]
         if problems:
             raise DataError(f"Task {self.name!r}: " + "; ".join(problems) + ".")
-        object.__setattr__(self, "aliases", MappingProxyType(dict(self.aliases)))
-
-    def __reduce__(self) -> tuple[type["Task"], tuple[Any, ...]]:
-        """Pickle by value: a mapping proxy cannot be pickled itself."""
-        return Task, (self.name, self.labels, self.instruction, dict(self.aliases), self.match)
 
     @property
     def fingerprint(self) -> str:
@@ -204,11 +199,7 @@ def _doubled_keys(node: Any) -> Iterator[str]:
 
 
 def _task_from(content: object, path: Path) -> Task:
-    """Make a task of a file's content.
-
-    Raises:
-        DataError: Lists every problem, of the file's shape and of the task.
-    """
+    """Make a task of a file's content, or list all problems of the file's shape and of the task."""
     if not isinstance(content, dict):
         raise DataError(f"{path} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed.")
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]

@@ -48,6 +48,7 @@ def test_chunks_end_at_the_same_rows_in_every_run():
 
 
 def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(path):
+    assert inspect_output(path).rows == 0
     write_all(path)
     whole = path.read_bytes()
     assert [json.loads(line)["id"] for line in whole.splitlines()] == list(range(TOTAL))
@@ -216,6 +217,7 @@ def test_where_open_files_cannot_be_removed_they_are_closed_first(path, monkeypa
 
 def test_standard_output_takes_rows(capfdbinary):
     with PredictionsWriter("-") as writer:
+        writer.begin()
         writer.write([row(0)])
 
     assert json.loads(capfdbinary.readouterr().out)["id"] == 0

@@ -40,10 +40,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class RiskPoint:
-    """What happens when rows below `threshold` are left to a human.
-
-    `coverage` is the share of rows answered, `risk` the share of these that is wrong.
-    """
+    """With rows below `threshold` left to a human: the share answered, and of these the wrong."""
 
     threshold: float
     coverage: float
@@ -52,10 +49,9 @@ class RiskPoint:
 
 @dataclass(frozen=True)
 class Abstention:
-    """The figures when the model answers only with a confidence of `threshold` or more.
+    """The figures of the rows answered with a confidence of `threshold` or more.
 
-    `accuracy` and `accuracy_ci` (Wilson 95 %) are those of the `answered` rows; None when there
-    are none.
+    `accuracy` and `accuracy_ci` (Wilson 95 %) are None when there are none.
     """
 
     threshold: float
@@ -80,8 +76,7 @@ class Calibration:
         top_1_accuracy: The share of rows whose top label is the gold label.
         top_2_accuracy: The share whose gold label is among the two highest probabilities.
         disagreements: Rows whose answer is not the top label.
-        reliability: The 15 bins.
-        risk_coverage: The risk-coverage curve, from full coverage down; at most 101 points.
+        risk_coverage: From full coverage down; at most 101 points.
         abstention: The figures at the threshold asked for, or None.
     """
 

@@ -2,11 +2,11 @@
 
 Training, the host's prediction results and `evaluate` all take their accuracy and F1 from here.
 
-A confusion matrix has one row for each gold label and one column for each label that can be
-answered, and a last column for *invalid* answers: those that name no label. An invalid answer is
-wrong: it lowers accuracy and the recall of its gold label, and it is no label's false positive.
-Every figure equals scikit-learn's, with invalid as an extra predicted class that is not among the
-`labels` averaged and `zero_division=0`.
+A confusion matrix has one row for each gold label, one column for each predicted label and a last
+column for *invalid* answers: those that name no label, or several. An invalid answer is wrong: it
+lowers accuracy and the recall of its gold label, and it is no label's false positive. Every figure
+equals scikit-learn's, with invalid as an extra predicted class that is not among the `labels`
+averaged and `zero_division=0`.
 
 A label of the task without gold rows counts in macro-F1 with an F1 of 0, as in scikit-learn's
 `f1_score(labels=..., average="macro", zero_division=0)`: leaving it out would raise the figure of
@@ -49,20 +49,16 @@ class Metrics:
     """Figures of one confusion matrix.
 
     Attributes:
-        labels: The task's labels, in the order of rows and columns.
-        confusion: Rows gold, columns predicted, the last column invalid.
+        labels: The task's labels, in the order of rows and columns of `confusion`.
         n: The rows counted.
-        accuracy: The share answered with the gold label; invalid answers are wrong.
-        accuracy_ci: Its Wilson 95 % interval.
+        accuracy: The share answered with the gold label; `accuracy_ci` is its Wilson 95 % interval.
         balanced_accuracy: Mean recall over the labels that have gold rows.
-        f1_macro: Mean F1 over all labels of the task.
-        f1_macro_ci: Its 95 % bootstrap interval (percentiles; rows resampled).
+        f1_macro: Mean F1 over all labels of the task; `f1_macro_ci` is its 95 % bootstrap interval
+            (percentiles; rows resampled).
         f1_weighted: Mean F1 weighted by support.
-        invalid: Answers that name no label, or several.
-        invalid_rate: Their share of `n`.
-        majority_baseline: The accuracy of always answering `majority_label`.
-        majority_label: The label with the most gold rows.
-        per_class: Label to its figures.
+        invalid: Answers that name no label, or several; `invalid_rate` is their share of `n`.
+        majority_baseline: The accuracy of always answering `majority_label`, the label with the
+            most gold rows.
         without_gold: Labels of the task that no row has as gold.
     """
 

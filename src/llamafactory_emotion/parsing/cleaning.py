@@ -37,27 +37,18 @@ def clean(answer: str) -> str | None:
     - `<answer>` and `\\boxed{` become the marker `answer:`; simple HTML tags become white space;
       the language after a code fence goes.
     """
-    text = answer
-    # Most answers hold none of these signs; looking for one is far cheaper than the pattern.
-    if "\x1b" in text or "\x9b" in text:
-        text = _TERMINAL_CODE.sub("", text)
-    if "\\" in text:
-        text = _LEAKED_ESCAPE.sub(
-            lambda found: chr(int(found[1], 16)) if found[1] else "\n" if found[2] else found[3],
-            text,
-        )
+    text = _LEAKED_ESCAPE.sub(
+        lambda found: chr(int(found[1], 16)) if found[1] else "\n" if found[2] else found[3],
+        _TERMINAL_CODE.sub("", answer),
+    )
     folded = _without_reasoning(fold(text))
     if folded is None:
         return None
-    if "<" in folded or "[" in folded:
-        folded = SPECIAL_TOKEN.sub("\n", folded)
-    if "<" in folded or "\\" in folded:
-        folded = _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] else "\nanswer: ", folded)
-        folded = _INLINE_TAG.sub(" ", _LINE_TAG.sub("\n", folded))
-    if "```" in folded:
-        # Stripped first: a line break at the very end does not make the last word a language.
-        folded = _FENCE.sub("", folded.strip())
-    return folded.strip()
+    folded = SPECIAL_TOKEN.sub("\n", folded)
+    folded = _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] else "\nanswer: ", folded)
+    folded = _INLINE_TAG.sub(" ", _LINE_TAG.sub("\n", folded))
+    # Stripped first: a line break at the very end does not make the last word a language.
+    return _FENCE.sub("", folded.strip()).strip()
 
 
 def _without_reasoning(text: str) -> str | None:

@@ -134,11 +134,7 @@ def _combining_marks() -> str:
 
 
 class Names:
-    """A task's names, and what a folded text says with them.
-
-    Args:
-        names: Folded name to label, as `Task.names`.
-    """
+    """A task's names (`Task.names`), and what a folded text says with them."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._longest = max(map(len, names))
@@ -196,13 +192,9 @@ class Names:
 
 
 def _denial(text: str, start: int, end: int, words_since: int | None) -> tuple[bool, int | None]:
-    """Say whether the name at `end` is denied, and how many words ago the negator was.
+    """Say whether the name that begins at `end` is denied, and how many words ago the negator was.
 
-    Args:
-        text: The folded text.
-        start: End of the name before it, or 0.
-        end: Start of the name.
-        words_since: Words since the negator as counted up to `start`; None for no negator.
+    The name before it ended at `start`; `words_since` the negator were counted up to there.
     """
     if end - start > _NEGATION_REACH:
         start, words_since = end - _NEGATION_REACH, None

@@ -104,17 +104,14 @@ def _json_value(text: str, start: int) -> tuple[list[str], int]:
     opening = text[start : start + 1]
     if opening == "{":
         return [], start
-    if opening == "[":
-        items, _, _ = text[start + 1 :].partition("]")
-        return items.split(","), start + 1 + len(items)
     quoted = _OPENING_QUOTE.match(text, start)
-    if quoted:
-        end = text.find(quoted[1], quoted.end())
-        end = len(text) if end < 0 else end
-        return [text[quoted.end() : end]], end
-    bare = _BARE_VALUE.match(text, start)
-    assert bare is not None  # noqa: S101 - it matches nothing too
-    return [bare[0]], bare.end()
+    if opening != "[" and quoted is None:
+        end = _BARE_VALUE.match(text, start).end()  # type: ignore[union-attr]  # always matches
+        return [text[start:end]], end
+    first = quoted.end() if quoted else start + 1
+    end = text.find(quoted[1] if quoted else "]", first)
+    end = len(text) if end < 0 else end
+    return [text[first:end]] if quoted else text[first:end].split(","), end
 
 
 def after_marker(text: str, names: Names) -> ParsedAnswer | None:

@@ -29,12 +29,10 @@ class Prediction(NamedTuple):
     Attributes:
         line: The line of the file, from 1.
         predict: The answer, as generated.
-        label: The gold label as it is in the file (LLaMA-Factory leaves a space before it); None
-            where the row has none.
-        prompt: What the model was asked, or None.
+        label: The gold label as it is in the file: LLaMA-Factory leaves a space before it.
+        prompt: What the model was asked.
         text: The text to be classified alone, where the row has a key `text`.
-        id: The row's `id` as text, or None.
-        probabilities: Label to number, as read and not yet checked, or None.
+        probabilities: Label to number, as read and not yet checked.
     """
 
     line: int

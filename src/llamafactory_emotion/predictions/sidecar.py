@@ -93,17 +93,15 @@ def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
 def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
     """Whether the run that wrote a file had not ended, or rows were cut off since.
 
-    Args:
-        path: The predictions file.
-        sidecar: Its sidecar.
-        rows: How many of its rows are known of.
+    `rows` of the file are known of; there may be more, set aside by a row check.
     """
     if sidecar is None or "complete_rows" not in sidecar.everything:
         return False
     written = sidecar.complete_rows
-    if written is None or rows >= written:
-        return written is None
-    # A row check may have set rows aside.
+    if written is None:
+        return True
+    if rows >= written:
+        return False
     with open_binary(path) as file:
         return sum(1 for _ in file) < written
 

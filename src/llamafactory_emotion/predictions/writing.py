@@ -45,11 +45,9 @@ def rounded(number: float) -> float:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a resumed run keeps of a file.
+    """The rows of a file that a resumed run keeps, and the bytes they take.
 
-    Attributes:
-        rows: How many rows; always the end of a chunk, unless the run was complete.
-        size: The bytes they take.
+    They end at the end of a chunk, unless the run was complete.
     """
 
     rows: int = 0
