@@ -1,7 +1,7 @@
 """The errors a user can cause, and the exit code each one ends a command with.
 
     EmotionError          the work failed (exit code 1)
-    ├── CallError         the call was wrong: a flag, a key, a path given (exit code 2)
+    ├── CallError         the call was wrong: a key or a path given (exit code 2)
     ├── DataError         a file's content is wrong
     └── ModelError        a model, an adapter or a tokenizer is wrong
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from llamafactory_emotion.errors import CallError, DataError
@@ -246,4 +245,4 @@ EMOTION = Task(
     },
 )
 
-BUILT_IN_TASKS: Mapping[str, Task] = MappingProxyType({EMOTION.name: EMOTION})
+BUILT_IN_TASKS: Mapping[str, Task] = {EMOTION.name: EMOTION}

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.predictions.sidecar import write_sidecar
+from llamafactory_emotion.predictions.sidecar import sidecar_path, write_sidecar
 from llamafactory_emotion.predictions.writing import (
     PredictionsWriter,
     chunk_ends,
@@ -67,6 +67,9 @@ def test_a_complete_file_is_kept_whole(path):
     assert inspect_output(path, largest_chunk=LARGEST).rows == TOTAL
     write_sidecar(path, {"complete_rows": TOTAL + 1})
     assert inspect_output(path, largest_chunk=LARGEST).rows == 8
+    sidecar_path(path).write_text("{")
+    with pytest.raises(DataError, match="is not readable JSON"):
+        inspect_output(path, largest_chunk=LARGEST)
 
 
 @pytest.mark.parametrize(

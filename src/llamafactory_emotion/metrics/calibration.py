@@ -8,7 +8,6 @@ the answer itself unless the answer was generated differently (`disagreements` c
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,10 +98,13 @@ def probability_values(probabilities: object, task: Task) -> list[float] | str:
     """
     if not isinstance(probabilities, Mapping):
         return 'have "probabilities" that are not an object of label to number'
-    values: list[Any] = [probabilities.get(label) for label in task.labels]
-    if len(values) != len(probabilities) or None in values:
+    try:
+        values = [probabilities[label] for label in task.labels]
+    except KeyError:
+        values = []
+    if len(values) != len(probabilities) or not values:
         named = {task.label_of(name): value for name, value in probabilities.items()}
-        if len(values) != len(probabilities) or named.keys() != set(task.labels):
+        if len(probabilities) != len(task.labels) or named.keys() != set(task.labels):
             return f"have probabilities for other labels than those of the task {task.name!r}"
         values = [named[label] for label in task.labels]
     if not {type(value) for value in values} <= {float, int}:
