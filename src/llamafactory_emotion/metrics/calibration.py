@@ -122,7 +122,10 @@ class Calibrator:
 
     def __init__(self, *, threshold: float | None = None) -> None:
         self._threshold = threshold
-        self._waiting: list[tuple[list[float], int, int]] = []
+        # Three lists: a tuple a row would keep the garbage collector busy.
+        self._values: list[list[float]] = []
+        self._gold: list[int] = []
+        self._predicted: list[int] = []
         self._n = self._top_1 = self._top_2 = self._disagreements = 0
         self._log_loss = self._brier = 0.0
         self._answered = self._answered_right = 0
@@ -135,14 +138,16 @@ class Calibrator:
 
     def add(self, values: list[float], gold: int, predicted: int) -> None:
         """Take one row: its probabilities, the gold label's index and the answer's."""
-        self._waiting.append((values, gold, predicted))
-        if len(self._waiting) >= _ROWS_AT_ONCE:
+        self._values.append(values)
+        self._gold.append(gold)
+        self._predicted.append(predicted)
+        if len(self._gold) >= _ROWS_AT_ONCE:
             self._gather()
 
     def _gather(self) -> None:
-        values, gold, predicted = map(np.array, zip(*self._waiting, strict=True))
-        values = values.astype(np.float64)  # a row may hold 0 and 1 as whole numbers
-        self._waiting.clear()
+        values = np.array(self._values, dtype=np.float64)
+        gold, predicted = np.array(self._gold), np.array(self._predicted)
+        self._values, self._gold, self._predicted = [], [], []
         rows = np.arange(len(gold))
         top = values.argmax(axis=1)
         confidence, right = values[rows, top], top == gold
@@ -172,7 +177,7 @@ class Calibrator:
 
     def finish(self) -> Calibration | None:
         """Return the figures of all rows taken; None when there were none."""
-        if self._waiting:
+        if self._gold:
             self._gather()
         if not self._n:
             return None
