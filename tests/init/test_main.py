@@ -16,7 +16,7 @@ from llamafactory_emotion.init.__main__ import main, workspace_files, write_work
 ROOT = Path(__file__).parents[2]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -24,9 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_folder_holds_recipes_and_data(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_folder_holds_recipes_and_data(tmp_path, capsys):
     folder = tmp_path / "deep" / "work"
     assert main([str(folder)]) == 0
     written = contents(folder)
@@ -46,9 +44,7 @@ def test_the_folder_holds_recipes_and_data(
     assert f"cd {folder}\n" in capsys.readouterr().out
 
 
-def test_the_next_commands_name_files_that_are_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_commands_name_files_that_are_there(tmp_path, capsys):
     assert main([str(tmp_path / "work")]) == 0
     printed = capsys.readouterr().out.split()
     named = [word for word in printed if word.startswith(("data/", "examples/"))]
@@ -58,7 +54,7 @@ def test_the_next_commands_name_files_that_are_there(
     assert [word.split("=")[1] in datasets for word in printed if "dataset=" in word] == [True]
 
 
-def test_a_wheel_carries_the_files_inside_the_package(tmp_path: Path) -> None:
+def test_a_wheel_carries_the_files_inside_the_package(tmp_path):
     package = tmp_path / "llamafactory_emotion"
     shutil.copytree(
         Path(llamafactory_emotion.__file__).parent,
@@ -84,16 +80,14 @@ def test_a_wheel_carries_the_files_inside_the_package(tmp_path: Path) -> None:
     assert contents(tmp_path / "work") == contents(tmp_path / "from_checkout")
 
 
-def test_a_folder_with_other_files_is_fine(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_fine(tmp_path):
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     assert main([str(tmp_path)]) == 0
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert (tmp_path / "data" / "dataset_info.json").is_file()
 
 
-def test_files_that_are_there_are_named_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_there_are_named_and_kept(tmp_path, capsys):
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples" / "emotion_lora.yaml").write_text("mine", encoding="utf-8")
     assert main([str(tmp_path)]) == 2
@@ -102,15 +96,13 @@ def test_files_that_are_there_are_named_and_kept(
     assert contents(tmp_path) == {"examples/emotion_lora.yaml": b"mine"}
 
 
-def test_many_files_that_are_there_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_many_files_that_are_there_are_counted(tmp_path, capsys):
     count = write_workspace(tmp_path)
     assert main([str(tmp_path)]) == 2
     assert f" and {count - 5} more would be overwritten" in capsys.readouterr().err
 
 
-def test_overwriting_keeps_the_entries_of_others(tmp_path: Path) -> None:
+def test_overwriting_keeps_the_entries_of_others(tmp_path):
     write_workspace(tmp_path)
     info = tmp_path / "data" / "dataset_info.json"
     entries = json.loads(info.read_text(encoding="utf-8"))
@@ -123,7 +115,7 @@ def test_overwriting_keeps_the_entries_of_others(tmp_path: Path) -> None:
     assert recipe == (ROOT / "examples" / "emotion_lora.yaml").read_bytes()
 
 
-def test_a_bad_dataset_info_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_dataset_info_stops_it(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dataset_info.json").write_text("{", encoding="utf-8")
     assert main([str(tmp_path), "--overwrite"]) == 1
@@ -131,7 +123,7 @@ def test_a_bad_dataset_info_stops_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert contents(tmp_path) == {"data/dataset_info.json": b"{"}
 
 
-def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_no_folder(tmp_path, capsys):
     path = tmp_path / "file"
     path.write_text("x", encoding="utf-8")
     assert main([str(path)]) == 2
@@ -142,9 +134,7 @@ def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_in_the_middle_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, error: BaseException
-) -> None:
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch, there, error):
     folder = tmp_path / "work"
     if there:
         folder.mkdir()
@@ -152,7 +142,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     copy = shutil.copyfile
     copied: list[Path] = []
 
-    def failing(source: Path, target: Path) -> None:
+    def failing(source, target):
         copied.append(target)
         if len(copied) == 4:
             raise error
@@ -164,15 +154,13 @@ def test_a_failure_in_the_middle_leaves_nothing(
     assert list(tmp_path.rglob("*")) == ([folder, folder / "mine.txt"] if there else [])
 
 
-def test_a_package_without_its_files_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_package_without_its_files_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(init, "__file__", str(tmp_path / "src" / "package" / "init.py"))
     assert main([str(tmp_path / "work")]) == 1
     assert "lacks its data and recipes; install it again" in capsys.readouterr().err
 
 
-def test_by_products_are_left_behind() -> None:
+def test_by_products_are_left_behind():
     assert init._is_by_product(Path("data/__pycache__/a.pyc"))
     assert init._is_by_product(Path("data/.cache/a"))
     assert not init._is_by_product(Path("data/a.json"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from llamafactory_emotion.data.splits import validation_size_problems
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.scoring.sources import ModelSource
@@ -40,8 +41,10 @@ class HeadArguments(Options):
         about="a labelled file, or data sets of dataset_dir by name", metavar="FILE|NAMES"
     )
     validation: str | None = key(None, about="the same, for choosing", metavar="FILE|NAMES")
-    validation_size: str | None = key(
-        None, about="rows or share to take from train where validation is none", metavar="N|SHARE"
+    validation_size: float | None = key(
+        None,
+        about="rows (200) or share (0.1) to take from train where validation is none",
+        least=0,
     )
     test: str | None = key(None, about="predicted once, at the end", metavar="FILE|NAMES")
     task: str = key("emotion", about="a built-in task or a task's YAML file")
@@ -160,6 +163,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "freeze_blocks and finetuning_type=lora exclude each other: LoRA freezes all blocks"
     if "validation" in values and values.get("validation_size"):
         yield "validation and validation_size exclude each other; keep one"
+    yield from validation_size_problems(values)
     if values.get("overwrite") is True and values.get(_RESUME):
         yield f"overwrite and {_RESUME} exclude each other"
     yield from _out_of_range(values)
