@@ -47,6 +47,7 @@ def test_standard_input_is_read_and_stays_open(monkeypatch):
     [
         (lambda path: path.mkdir(), "is a directory; name a file in it"),
         (lambda path: None, "is not there; check the path"),
+        (lambda path: path.symlink_to(path), "cannot be read .Too many levels"),
     ],
 )
 def test_a_path_that_cannot_be_read_is_the_callers_mistake(tmp_path, make, sentence):
@@ -113,9 +114,16 @@ def test_an_existing_file_is_kept_unless_overwriting_is_allowed(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_folder_cannot_be_written_as_a_file(tmp_path):
-    with pytest.raises(CallError, match="is a directory"), write_whole(tmp_path):
-        pass
+def test_a_folder_is_no_file_and_a_full_one_is_kept(tmp_path):
+    (tmp_path / "file").touch()
+
+    for write, path, sentence in (
+        (write_whole, tmp_path, "is a directory; name a file"),
+        (write_whole_folder, tmp_path / "file", "is a file; name a folder"),
+        (write_whole_folder, tmp_path, "exists and holds files"),
+    ):
+        with pytest.raises(CallError, match=sentence), write(path):
+            pass
 
 
 def test_a_place_that_cannot_hold_a_file_is_said(tmp_path):

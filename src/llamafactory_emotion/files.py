@@ -48,12 +48,7 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
-    r"""Open UTF-8 text like `open_binary`; line ends are kept, a byte-order mark is dropped.
-
-    Raises:
-        CallError: The path is not there, is a directory, or may not be read.
-        DataError: The bytes read are not UTF-8, or a gzip file is broken.
-    """
+    """Open UTF-8 text like `open_binary`; line ends are kept, a byte-order mark is dropped."""
     with open_binary(path) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
         try:
@@ -69,12 +64,9 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
 
 
 def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None] = ()) -> None:
-    """Refuse an output that the command reads too or writes twice; links are followed.
+    """Raise a CallError for an output that the command reads too or writes twice, links resolved.
 
     An output may be a folder: no input may be inside. Inputs that are None or `-` are passed over.
-
-    Raises:
-        CallError: Names the output.
     """
     read = [real_place(one) for one in inputs if one is not None and str(one) != STANDARD_STREAM]
     written: set[Path] = set()
@@ -89,10 +81,9 @@ def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | Non
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Raise a CallError for a file that exists (unless `overwrite`) or that cannot be written."""
-    if path.is_dir():
-        raise CallError(f"{path} is a directory; name a file to write.")
     if path.exists() and not path.is_file():
-        raise CallError(f"{path} is no regular file; name a file to write.")
+        kind = "a directory" if path.is_dir() else "no regular file"
+        raise CallError(f"{path} is {kind}; name a file to write.")
     if path.exists() and not overwrite:
         raise CallError(f"{path} exists; name another file or allow overwriting.")
     check_parents(path)
@@ -195,11 +186,8 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
 def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder beside `path` that is renamed to it at the end.
 
-    When the body or the renaming fails, what was at `path` is still there.
-
-    Raises:
-        CallError: `path` is a file, or a folder that holds something and `overwrite` is false.
-        EmotionError: The disk is full or the folder may not be written.
+    When the body or the renaming fails, what was at `path` is still there. Raises as
+    `write_whole_binary`, for a folder that holds something.
     """
     check_output_folder(Path(path), overwrite=overwrite)
     path = real_place(path)

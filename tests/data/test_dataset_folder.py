@@ -103,6 +103,11 @@ def test_a_bad_file_is_left_alone(folder, content, message):
     assert contents(folder) == {FILE_NAME: content}
 
 
+def test_a_folder_that_cannot_be_made_is_said(folder):
+    with pytest.raises(EmotionError, match=r"dataset_info\.json/below cannot be made \(Not a dir"):
+        register(folder / FILE_NAME / "below", "mine")
+
+
 def test_an_entry_without_a_file_is_not_overwritten_either(folder):
     with pytest.raises(CallError, match=r"the entry 'a' of .* allow it with overwrite=true"):
         register(folder, "a")

@@ -122,6 +122,8 @@ def test_a_file_is_no_folder(tmp_path, capsys):
     assert "is a file; name a folder" in capsys.readouterr().err
     assert main([str(path / "below")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+    assert main([]) == main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "name the folder to write, and no other" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("there", [True, False])

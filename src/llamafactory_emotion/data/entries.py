@@ -88,10 +88,6 @@ class Entry:
     def open(self, *, cache_dir: str | None = None, token: str | None = None) -> Source:
         """Open its records; label ids that it has names for become these.
 
-        Args:
-            cache_dir: Where data sets of the hub are kept.
-            token: The hub token.
-
         Raises:
             CallError: Its file is of no known format.
             DataError: It cannot be loaded from the hub.

@@ -50,13 +50,7 @@ Lines = Iterator[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Source:
-    """Records that can be gone through once, and how messages speak of them.
-
-    Attributes:
-        name: What they are called.
-        records: The records.
-        place_of: Line to what messages call it, such as `file:line`.
-    """
+    """Records that can be gone through once, their name, and what messages call one of a line."""
 
     name: str
     records: Records
@@ -308,11 +302,7 @@ def _parquet_records(path: str | Path, *, name_labels: bool) -> Records:
 
 
 def parquet_class_names(path: str | Path) -> ClassNames:
-    """Return the names of label ids by column; empty where the file has none.
-
-    Raises:
-        DataError: It is not a readable Parquet file.
-    """
+    """Return the names of label ids by column; empty where the file has none."""
     with _opened_parquet(path) as file:
         return _class_names(file)
 

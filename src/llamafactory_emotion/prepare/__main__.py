@@ -94,19 +94,6 @@ class PrepareOptions(Options):
             )
 
     @property
-    def data_files(self) -> dict[str, Path]:
-        """The data sets that may be written: name to file."""
-        if self.dataset_dir is None or self.check_only:
-            return {}
-        written = {
-            TRAIN: True,
-            VALIDATION: self.validation is not None or self.validation_size != 0,
-            TEST: self.test is not None,
-        }
-        names = [f"{self.name}_{split}" for split in SPLITS if written[split]]
-        return {name: data_file(self.dataset_dir, name) for name in names}
-
-    @property
     def prints_json(self) -> bool:
         """Whether the JSON is printed, and no tables."""
         return str(self.json) == STANDARD_STREAM
@@ -126,13 +113,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: PrepareOptions, call: Call) -> int:
     task = load_task(options.task)
-    _check_outputs(options, call.recipe)
+    folder = None if options.check_only else options.dataset_dir
+    _check_outputs(options, folder, call.recipe)
     splits = _read(options, task)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
     try:
-        if options.dataset_dir is not None and not options.check_only:
-            blocks += _write(options, options.dataset_dir, splits, task, report)
+        if folder is not None:
+            blocks += _write(options, folder, splits, task, report)
         elif options.json is not None and not options.prints_json:
             write_json(options.json, _as_text(report), overwrite=options.overwrite)
     finally:
@@ -144,28 +132,32 @@ def _run(options: PrepareOptions, call: Call) -> int:
     return 0
 
 
-def _check_outputs(options: PrepareOptions, recipe: Path | None) -> None:
+def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | None) -> None:
     """Find what would stop the writing before anything is read.
 
     Raises:
-        CallError: The folder is none, an input would be overwritten, or what exists.
+        CallError: The folder is none, or an input or something that exists would be overwritten.
         DataError: `dataset_info.json` is not valid.
     """
-    folder, data_files = options.dataset_dir, options.data_files
-    outputs = list(data_files.values())
-    if folder is not None and data_files:
-        if folder.exists() and not folder.is_dir():
-            raise CallError(f"dataset_dir={folder} is a file; name a folder.")
-        outputs.append(folder / FILE_NAME)
+    outputs: list[Path] = []
     if options.json is not None and not options.prints_json:
         check_output(options.json, overwrite=options.overwrite)
         outputs.append(options.json)
+    names = [f"{options.name}_{TRAIN}"]
+    if options.validation is not None or options.validation_size != 0:
+        names.append(f"{options.name}_{VALIDATION}")
+    if options.test is not None:
+        names.append(f"{options.name}_{TEST}")
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise CallError(f"dataset_dir={folder} is a file; name a folder.")
+        outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
     inputs = (options.train, options.validation, options.test, options.task, recipe)
     check_apart(outputs, inputs)
-    if folder is not None and data_files:
+    if folder is not None:
         info = read_dataset_info(folder)
         if not options.overwrite:
-            check_free(folder, data_files, info)
+            check_free(folder, names, info)
 
 
 def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
