@@ -114,15 +114,6 @@ def test_any_text_survives_prepare(tmp_path_factory, texts):
     assert len(content.splitlines()) == len(texts), "a line is a row for every reader"
 
 
-def test_windows_files_become_the_same_rows(train, folder, tmp_path):
-    table = tmp_path / "windows.csv"
-    table.write_bytes(b"\xef\xbb\xbfText,Emotion\r\n" + b'"a ""b"", c",Joy\r\nd,0\r\n')
-    assert prepare(table, folder, "validation_size=0") == 0
-    rows = read_rows(folder / "mine_train.jsonl", EMOTION)
-    assert [(row.text, row.label) for row in rows] == [('a "b", c', "joy"), ("d", "sadness")]
-    assert b"\r" not in (folder / "mine_train.jsonl").read_bytes()
-
-
 def test_a_given_validation_file_is_used(train, folder, tmp_path):
     write_rows(train, [("a", "joy"), ("b", "joy"), ("b", "joy"), ("c", "joy"), ("c", "fear")])
     validation = write_rows(tmp_path / "v.jsonl", [("v", "joy"), ("v", "love")])
@@ -227,30 +218,20 @@ def test_a_dataset_folder_that_is_a_file(train, tmp_path):
     assert prepare(train, tmp_path / "file") == 2
 
 
-@pytest.mark.parametrize("read", ["train", "validation", "test", "task", "recipe"])
-@pytest.mark.parametrize("link", [False, True])
-def test_nothing_that_is_read_is_written_over(train, folder, tmp_path, capsys, read, link):
+@pytest.mark.parametrize("key", ["train", "validation", "test", "task", "recipe"])
+def test_nothing_that_is_read_is_written_over(train, folder, tmp_path, capsys, key):
+    content = "seed: 3\n" if key == "recipe" else "name: t\ninstruction: Which?\nlabels: [a, b]\n"
+    read = tmp_path / "read.yaml"
+    read.write_text(content)
     folder.mkdir()
-    path = (tmp_path if link else folder) / "mine_train.jsonl"
-    if read == "recipe":
-        path = path.with_name("recipe.yaml")
-        path.write_text("seed: 3\n")
-    elif read == "task":
-        path.write_text("name: tone\ninstruction: Which?\nlabels: [joy, love]\n")
-    else:
-        write_rows(path, [("a", "joy"), ("b", "love")])
-    before = path.read_bytes()
-    words = [f"json={path}"]
-    if link:
-        (folder / "mine_train.jsonl").symlink_to(path)
-        words = []
-    elif read != "recipe":
-        words = []
-    words += [str(path)] if read == "recipe" else [f"{read}={path}"]
+    (folder / "mine_train.jsonl").symlink_to(read)
+    words = [str(read) if key == "recipe" else f"{key}={read}", "overwrite=true"]
 
-    assert prepare(train, folder, *words, "overwrite=true") == 2
-    assert "is an input and would be overwritten" in capsys.readouterr().err
-    assert path.read_bytes() == before
+    for target, more in ((folder, ""), (tmp_path / "other", f"json={read}")):
+        assert prepare(train, target, *words, *filter(None, [more])) == 2
+        assert "is an input and would be overwritten" in capsys.readouterr().err
+    assert read.read_text() == content
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("name", ["mine_train.jsonl", "dataset_info.json"])
@@ -258,14 +239,6 @@ def test_the_audit_is_no_other_output(train, folder, capsys, name):
     assert prepare(train, folder, f"json={folder / name}") == 2
     assert "would be written twice" in capsys.readouterr().err
     assert not folder.exists()
-
-
-def test_a_bad_dataset_info_is_left_alone(train, folder, capsys):
-    folder.mkdir()
-    (folder / "dataset_info.json").write_bytes(b"{")
-    assert prepare(train, folder) == 1
-    assert snapshot(folder) == {"dataset_info.json": b"{"}
-    assert "dataset_info.json:1: not valid JSON" in capsys.readouterr().err
 
 
 def test_all_bad_files_are_in_one_error(train, folder, tmp_path, capsys):
