@@ -12,7 +12,6 @@ from llamafactory_emotion.data.splits import (
     draw_validation,
     drop_rows,
     largest_remainder,
-    validation_size_problems,
 )
 from llamafactory_emotion.errors import CallError, DataError
 
@@ -50,7 +49,6 @@ def test_repeats_on_one_line_of_json_are_repeats():
 )
 def test_a_size_is_a_count_or_a_share_and_a_tenth_by_default(size, of_200):
     texts = rows(*((f"text {n}", "joy") for n in range(200)))
-    assert list(validation_size_problems({"validation_size": size or 0})) == []
     assert len(draw_validation(texts, size, seed=1)[1]) == of_200
 
 
@@ -60,9 +58,9 @@ def test_the_default_size_is_2000_at_most():
 
 
 @pytest.mark.parametrize("size", [1.5, float("inf")])
-def test_a_size_that_makes_no_sense_is_a_problem(size):
-    (problem,) = validation_size_problems({"validation_size": size})
-    assert problem == f"validation_size={size} is neither a number of rows nor a share below 1"
+def test_a_size_that_makes_no_sense_is_a_wrong_call(size):
+    with pytest.raises(CallError, match=f"validation_size={size} is neither a number of rows nor"):
+        draw_validation(SAMPLE, size, seed=1)
 
 
 @pytest.mark.parametrize(

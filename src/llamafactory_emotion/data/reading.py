@@ -68,7 +68,7 @@ def read_rows(
     path: str | Path, task: Task, *, text_column: str | None = None, label_column: str | None = None
 ) -> list[Row]:
     """Read and check a whole file; see `iterate_rows`."""
-    return list(iterate_rows(path, task, text_column=text_column, label_column=label_column))
+    return list(labelled_rows(open_source(path), task, ColumnChoice(text_column, label_column)))
 
 
 def iterate_rows(
@@ -126,11 +126,11 @@ def is_no_label(value: object) -> bool:
     return value is None or value == "" or (value == -1 and not isinstance(value, bool))
 
 
-def require_columns(record: Record, columns: Iterable[str], place: str) -> None:
-    """Raise a DataError that names `place` if the record lacks a column."""
+def require_columns(record: Record, columns: Iterable[str], where: str) -> None:
+    """Raise a DataError that names the file and line if the record lacks a column."""
     for column in columns:
         if column not in record.fields:
-            raise DataError(f"{place}: no column {column!r}; {_there(record)}. Name one of these.")
+            raise DataError(f"{where}: no column {column!r}; {_there(record)}. Name one of these.")
 
 
 def _has_labels(path: str | Path, task: Task | None) -> bool:
@@ -175,10 +175,10 @@ class _Problems:
     shown: list[str] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, place: str, reason: str, label: str = "") -> None:
+    def add(self, where: str, reason: str, label: str = "") -> None:
         self.count += 1
         if len(self.shown) < _PROBLEMS_SHOWN:
-            self.shown.append(f"{place}: {reason}")
+            self.shown.append(f"{where}: {reason}")
         # A wrong column may hold a different value in every row.
         if label and (label in self.labels or len(self.labels) < _LABELS_COUNTED):
             self.labels[label] += 1
@@ -212,8 +212,8 @@ def _checked_rows(
             problems.add(source.place_of(record.line), record.reason)
             continue
         if columns is None:
-            place = source.place_of(record.line)
-            columns = _choose_columns(record, choice, place, label_needed=label_needed)
+            where = source.place_of(record.line)
+            columns = _choose_columns(record, choice, where, label_needed=label_needed)
         elif columns.label is None and choice.label is None:
             columns = replace(columns, label=_first_of(LABEL_COLUMNS, record.fields))
         try:
@@ -230,7 +230,7 @@ def _checked_rows(
 
 
 def _choose_columns(
-    record: Record, choice: ColumnChoice, place: str, *, label_needed: bool
+    record: Record, choice: ColumnChoice, where: str, *, label_needed: bool
 ) -> _Columns:
     """Choose the columns by the first record.
 
@@ -239,7 +239,7 @@ def _choose_columns(
     """
     fields = record.fields
     named = (choice.text, choice.label, choice.instruction)
-    require_columns(record, filter(None, named), place)
+    require_columns(record, filter(None, named), where)
     text = choice.text or _first_of(TEXT_COLUMNS, fields)
     label = choice.label if choice.label is not None else _first_of(LABEL_COLUMNS, fields)
     instruction = choice.instruction
@@ -252,7 +252,7 @@ def _choose_columns(
     missing += ["label (label_column)"] if label_needed and not label else []
     if text is None or missing:
         raise DataError(
-            f"{place}: no column that looks like the {' or the '.join(missing)}; {_there(record)}. "
+            f"{where}: no column that looks like the {' or the '.join(missing)}; {_there(record)}. "
             "Name it."
         )
     return _Columns(text, label or None, unused_input)

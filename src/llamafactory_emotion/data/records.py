@@ -60,7 +60,7 @@ class Source:
 def open_source(path: str | Path, *, split_labels: bool = True) -> Source:
     """Return the records of a file with its name; see `read_records`."""
     records = read_records(path, split_labels=split_labels)
-    return Source(str(path), records, partial(_place, path))
+    return Source(str(path), records, partial(_where, path))
 
 
 def read_records(
@@ -113,7 +113,7 @@ def count_records(path: str | Path) -> int:
         return sum(1 for line in binary if line.strip())
 
 
-def _place(path: str | Path, line: int) -> str:
+def _where(path: str | Path, line: int) -> str:
     return f"{path}: row {line}" if _suffix(path) == ".parquet" else f"{path}:{line}"
 
 

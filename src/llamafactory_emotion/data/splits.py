@@ -2,8 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
@@ -16,13 +15,6 @@ DROPS: Mapping[str, str] = {
 }
 DEFAULT_FRACTION = 0.1
 LARGEST_DEFAULT = 2000
-
-
-def validation_size_problems(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the key `validation_size`: rows (200), a share (0.1), 0 for none."""
-    size = given.get("validation_size", 0)
-    if size > 1 and not float(size).is_integer():
-        yield f"validation_size={size} is neither a number of rows nor a share below 1"
 
 
 def drop_rows(
@@ -72,11 +64,16 @@ def draw_validation(
         Training and validation rows, each in the order of `rows`.
 
     Raises:
-        CallError: `size` leaves no training rows.
+        CallError: `size` is no whole number, or leaves no training rows.
         DataError: A class has too few rows of a text of their own.
     """
     count = min(int(DEFAULT_FRACTION * len(rows)), LARGEST_DEFAULT)
     if size is not None:
+        if size > 1 and not float(size).is_integer():
+            raise CallError(
+                f"validation_size={size} is neither a number of rows nor a share below 1; give for "
+                "example 500, 0.1 or 0."
+            )
         count = round(size * len(rows)) if size < 1 else int(size)
     if count == 0:
         return list(rows), []

@@ -24,7 +24,6 @@ from llamafactory_emotion.data.splits import (
     DROPS,
     draw_validation,
     drop_rows,
-    validation_size_problems,
 )
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output, write_json
@@ -83,7 +82,6 @@ class PrepareOptions(Options):
         """Say which keys exclude each other, and what a call that writes lacks."""
         if "validation" in given and "validation_size" in given:
             yield "validation and validation_size exclude each other; keep one"
-        yield from validation_size_problems(given)
         if not given.get("check_only") and not {"name", "dataset_dir"} <= given.keys():
             yield "name and dataset_dir are needed; or write check_only=true"
         name = given.get("name", "x")
@@ -94,9 +92,9 @@ class PrepareOptions(Options):
             )
 
     @property
-    def prints_json(self) -> bool:
-        """Whether the JSON is printed, and no tables."""
-        return str(self.json) == STANDARD_STREAM
+    def json_file(self) -> Path | None:
+        """The file for the JSON; None where there is none or it is printed."""
+        return None if str(self.json) == STANDARD_STREAM else self.json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,11 +119,11 @@ def _run(options: PrepareOptions, call: Call) -> int:
     try:
         if folder is not None:
             blocks += _write(options, folder, splits, task, report)
-        elif options.json is not None and not options.prints_json:
-            write_json(options.json, _as_text(report), overwrite=options.overwrite)
+        elif options.json_file is not None:
+            write_json(options.json_file, _as_text(report), overwrite=options.overwrite)
     finally:
         # Last, so that a reader who goes away (`| head`) cannot keep the files from being written.
-        if options.prints_json:
+        if str(options.json) == STANDARD_STREAM:
             print(_as_text(report))
         else:
             print_blocks(blocks, sys.stdout)
@@ -140,9 +138,9 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         DataError: `dataset_info.json` is not valid.
     """
     outputs: list[Path] = []
-    if options.json is not None and not options.prints_json:
-        check_output(options.json, overwrite=options.overwrite)
-        outputs.append(options.json)
+    if options.json_file is not None:
+        check_output(options.json_file, overwrite=options.overwrite)
+        outputs.append(options.json_file)
     names = [f"{options.name}_{TRAIN}"]
     if options.validation is not None or options.validation_size != 0:
         names.append(f"{options.name}_{VALIDATION}")
@@ -202,7 +200,7 @@ def _write(
     files = {name: str(data_file(folder, name)) for name in datasets}
     written = {name: {"file": files[name], "rows": len(rows)} for name, rows in datasets.items()}
     report |= {"dropped": dropped, "written": written}
-    also = {} if options.json is None or options.prints_json else {options.json: _as_text(report)}
+    also = {options.json_file: _as_text(report)} if options.json_file is not None else {}
     before = write_datasets(folder, datasets, task, overwrite=options.overwrite, also=also)
     names = [f"{options.name}_{split}" for split in SPLITS]
     lines = [

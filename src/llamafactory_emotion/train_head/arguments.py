@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from llamafactory_emotion.data.splits import validation_size_problems
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.scoring.sources import ModelSource
@@ -163,7 +162,6 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "freeze_blocks and finetuning_type=lora exclude each other: LoRA freezes all blocks"
     if "validation" in values and values.get("validation_size"):
         yield "validation and validation_size exclude each other; keep one"
-    yield from validation_size_problems(values)
     if values.get("overwrite") is True and values.get(_RESUME):
         yield f"overwrite and {_RESUME} exclude each other"
     yield from _out_of_range(values)
