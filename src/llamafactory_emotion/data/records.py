@@ -107,7 +107,8 @@ def count_records(path: str | Path) -> int:
     if suffix == ".parquet":
         with _opened_parquet(path) as file:
             return int(file.metadata.num_rows)
-    if _READERS.get(suffix) is not _json_records or _opens_list(list(_until_text(_lines(path)))):
+    is_json = _READERS.get(suffix) is _json_records
+    if not is_json or _peek(_lines(path))[0].lstrip().startswith("["):
         return sum(1 for _ in read_records(path))
     with open_binary(path) as binary:
         return sum(1 for line in binary if line.strip())
@@ -134,35 +135,32 @@ def _lines(path: str | Path) -> Lines:
                 ) from error
 
 
-def _until_text(lines: Lines) -> Lines:
+def _peek(lines: Lines) -> tuple[str, Lines]:
+    """Return the first line that is not blank, and all lines."""
+    head = []
     for number, line in lines:
-        yield number, line
+        head.append((number, line))
         if line.strip():
-            return
+            return line, itertools.chain(head, lines)
+    return "", iter(head)
 
 
 def _stream_records(lines: Lines, *, split_labels: bool) -> Records:
     """Read a stream without a name: JSON when the first text in it opens an object or a list."""
-    head = list(_until_text(lines))
-    whole = itertools.chain(head, lines)
-    opening = "".join(head[-1][1].split()) if head else ""
+    first, lines = _peek(lines)
+    opening = "".join(first.split())
     # A text may begin with a bracket too.
     if opening.startswith(("{", "[{")) or opening == "[":
-        return _json_records(whole)
-    return _text_records(whole, split_labels=split_labels)
+        return _json_records(lines)
+    return _text_records(lines, split_labels=split_labels)
 
 
 def _json_records(lines: Lines) -> Records:
     """Read a JSON list of objects, or JSON Lines: both are found under either suffix."""
-    head = list(_until_text(lines))
-    whole = itertools.chain(head, lines)
-    if _opens_list(head):
-        return _json_list("".join(line for _, line in whole))
-    return _json_lines(whole)
-
-
-def _opens_list(head: Sequence[tuple[int, str]]) -> bool:
-    return bool(head) and head[-1][1].lstrip().startswith("[")
+    first, lines = _peek(lines)
+    if first.lstrip().startswith("["):
+        return _json_list("".join(line for _, line in lines))
+    return _json_lines(lines)
 
 
 def _json_lines(lines: Lines) -> Records:
@@ -221,16 +219,15 @@ def _comma_table(lines: Lines) -> Records:
     The delimiter is the one that finds the most columns in the header. (`csv.Sniffer` prefers a
     comma wherever there is one, and takes a sign inside a header's only column for the delimiter.)
     """
-    head = list(_until_text(lines))
-    header = [line for _, line in head[-1:]]
+    header, lines = _peek(lines)
     # `max` returns the first of equals, so a header of one column is read with a comma.
     delimiter = max(",;\t", key=lambda delimiter: _count_columns(header, delimiter))
-    return _table(itertools.chain(head, lines), delimiter=delimiter)
+    return _table(lines, delimiter=delimiter)
 
 
-def _count_columns(header: list[str], delimiter: str) -> int:
+def _count_columns(header: str, delimiter: str) -> int:
     try:
-        return len(next(csv.reader(header, delimiter=delimiter, strict=True), []))
+        return len(next(csv.reader([header], delimiter=delimiter, strict=True), []))
     except csv.Error:
         return 0
 
