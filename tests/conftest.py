@@ -1,8 +1,10 @@
 """What several tests need."""
 
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +28,15 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data is not at {SHARED_DATA} (it may not be shipped)")
     return SHARED_DATA
+
+
+@pytest.fixture
+def full_disk() -> Iterator[int]:
+    """Let no file of this process grow beyond the bytes given, as on a disk that is full then."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    yield 10_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="session")

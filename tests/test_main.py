@@ -12,18 +12,18 @@ from llamafactory_emotion.__main__ import COMMANDS, main
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_lists_every_command(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(flag, capsys):
     assert main([flag]) == 0
     printed = capsys.readouterr().out
     assert all(f"  {name} " in printed and text in printed for name, text in COMMANDS.items())
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"llamafactory-emotion {llamafactory_emotion.__version__}\n"
 
 
-def test_no_command_shows_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_shows_the_list(capsys):
     assert main([]) == 2
     assert "error: no command given" in capsys.readouterr().err
 
@@ -38,18 +38,16 @@ def test_no_command_shows_the_list(capsys: pytest.CaptureFixture[str]) -> None:
         ("__main__", "choose from"),
     ],
 )
-def test_an_unknown_command_is_a_wrong_call(
-    name: str, hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_command_is_a_wrong_call(name, hint, capsys):
     assert main([name]) == 2
     assert f"unknown command {name!r}; {hint}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["train_head", "train-head"])
-def test_arguments_and_exit_code_pass_through(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_and_exit_code_pass_through(name, monkeypatch):
     seen: list[list[str]] = []
 
-    def command(argv: list[str]) -> int:
+    def command(argv):
         seen.append(argv)
         return 7
 
@@ -61,14 +59,14 @@ def test_arguments_and_exit_code_pass_through(name: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_a_module(name: str) -> None:
+def test_every_command_is_a_module(name):
     assert importlib.util.find_spec(f"llamafactory_emotion.{name}") is not None
 
 
 @pytest.mark.parametrize(
     ("argument", "code", "out"), [("--version", 0, "llamafactory-emotion "), ("zzz", 2, "")]
 )
-def test_it_runs_as_a_module_without_heavy_imports(argument: str, code: int, out: str) -> None:
+def test_it_runs_as_a_module_without_heavy_imports(argument, code, out):
     program = (
         "import runpy, sys; sys.argv = ['x', sys.argv[1]]\n"
         "try: runpy.run_module('llamafactory_emotion', run_name='__main__')\n"

@@ -23,7 +23,7 @@ _WRONG_CALL = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the first argument names; give its exit code."""
+    """Run the command that the first argument names and return its exit code."""
     name, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
     if name == "--version":
         print(f"llamafactory-emotion {__version__}")

@@ -176,7 +176,10 @@ def convert(call: Call, options: type[T]) -> T:
     kinds = get_type_hints(options)
     for name in given.keys() & fields.keys():
         try:
-            typed[name] = _typed(given[name], kinds[name])
+            value = given[name]
+            if _is_list(fields[name]) and fields[name].metadata["choices"]:
+                value = _parts(value)
+            typed[name] = _typed(value, kinds[name])
         except ValueError:
             problems.append(f"{name}={given[name]!r} is not {_named(kinds[name])}")
         else:
@@ -331,7 +334,7 @@ def _typed(value: Any, kind: Any) -> Any:
     if get_origin(kind) is list:
         value = value if isinstance(value, list) else [value]
         if get_args(kind) == (int,):  # numbers may be one text with commas; paths may hold some
-            value = [part.strip() for one in value for part in str(one).split(",")]
+            value = _parts(value)
     elif _plain(kind) is str and isinstance(value, list) and value:
         # LLaMA-Factory takes names as a list as well as text with commas.
         value = ",".join(_typed(one, str) for one in value)
@@ -347,6 +350,11 @@ def _typed(value: Any, kind: Any) -> Any:
         raise ValueError(str(error)) from error
     assert isinstance(typed, dict)  # noqa: S101 - a structured config is a mapping
     return typed["value"]
+
+
+def _parts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [part.strip() for one in values for part in str(one).split(",")]
 
 
 def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterator[str]:

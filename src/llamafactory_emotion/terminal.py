@@ -146,6 +146,11 @@ def printable(text: str) -> str:
     )
 
 
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text cut to a length, with dots where something is left out."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

@@ -7,8 +7,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import read_entries
-from llamafactory_emotion.data.hub import HubAddress, hub_class_names
+from llamafactory_emotion.data.entries import HubAddress, hub_class_names, read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
@@ -19,7 +18,7 @@ EMOTION_COLUMNS = {"prompt": "text", "response": "label"}
 ALPACA_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
 # Another order than the task's.
 NAMES = ["joy", "anger", "fear"]
-NAMED = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
+ALPACA_ROW = {"instruction": "Which?", "input": "so glad", "output": "joy"}
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +26,20 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
+@pytest.fixture(params=["file", "hub"])
+def on_hub(request):
+    return request.param == "hub"
+
+
 @pytest.fixture
 def register(tmp_path):
     """Register rows as a data set of the hub (a folder stands for it) or as a local file."""
 
-    def registered(rows, columns, *, features=None, local=False, **entry):
+    def registered(rows, columns, *, features=None, on_hub=True, **entry):
         (tmp_path / "hub").mkdir()
         path = tmp_path / "hub" / "train.parquet"
         Dataset.from_list(rows, features=features).to_parquet(path)
-        place = {"file_name": "hub/train.parquet"} if local else {"hf_hub_url": str(path.parent)}
+        place = {"hf_hub_url": str(path.parent)} if on_hub else {"file_name": "hub/train.parquet"}
         content = {"mine": place | {"columns": columns} | entry}
         (tmp_path / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
         return str(tmp_path)
@@ -43,8 +47,8 @@ def register(tmp_path):
     return registered
 
 
-def trained_on(folder, **arguments):
-    head = HeadArguments("model", "mine", dataset_dir=folder, **arguments)
+def trained_on(folder, **keys):
+    head = HeadArguments(model_name_or_path="model", train="mine", dataset_dir=folder, **keys)
     return [(row.text, row.label) for row in read_splits(head, EMOTION).train]
 
 
@@ -52,44 +56,37 @@ def predicted(folder):
     return [tuple(row) for row in open_dataset("mine", folder, EMOTION).rows]
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["file", "hub"])
-def test_ids_mean_the_names_that_the_data_set_gives_them_on_every_path(register, local):
+@pytest.mark.parametrize("formatting", ["emotion", "alpaca"])
+def test_ids_mean_the_names_that_the_data_set_gives_them_on_every_path(
+    register, on_hub, formatting
+):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
     rows = [{"text": "so glad", "label": 0}, {"text": "who is there", "label": 2}]
-    folder = register(rows, EMOTION_COLUMNS, features=NAMED, local=local, formatting="emotion")
+    folder = register(
+        rows, EMOTION_COLUMNS, features=features, on_hub=on_hub, formatting=formatting
+    )
 
     assert trained_on(folder) == [("so glad", "joy"), ("who is there", "fear")]
-    asked = [(EMOTION.user_content(text), label) for text, label in trained_on(folder)]
-    assert predicted(folder) == asked
+    ask = EMOTION.user_content if formatting == "emotion" else str
+    assert predicted(folder) == [(ask(text), label) for text, label in trained_on(folder)]
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["file", "hub"])
-def test_ids_of_an_alpaca_data_set_mean_its_names_too(register, local):
-    features = Features({"q": Value("string"), "a": ClassLabel(names=NAMES)})
-    columns = {"prompt": "q", "response": "a"}
-    folder = register([{"q": "so glad", "a": 0}], columns, features=features, local=local)
-
-    assert trained_on(folder) == [("so glad", "joy")]
-    assert predicted(folder) == [("so glad", "joy")]
-
-
-@pytest.mark.parametrize("local", [True, False], ids=["file", "hub"])
 @pytest.mark.parametrize(
     "row",
     [
-        {"instruction": "Which?", "input": "so glad", "output": "joy"},
+        ALPACA_ROW,
         {"instruction": "so glad", "input": "", "output": "joy"},
         {"instruction": "so glad", "input": None, "output": "joy", "text": "another"},
     ],
 )
-def test_a_head_reads_the_text_of_an_alpaca_data_set(register, row, local):
-    assert trained_on(register([row] * 2, ALPACA_COLUMNS, local=local)) == [("so glad", "joy")] * 2
+def test_a_head_reads_the_text_of_an_alpaca_data_set(register, row, on_hub):
+    folder = register([row] * 2, ALPACA_COLUMNS, on_hub=on_hub)
+    assert trained_on(folder) == [("so glad", "joy")] * 2
 
 
 def test_the_columns_of_a_call_come_before_those_of_an_entry(register):
-    row = {"instruction": "Which?", "input": "no", "output": "fear", "title": "yes", "mood": "joy"}
-    folder = register([row], ALPACA_COLUMNS)
-
-    assert trained_on(folder, text_column="title", label_column="mood") == [("yes", "joy")]
+    folder = register([ALPACA_ROW | {"title": "yes", "mood": "fear"}], ALPACA_COLUMNS)
+    assert trained_on(folder, text_column="title", label_column="mood") == [("yes", "fear")]
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
@@ -97,33 +94,25 @@ def test_a_row_of_the_hub_without_a_text_stops_the_run_with_its_place(register, 
     rows = [{"text": "so glad", "label": "joy"}, {"text": text, "label": "fear"}]
     folder = register(rows, EMOTION_COLUMNS, formatting="emotion")
 
+    said = r"'mine' \(.*, split train\): row 2: the text is empty"
     for read in (trained_on, predicted):
-        with pytest.raises(
-            DataError, match=r"'mine' \(.*, split train\): row 2: the text is empty"
-        ):
+        with pytest.raises(DataError, match=said):
             read(folder)
 
 
-@pytest.mark.parametrize(
-    ("columns", "missing"),
-    [
-        ({"prompt": "tweet", "response": "label"}, "tweet"),
-        ({"prompt": "text", "response": "mood"}, "mood"),
-    ],
-)
-def test_a_column_that_is_not_there_is_named(register, columns, missing):
-    row = {"text": "so glad", "label": "joy"}
-    folder = register([row], columns, formatting="emotion")
+@pytest.mark.parametrize("missing", ["text", "label"])
+def test_a_column_that_is_not_there_is_named(register, missing):
+    columns = {role: "x" if name == missing else name for role, name in EMOTION_COLUMNS.items()}
+    folder = register([{"text": "a", "label": "joy"}], columns, formatting="emotion")
 
     for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=f"no column '{missing}'; the columns are text, label"):
+        with pytest.raises(DataError, match="no column 'x'; the columns are text, label"):
             read(folder)
 
 
 @pytest.mark.parametrize("missing", ["instruction", "input"])
 def test_a_text_column_that_an_alpaca_data_set_lacks_is_named(register, missing):
-    row = {"instruction": "Which?", "input": "so glad", "output": "joy"}
-    del row[missing]
+    row = {name: value for name, value in ALPACA_ROW.items() if name != missing}
     folder = register([row], ALPACA_COLUMNS)
 
     for read in (trained_on, predicted):
@@ -142,10 +131,8 @@ def test_labels_that_the_task_lacks_are_listed_with_their_counts(register):
 
 
 def test_an_unlabelled_row_of_the_hub_can_be_predicted(register):
-    rows = [{"text": "so glad", "label": -1}]
-    folder = register(rows, EMOTION_COLUMNS, formatting="emotion")
-
-    assert predicted(folder) == [(EMOTION.user_content("so glad"), None)]
+    folder = register([{"text": "a", "label": -1}], EMOTION_COLUMNS, formatting="emotion")
+    assert predicted(folder) == [(EMOTION.user_content("a"), None)]
 
 
 def test_every_reader_hands_the_token_on(register, monkeypatch):
@@ -153,14 +140,14 @@ def test_every_reader_hands_the_token_on(register, monkeypatch):
     calls = []
 
     def load_dataset(_url, **options):
-        calls.append(options)
+        calls.append((options["token"], options["cache_dir"]))
         return Dataset.from_list([{"text": "a", "label": "joy"}])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     trained_on(folder, hf_hub_token="secret", cache_dir="here")
     list(open_dataset("mine", folder, EMOTION, token="secret", cache_dir="here").rows)
 
-    assert [(one["token"], one["cache_dir"]) for one in calls] == [("secret", "here")] * 2
+    assert calls == [("secret", "here")] * 2
 
 
 def test_an_entry_says_where_on_the_hub_its_rows_are(tmp_path):
@@ -188,20 +175,21 @@ def test_what_the_hub_does_not_give_is_one_sentence(register, monkeypatch, error
     ("entry", "error", "said"),
     [
         ([], DataError, "the entry 'mine' is not an object"),
-        (
-            {"columns": ["text", "label"]},
-            DataError,
-            r"columns of 'mine' are \[\"text\", \"label\"\]",
-        ),
+        ({"columns": ["a"]}, DataError, r"columns of 'mine' are \[\"a\"\]"),
         ({"columns": {"prompt": ["text"]}}, DataError, "must be an object of names; write for"),
         ({"columns": None}, DataError, "columns of 'mine' are null"),
         ({"formatting": "sharegpt"}, CallError, "the formatting 'sharegpt'"),
         ({"num_samples": 3}, CallError, "num_samples"),
+        ({"columns": {"system": "x"}}, CallError, "names a column for system, which would stand"),
+        ({"columns": {"history": "x"}}, CallError, "names a column for history, which would stand"),
         ({"script_url": "x"}, CallError, "neither file_name nor hf_hub_url"),
+        ({"file_name": "."}, CallError, "is a folder of files"),
+        (None, CallError, "'mine' is no data set of .* [(]other[)]; name one of these"),
     ],
 )
 def test_an_entry_that_is_not_read_is_one_sentence_for_every_reader(tmp_path, entry, error, said):
-    (tmp_path / FILE_NAME).write_text(json.dumps({"mine": entry}))
+    content = {"other": {}} if entry is None else {"mine": entry}
+    (tmp_path / FILE_NAME).write_text(json.dumps(content))
 
     for read in (trained_on, predicted):
         with pytest.raises(error, match=said):
@@ -209,24 +197,12 @@ def test_an_entry_that_is_not_read_is_one_sentence_for_every_reader(tmp_path, en
 
 
 def test_the_names_of_ids_are_known_before_the_rows_are_loaded(register, tmp_path):
-    register([{"text": "a", "label": 0}], EMOTION_COLUMNS, features=NAMED)
-    write_card(tmp_path / "hub")
-
-    assert hub_class_names(HubAddress(str(tmp_path / "hub"))) == {"label": NAMES}
-    assert hub_class_names(HubAddress(str(tmp_path / "nowhere"))) == {}
-
-
-def write_card(folder):
+    register([{"text": "a", "label": 0}], EMOTION_COLUMNS)
     names = "".join(f"            '{number}': {name}\n" for number, name in enumerate(NAMES))
-    (folder / "README.md").write_text(
+    (tmp_path / "hub" / "README.md").write_text(
         "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: label\n"
         f"    dtype:\n      class_label:\n        names:\n{names}---\n"
     )
 
-
-@pytest.mark.parametrize("unread", ["system", "history"])
-def test_columns_that_would_change_the_prompt_are_not_passed_over(register, unread):
-    rows = [{"instruction": "name it", "input": "hi", "output": "joy", unread: "x"}]
-    folder = register(rows, ALPACA_COLUMNS | {unread: unread})
-    with pytest.raises(CallError, match=f"names a column for {unread}, which would stand in"):
-        predicted(folder)
+    assert hub_class_names(HubAddress(str(tmp_path / "hub"), split="test")) == {"label": NAMES}
+    assert hub_class_names(HubAddress(str(tmp_path / "nowhere"))) == {}

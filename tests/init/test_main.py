@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 import llamafactory_emotion
-from llamafactory_emotion.init import __main__ as init
-from llamafactory_emotion.init.__main__ import main, workspace_files, write_workspace
+from llamafactory_emotion.init.__main__ import main, write_workspace
 
 ROOT = Path(__file__).parents[2]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -24,9 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_folder_holds_recipes_and_data(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_folder_holds_recipes_and_data(tmp_path, capsys):
     folder = tmp_path / "deep" / "work"
     assert main([str(folder)]) == 0
     written = contents(folder)
@@ -46,9 +43,7 @@ def test_the_folder_holds_recipes_and_data(
     assert f"cd {folder}\n" in capsys.readouterr().out
 
 
-def test_the_next_commands_name_files_that_are_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_commands_name_files_that_are_there(tmp_path, capsys):
     assert main([str(tmp_path / "work")]) == 0
     printed = capsys.readouterr().out.split()
     named = [word for word in printed if word.startswith(("data/", "examples/"))]
@@ -58,7 +53,7 @@ def test_the_next_commands_name_files_that_are_there(
     assert [word.split("=")[1] in datasets for word in printed if "dataset=" in word] == [True]
 
 
-def test_a_wheel_carries_the_files_inside_the_package(tmp_path: Path) -> None:
+def test_a_wheel_carries_the_files_inside_the_package(tmp_path):
     package = tmp_path / "llamafactory_emotion"
     shutil.copytree(
         Path(llamafactory_emotion.__file__).parent,
@@ -67,50 +62,39 @@ def test_a_wheel_carries_the_files_inside_the_package(tmp_path: Path) -> None:
     )
     for name in ("data", "examples"):
         shutil.copytree(ROOT / name, package / "workspace" / name)
-    (package / "workspace" / "data" / "__pycache__").mkdir(exist_ok=True)
-    (package / "workspace" / "data" / "__pycache__" / "x.pyc").write_bytes(b"x")
-    program = "import sys, llamafactory_emotion.init as init; print(init.__file__); "
-    program += "sys.exit(init.main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "work")],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},  # in front of every installed package
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.startswith(str(package / "init.py"))
+    for folder, name in (("__pycache__", "x.pyc"), (".cache", "x"), (".", ".hidden")):
+        (package / "workspace" / "data" / folder).mkdir(exist_ok=True)
+        (package / "workspace" / "data" / folder / name).write_bytes(b"x")
+    command = [sys.executable, "-m", "llamafactory_emotion.init", str(tmp_path / "work")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}  # in front of installed packages
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     write_workspace(tmp_path / "from_checkout")
     assert contents(tmp_path / "work") == contents(tmp_path / "from_checkout")
 
-
-def test_a_folder_with_other_files_is_fine(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    assert main([str(tmp_path)]) == 0
-    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
-    assert (tmp_path / "data" / "dataset_info.json").is_file()
+    shutil.rmtree(package / "workspace")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lacks its data and recipes; install it again" in done.stderr
 
 
-def test_files_that_are_there_are_named_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_there_are_named_and_kept(tmp_path, capsys):
+    mine = {"examples/emotion_lora.yaml": b"mine", "mine.txt": b"mine"}
     (tmp_path / "examples").mkdir()
-    (tmp_path / "examples" / "emotion_lora.yaml").write_text("mine", encoding="utf-8")
+    for name, content in mine.items():
+        (tmp_path / name).write_bytes(content)
     assert main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert f"{tmp_path / 'examples' / 'emotion_lora.yaml'} would be overwritten" in error
-    assert contents(tmp_path) == {"examples/emotion_lora.yaml": b"mine"}
+    assert contents(tmp_path) == mine
 
-
-def test_many_files_that_are_there_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    count = write_workspace(tmp_path)
+    count = write_workspace(tmp_path, overwrite=True)
+    assert contents(tmp_path)["mine.txt"] == b"mine"
     assert main([str(tmp_path)]) == 2
     assert f" and {count - 5} more would be overwritten" in capsys.readouterr().err
 
 
-def test_overwriting_keeps_the_entries_of_others(tmp_path: Path) -> None:
+def test_overwriting_keeps_the_entries_of_others(tmp_path):
     write_workspace(tmp_path)
     info = tmp_path / "data" / "dataset_info.json"
     entries = json.loads(info.read_text(encoding="utf-8"))
@@ -123,7 +107,7 @@ def test_overwriting_keeps_the_entries_of_others(tmp_path: Path) -> None:
     assert recipe == (ROOT / "examples" / "emotion_lora.yaml").read_bytes()
 
 
-def test_a_bad_dataset_info_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_dataset_info_stops_it(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dataset_info.json").write_text("{", encoding="utf-8")
     assert main([str(tmp_path), "--overwrite"]) == 1
@@ -131,49 +115,23 @@ def test_a_bad_dataset_info_stops_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert contents(tmp_path) == {"data/dataset_info.json": b"{"}
 
 
-def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_no_folder(tmp_path, capsys):
     path = tmp_path / "file"
     path.write_text("x", encoding="utf-8")
     assert main([str(path)]) == 2
     assert "is a file; name a folder" in capsys.readouterr().err
     assert main([str(path / "below")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+    assert main([]) == main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "name the folder to write, and no other" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("there", [True, False])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_in_the_middle_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, error: BaseException
-) -> None:
+def test_a_full_disk_leaves_nothing(tmp_path, there, full_disk, capsys):
     folder = tmp_path / "work"
     if there:
         folder.mkdir()
         (folder / "mine.txt").write_bytes(b"mine")
-    copy = shutil.copyfile
-    copied: list[Path] = []
-
-    def failing(source: Path, target: Path) -> None:
-        copied.append(target)
-        if len(copied) == 4:
-            raise error
-        copy(source, target)
-
-    monkeypatch.setattr(init.shutil, "copyfile", failing)
-    assert main([str(folder)]) == (1 if isinstance(error, OSError) else 130)
-    assert len(copied) == 4
+    assert main([str(folder)]) == 1
+    assert "work cannot be written (File too large)" in capsys.readouterr().err
     assert list(tmp_path.rglob("*")) == ([folder, folder / "mine.txt"] if there else [])
-
-
-def test_a_package_without_its_files_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(init, "__file__", str(tmp_path / "src" / "package" / "init.py"))
-    assert main([str(tmp_path / "work")]) == 1
-    assert "lacks its data and recipes; install it again" in capsys.readouterr().err
-
-
-def test_by_products_are_left_behind() -> None:
-    assert init._is_by_product(Path("data/__pycache__/a.pyc"))
-    assert init._is_by_product(Path("data/.cache/a"))
-    assert not init._is_by_product(Path("data/a.json"))
-    assert all(source.is_file() for source in workspace_files().values())

@@ -508,7 +508,7 @@ def test_what_is_read_is_not_written_over(model, texts, tmp_path, capsys, leave)
     code, said = refused(capsys, *call)
 
     assert code == 2
-    assert "is read and would be written over" in said
+    assert "is an input and would be overwritten" in said
     assert copy.read_bytes() == texts.read_bytes()
 
 

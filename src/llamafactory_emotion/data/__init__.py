@@ -1,11 +1,9 @@
-"""Labelled texts: read them from any usual format, split them, register them with LLaMA-Factory.
+"""Labelled texts: read them from any usual format, audit and split them, register them.
 
-parquet           the rows of Parquet files, label ids by their names
 records           a file's records one after another, whatever its format
-hub               the records of a data set on the hub
-columns           which columns hold texts and labels
 reading           texts and labels out of records, every row checked
+audit             repeats, conflicts, leaks, imbalance
 splits            validation drawn from train, faulty rows dropped
 dataset_folder    LLaMA-Factory's `dataset_info.json` and the files it names
-entries           the data sets that it names, read without LLaMA-Factory
+entries           the data sets that it names, on disk or on the hub
 """

@@ -1,19 +1,20 @@
 """Look for what makes a data set lie: repeats, conflicts, leaks, imbalance, residue.
 
-Takes the rows that `data` read and gives one frozen result; `report.audit` shows it. Texts are the
-same when they are equal character by character; normalised, when they are after Unicode NFKC, case
-folding and joining runs of white space. Punctuation counts: `:)` is not `:(`.
+Texts are the same when they are equal character by character; normalised, when they are after
+Unicode NFKC, case folding and joining runs of white space. Punctuation counts: `:)` is not `:(`.
 """
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, median
 
 from llamafactory_emotion.task import LabelledRow
+
+ByText = Mapping[str, Sequence[LabelledRow]]
 
 CUTOFF_LENGTH = 512
 _LINK = re.compile("http|href", re.IGNORECASE)
@@ -25,7 +26,7 @@ _SPECIAL_TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Repeat:
-    """A text that stands more than once in a split: its lines and their labels, in order."""
+    """A text that a split has more than once: its lines and their labels, in order."""
 
     text: str
     lines: tuple[int, ...]
@@ -39,12 +40,12 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Leak:
-    """A text that stands in two splits, with the lines and labels it has in each."""
+    """A text that two splits have, with its lines and labels in each."""
 
     text: str
     splits: tuple[str, str]
-    lines: tuple[tuple[int, ...], tuple[int, ...]]
-    labels: tuple[tuple[str, ...], tuple[str, ...]]
+    lines: tuple[tuple[int, ...], ...]
+    labels: tuple[tuple[str, ...], ...]
 
     @property
     def other_label(self) -> bool:
@@ -57,9 +58,6 @@ class Lengths:
     """Lengths in words, as white space separates them; a word is one token or more.
 
     Attributes:
-        mean: Words a text on average.
-        median: The middle one.
-        longest: The most words in a text.
         cutoff: The cutoff they are held against, in tokens.
         over_cutoff: Texts of more words than that: surely cut. Others may be; only tokens tell.
     """
@@ -76,12 +74,8 @@ class SplitAudit:
     """What one split holds.
 
     Attributes:
-        name: The split's name.
-        rows: How many rows.
         classes: Rows of each label of the task, in the task's order.
-        repeats: The texts that stand more than once.
-        normalised_repeats: How many normalised texts stand more than once (these included).
-        lengths: Lengths in words.
+        normalised_repeats: How many normalised texts occur more than once (`repeats` included).
         links: Rows with link residue (`http` or `href`).
         special_tokens: Rows that name a special token such as `<|eot_id|>`.
     """
@@ -124,13 +118,7 @@ class SplitAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the splits hold and share.
-
-    Attributes:
-        splits: One audit a split.
-        leaks: The texts that stand in two splits, once for each pair of splits.
-        normalised_leaks: The same count for normalised texts (these included).
-    """
+    """What the splits hold, and the texts they share, once for each pair of splits."""
 
     splits: tuple[SplitAudit, ...]
     leaks: tuple[Leak, ...]
@@ -155,15 +143,17 @@ def audit_splits(
         labels: The task's labels.
         cutoff: The length in tokens that training will cut at.
     """
-    counts = {name: Counter(row.text for row in rows) for name, rows in splits.items()}
-    normalised_counts = {name: _normalised_counts(counts[name]) for name in splits}
+    normalised_counts = {
+        name: Counter(normalised(row.text) for row in rows) for name, rows in splits.items()
+    }
+    by_text = {name: _by_text(rows) for name, rows in splits.items()}
     pairs = list(combinations(splits, 2))
     return Audit(
         splits=tuple(
-            _audit_split(name, rows, labels, counts[name], normalised_counts[name], cutoff)
+            _audit_split(name, rows, labels, by_text[name], normalised_counts[name], cutoff)
             for name, rows in splits.items()
         ),
-        leaks=tuple(leak for pair in pairs for leak in _leaks(pair, splits, counts)),
+        leaks=tuple(leak for pair in pairs for leak in _leaks(pair, by_text)),
         normalised_leaks=sum(
             len(normalised_counts[first].keys() & normalised_counts[second].keys())
             for first, second in pairs
@@ -172,7 +162,7 @@ def audit_splits(
 
 
 def normalised(text: str) -> str:
-    """Give the text as it is compared when width, case and white space do not count."""
+    """Return the text as it is compared when width, case and white space do not count."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return text if folded == text else folded  # most are: one string in memory, not two
 
@@ -188,66 +178,57 @@ def conflict_pairs(repeats: Iterable[Repeat]) -> dict[tuple[str, str], int]:
     return dict(sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def _normalised_counts(counts: Mapping[str, int]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for text, count in counts.items():
-        total[normalised(text)] += count
-    return total
-
-
 def _audit_split(
     name: str,
     rows: Sequence[LabelledRow],
     labels: Sequence[str],
-    counts: Mapping[str, int],
+    by_text: ByText,
     normalised_counts: Mapping[str, int],
     cutoff: int,
 ) -> SplitAudit:
     classes = Counter(row.label for row in rows)
-    repeated = _rows_of((text for text, count in counts.items() if count > 1), rows)
+    words = [len(row.text.split()) for row in rows]
     return SplitAudit(
         name=name,
         rows=len(rows),
         classes={label: classes[label] for label in labels},
         repeats=tuple(
-            Repeat(text, tuple(row.line for row in same), tuple(row.label for row in same))
-            for text, same in repeated.items()
+            Repeat(text, _lines(same), _labels(same))
+            for text, same in by_text.items()
+            if len(same) > 1
         ),
         normalised_repeats=sum(count > 1 for count in normalised_counts.values()),
-        lengths=_lengths([len(row.text.split()) for row in rows], cutoff),
+        lengths=Lengths(
+            mean=fmean(words),
+            median=float(median(words)),
+            longest=max(words),
+            cutoff=cutoff,
+            over_cutoff=sum(count > cutoff for count in words),
+        ),
         links=sum(_LINK.search(row.text) is not None for row in rows),
         special_tokens=sum(_SPECIAL_TOKEN.search(row.text) is not None for row in rows),
     )
 
 
-def _lengths(words: Sequence[int], cutoff: int) -> Lengths:
-    over = sum(count > cutoff for count in words)
-    return Lengths(fmean(words), float(median(words)), max(words), cutoff, over)
+def _leaks(pair: tuple[str, str], by_text: Mapping[str, ByText]) -> Iterator[Leak]:
+    first, second = (by_text[name] for name in pair)
+    for text, same in second.items():
+        if text in first:
+            rows = (first[text], same)
+            yield Leak(text, pair, tuple(map(_lines, rows)), tuple(map(_labels, rows)))
 
 
-def _rows_of(texts: Iterable[str], rows: Sequence[LabelledRow]) -> dict[str, list[LabelledRow]]:
-    """Give the rows of each of these texts, in the order of their first rows."""
-    wanted: Collection[str] = set(texts)
-    found: defaultdict[str, list[LabelledRow]] = defaultdict(list)
+def _by_text(rows: Sequence[LabelledRow]) -> ByText:
+    """Group rows by their text, in the order of their first rows."""
+    found: dict[str, list[LabelledRow]] = {}
     for row in rows:
-        if row.text in wanted:
-            found[row.text].append(row)
-    return dict(found)
+        found.setdefault(row.text, []).append(row)
+    return found
 
 
-def _leaks(
-    pair: tuple[str, str],
-    splits: Mapping[str, Sequence[LabelledRow]],
-    counts: Mapping[str, Mapping[str, int]],
-) -> list[Leak]:
-    shared = counts[pair[0]].keys() & counts[pair[1]].keys()
-    first, second = (_rows_of(shared, splits[name]) for name in pair)
-    return [
-        Leak(
-            text,
-            pair,
-            (tuple(row.line for row in first[text]), tuple(row.line for row in same)),
-            (tuple(row.label for row in first[text]), tuple(row.label for row in same)),
-        )
-        for text, same in second.items()
-    ]
+def _lines(rows: Sequence[LabelledRow]) -> tuple[int, ...]:
+    return tuple(row.line for row in rows)
+
+
+def _labels(rows: Sequence[LabelledRow]) -> tuple[str, ...]:
+    return tuple(row.label for row in rows)

@@ -21,13 +21,15 @@ from llamafactory_emotion.task import Task
 
 FILE_NAME = "dataset_info.json"
 ALPACA_FORMATTING, EMOTION_FORMATTING = "alpaca", "emotion"
+# Said in every entry, not left to LLaMA-Factory's defaults.
+_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
 # Legal in JSON, but some readers take them for the end of a line.
 _LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The file's entries, and its text as it stands (empty when there is no file)."""
+    """The entries of a `dataset_info.json`, and its text (empty when there is no file)."""
 
     entries: Mapping[str, Any]
     text: str = ""
@@ -46,13 +48,10 @@ def read_dataset_info(folder: Path) -> DatasetInfo:
         text = file.read()
     try:
         entries = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
         raise DataError(
-            f"{path}:{error.lineno}: not valid JSON ({error.msg}); mend it, nothing was changed."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not valid JSON ({error}); mend it, nothing was changed."
+            f"{path}:{line}: not valid JSON ({reason}); mend it, nothing was changed."
         ) from error
     if not isinstance(entries, dict):
         raise DataError(f"{path} is not a JSON object of data sets; mend it, nothing was changed.")
@@ -60,80 +59,50 @@ def read_dataset_info(folder: Path) -> DatasetInfo:
 
 
 def read_entry(entries: Mapping[str, Any], name: str, folder: Path) -> Mapping[str, Any]:
-    """Give the entry of a data set whose name is there.
+    """Return the entry of a registered data set.
 
     Raises:
         DataError: It is not an object, or its columns are not an object of names.
     """
-    place, entry = folder / FILE_NAME, entries[name]
+    path, entry = folder / FILE_NAME, entries[name]
     if not isinstance(entry, Mapping):
-        raise DataError(f"{place}: the entry {name!r} is not an object; mend it.")
+        raise DataError(f"{path}: the entry {name!r} is not an object; mend it.")
     columns = entry.get("columns", {})
-    if not isinstance(columns, Mapping) or not _are_names(columns.values()):
+    if not isinstance(columns, Mapping) or not all(
+        isinstance(column, str | None) for column in columns.values()
+    ):
         raise DataError(
-            f"{place}: the columns of {name!r} are {json.dumps(columns, ensure_ascii=False)} and "
+            f"{path}: the columns of {name!r} are {json.dumps(columns, ensure_ascii=False)} and "
             'must be an object of names; write for example {"prompt": "text", "response": "label"}.'
         )
     return entry
 
 
-def _are_names(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str | None) for value in values)
-
-
 def extended_text(info: DatasetInfo, new: Mapping[str, Any]) -> str:
-    """Give the file's text with the new entries; those there are replaced, the order is kept.
+    """Return the file's text with new entries; those of the same name are replaced where they are.
 
-    When all of `new` is new, the text is only added to, so that comments in version control show
-    the added lines alone.
+    When all of `new` is new, the text is only added to, so that a diff shows the added lines alone.
     """
     entries = {**info.entries, **new}
     if info.text and entries == info.entries:
         return info.text
     if info.entries and not new.keys() & info.entries.keys():
-        added = _appended(info.text, new)
+        ending = "\r\n" if "\r\n" in info.text else "\n"
+        head = info.text.rstrip().removesuffix("}").rstrip()
+        added = f"{head},{ending}{ending.join(json.dumps(new, indent=2).splitlines()[1:])}{ending}"
         if json.loads(added) == entries:
             return added
     # LLaMA-Factory reads the file in the system's own encoding, which need not be UTF-8.
     return json.dumps(entries, indent=2, ensure_ascii=info.text.isascii()) + "\n"
 
 
-def _appended(text: str, new: Mapping[str, Any]) -> str:
-    head = text.rstrip().removesuffix("}").rstrip()
-    lines = json.dumps(new, indent=2).splitlines()[1:]
-    ending = "\r\n" if "\r\n" in text else "\n"
-    return head + "," + ending + ending.join(lines) + ending
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder's `dataset_info.json` between reading and writing it.
-
-    The lock is on the folder itself: no lock file is left behind, and it ends with the process.
-    Where folders cannot be locked (Windows, some network drives) the file is still replaced whole.
-    """
-    if os.name == "nt":
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock(descriptor, wait=True)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def data_file(folder: Path, name: str) -> Path:
-    """Give the file that holds the data set `name`."""
+    """Return the file that holds the data set `name`."""
     return folder / f"{name}.jsonl"
 
 
 def check_free(folder: Path, names: Iterable[str], info: DatasetInfo) -> None:
-    """Refuse names whose file or entry is there already.
-
-    Raises:
-        CallError: Names everything that would be overwritten.
-    """
+    """Raise a CallError that names every file and entry of these names that is there already."""
     names = list(names)
     taken = [str(data_file(folder, name)) for name in names if data_file(folder, name).exists()]
     taken += [
@@ -142,7 +111,7 @@ def check_free(folder: Path, names: Iterable[str], info: DatasetInfo) -> None:
     if taken:
         raise CallError(
             f"{', '.join(taken)} would be overwritten; choose another name or allow it with "
-            "--overwrite."
+            "overwrite=true."
         )
 
 
@@ -161,10 +130,10 @@ def write_datasets(
         datasets: Name to rows.
         task: Gives the instruction.
         overwrite: Replace files and entries of these names.
-        also: Other files that belong to the run: path to text.
+        also: Other files that belong to the run: path to text, to which a line end is added.
 
     Returns:
-        What stood in `dataset_info.json` before.
+        What `dataset_info.json` held before.
 
     Raises:
         CallError: Something would be overwritten.
@@ -175,38 +144,52 @@ def write_datasets(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EmotionError(f"{folder} cannot be made ({error.strerror}).") from error
-    with locked(folder), ExitStack() as stack:
+    with _locked(folder), ExitStack() as stack:
         info = read_dataset_info(folder)
         if not overwrite:
             check_free(folder, datasets, info)
-        entries = {name: registration(data_file(folder, name)) for name in datasets}
+        entries = {
+            name: {
+                "file_name": data_file(folder, name).name,
+                "formatting": ALPACA_FORMATTING,
+                "columns": _COLUMNS,
+            }
+            for name in datasets
+        }
         # An exit stack unwinds from its end: what is written first is moved into place last.
         registry = stack.enter_context(write_whole(folder / FILE_NAME, overwrite=True))
         _write_lines(registry, [extended_text(info, entries)])
         for path, text in also.items():
-            _write_lines(stack.enter_context(write_whole(path, overwrite=overwrite)), [text])
+            _write_lines(stack.enter_context(write_whole(path, overwrite=overwrite)), [text, "\n"])
         for name, rows in datasets.items():
             out = write_whole(data_file(folder, name), overwrite=overwrite)
-            _write_lines(stack.enter_context(out), alpaca_lines(rows, task))
+            _write_lines(stack.enter_context(out), _alpaca_lines(rows, task))
     return info
 
 
-def registration(file: Path) -> dict[str, Any]:
-    """Give the entry of an alpaca file; the columns are said, not left to defaults."""
-    return {
-        "file_name": file.name,
-        "formatting": "alpaca",
-        "columns": {"prompt": "instruction", "query": "input", "response": "output"},
-    }
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder's `dataset_info.json` between reading and writing it.
+
+    The lock is on the folder itself: no lock file is left behind, and it ends with the process.
+    """
+    if os.name == "nt":  # a folder cannot be opened; the file is still replaced whole
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
+def _alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
     """Yield each row as a line of JSON; a text is data and every character of it survives."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
-        record = {"instruction": task.instruction, "input": row.text, "output": row.label}
-        line = encode(record)
-        yield (line if line.isascii() else line.translate(_LINE_ENDS)) + "\n"
+        line = encode({"instruction": task.instruction, "input": row.text, "output": row.label})
+        yield line.translate(_LINE_ENDS) + "\n"
 
 
 def _write_lines(out: TextIO, lines: Iterable[str]) -> None:

@@ -1,11 +1,8 @@
-"""Data sets by their names in `dataset_info.json`, read without LLaMA-Factory.
-
-Stands between `dataset_folder` and those who want the rows of such data sets: `predict` and
-`train_head`. Files and data sets of the hub are given as records of one kind.
-"""
+"""Data sets by their names in `dataset_info.json`, files or on the hub, without LLaMA-Factory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,45 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.hub import HUB, HubAddress, load_hub_records
-from llamafactory_emotion.data.records import Source, open_source
-from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.data.records import (
+    ClassNames,
+    Record,
+    Source,
+    class_names,
+    open_source,
+    with_class_names,
+)
+from llamafactory_emotion.errors import CallError, DataError
 
+HUB = "hf_hub_url"
 _FILE = "file_name"
+_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class HubAddress:
+    """What an entry of `dataset_info.json` says of a data set on the hub.
+
+    Attributes:
+        url: Its id, or a folder of the same shape.
+        subset: Its configuration, or None for the default one.
+        split: The split.
+        folder: The folder of its files, or None for all.
+    """
+
+    url: str
+    subset: str | None = None
+    split: str = "train"
+    folder: str | None = None
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any]) -> "HubAddress":
+        """Read the address out of an entry that has `hf_hub_url`."""
+        split = entry.get("split") or cls.split
+        return cls(str(entry[HUB]), entry.get("subset"), split, entry.get("folder"))
+
+    def __str__(self) -> str:
+        return f"{self.url}, split {self.split}"
 
 
 @dataclass(frozen=True)
@@ -55,11 +86,7 @@ class Entry:
         return self.columns.get("response")
 
     def open(self, *, cache_dir: str | None = None, token: str | None = None) -> Source:
-        """Open its records; label ids that it has names for are given as these.
-
-        Args:
-            cache_dir: Where data sets of the hub are kept.
-            token: The hub token.
+        """Open its records; label ids that it has names for become these.
 
         Raises:
             CallError: Its file is of no known format.
@@ -67,13 +94,33 @@ class Entry:
         """
         if isinstance(self.place, Path):
             return open_source(self.place)
+        from datasets import load_dataset
+
         name = f"the data set {self.name!r} ({self.place})"
-        records = load_hub_records(self.place, name, cache_dir=cache_dir, token=token)
+        try:
+            rows = load_dataset(
+                self.place.url,
+                name=self.place.subset,
+                data_dir=self.place.folder,
+                split=self.place.split,
+                cache_dir=cache_dir,
+                token=token,
+            )
+        except _failures() as error:
+            reason = [*str(error).strip().splitlines(), type(error).__name__][0].rstrip(".")
+            raise DataError(
+                f"{name} cannot be loaded: {reason}; without a network, name a file instead."
+            ) from error
+        names = class_names(rows.features)
+        records = (
+            Record(number, with_class_names(fields, names))
+            for number, fields in enumerate(rows, start=1)
+        )
         return Source(name, records, lambda row: f"{name}: row {row}")
 
 
 def read_entries(names: str, folder: Path) -> list[Entry]:
-    """Give the entries of data sets by their names.
+    """Find data sets by their names.
 
     Args:
         names: One name, or several with commas between them.
@@ -92,12 +139,18 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
                 f"{name!r} is no data set of {folder / FILE_NAME} ({known}); name one of these, "
                 "another folder with dataset_dir, or a file that is there."
             )
-        found.append(_entry(name, read_entry(entries, name, folder), folder))
+        entry = read_entry(entries, name, folder)
+        _check_readable(name, entry, folder)
+        formatting = entry.get("formatting", ALPACA_FORMATTING)
+        place = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
+        found.append(Entry(name, formatting, entry.get("columns", {}), place))
     return found
 
 
-def _entry(name: str, entry: Mapping[str, Any], folder: Path) -> Entry:
+def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
+    """Refuse what LLaMA-Factory reads and we do not."""
     formatting = entry.get("formatting", ALPACA_FORMATTING)
+    unread = [key for key in ("system", "history") if entry.get("columns", {}).get(key)]
     if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING):
         raise CallError(
             f"the data set {name!r} has the formatting {formatting!r}, and alpaca and emotion are "
@@ -108,25 +161,52 @@ def _entry(name: str, entry: Mapping[str, Any], folder: Path) -> Entry:
             f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
             "can repeat; remove it, or use max_samples for the first rows."
         )
-    columns = entry.get("columns", {})
-    unread = [key for key in ("system", "history") if columns.get(key)]
     if unread:
         raise CallError(
             f"{name!r} names a column for {' and '.join(unread)}, which would stand in the prompt "
             "and is not read here; predict it with llamafactory-cli."
         )
-    return Entry(name, formatting, columns, _place(name, entry, folder))
-
-
-def _place(name: str, entry: Mapping[str, Any], folder: Path) -> Path | HubAddress:
-    if HUB in entry:
-        return HubAddress.of_entry(entry)
-    if _FILE not in entry:
+    if HUB not in entry and _FILE not in entry:
         raise CallError(
             f"the data set {name!r} has neither {_FILE} nor {HUB}; download it and name a file of "
             "its texts."
         )
-    path = folder / str(entry[_FILE])
-    if path.is_dir():
+    if HUB not in entry and (folder / str(entry[_FILE])).is_dir():
         raise CallError(f"the data set {name!r} is a folder of files; name one of them instead.")
-    return path
+
+
+@cache
+def hub_class_names(
+    address: HubAddress, *, cache_dir: str | None = None, token: str | None = None
+) -> ClassNames:
+    """Return the names of a data set's label ids by column, without its rows.
+
+    Empty where it does not say them before it is loaded, or the hub does not answer in seconds.
+    """
+    from datasets import load_dataset_builder
+    from huggingface_hub import HfApi
+
+    if address.split != HubAddress.split:  # the names are those of all splits: ask once
+        return hub_class_names(
+            replace(address, split=HubAddress.split), cache_dir=cache_dir, token=token
+        )
+    try:
+        if not Path(address.url).is_dir():
+            HfApi(token=token).dataset_info(address.url, timeout=_SECONDS)
+        builder = load_dataset_builder(
+            address.url,
+            name=address.subset,
+            data_dir=address.folder,
+            cache_dir=cache_dir,
+            token=token,
+        )
+    except _failures():
+        return {}
+    return class_names(builder.info.features or {})
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from datasets.exceptions import DatasetsError
+    from httpx import HTTPError
+
+    return OSError, ValueError, RuntimeError, DatasetsError, HTTPError

@@ -1,23 +1,16 @@
-"""Read texts and labels from the formats people have, and check every row.
+"""Texts and labels out of the files people have, every row checked.
 
-Stands between the files (`records`) and everything that trains, scores or audits. A file is read
-row by row; once a row is wrong, no further row is given, the rest is still checked, and one
-`DataError` lists what is wrong with the whole file.
+A file is read row by row. Once a row is wrong no further one is yielded, the rest is still checked,
+and one `DataError` lists what is wrong with the whole file.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llamafactory_emotion.data.columns import (
-    ColumnChoice,
-    Columns,
-    choose_columns,
-    label_column_of,
-)
 from llamafactory_emotion.data.records import (
     LABEL,
     BrokenRecord,
@@ -29,12 +22,17 @@ from llamafactory_emotion.data.records import (
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import shortened
 
+# Tried in this order, in any case, when no column is named.
+TEXT_COLUMNS = ("text", "sentence", "content", "tweet", "utterance", "review", "document", "input")
+LABEL_COLUMNS = ("label", "emotion", "sentiment", "category", "class", "target", "output")
+NO_COLUMN = ""
+_INPUT, _INSTRUCTION = "input", "instruction"
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
 _LABELS_COUNTED = 1000
 _LINES_JUDGED = 100
-_SHORT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +52,34 @@ class TextRow(NamedTuple):
     label: str | None
 
 
+class ColumnChoice(NamedTuple):
+    """The columns that a caller names; what is None is guessed from the first record.
+
+    `instruction` holds the texts where the first record's `text` is empty, as in alpaca records
+    without an input; `label` is `NO_COLUMN` for none.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    instruction: str | None = None
+
+
 def read_rows(
-    path: str | Path,
-    task: Task,
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
+    path: str | Path, task: Task, *, text_column: str | None = None, label_column: str | None = None
 ) -> list[Row]:
     """Read and check a whole file; see `iterate_rows`."""
-    return list(iterate_rows(path, task, text_column=text_column, label_column=label_column))
+    return list(labelled_rows(open_source(path), task, ColumnChoice(text_column, label_column)))
 
 
 def iterate_rows(
-    path: str | Path,
-    task: Task,
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
+    path: str | Path, task: Task, *, text_column: str | None = None, label_column: str | None = None
 ) -> Iterator[Row]:
     """Yield the labelled rows of a file, one in memory at a time.
 
     Args:
         path: JSON Lines, JSON (a list of objects), CSV, TSV, Parquet or `text;label` text, also
             gzipped; `-` is standard input.
-        task: Gives the labels; a value may be a label's name or its id.
+        task: A value may be a label's name or its id.
         text_column: The column of the texts; guessed from `TEXT_COLUMNS` when not given. In an
             alpaca file it is `input`, or `instruction` where the first row has no input.
         label_column: The column of the labels; guessed from `LABEL_COLUMNS` when not given.
@@ -85,11 +87,9 @@ def iterate_rows(
     Raises:
         CallError: The file is not there or its format is not known.
         DataError: Lists every problem: a label that is none of the task's, a missing column, an
-            empty text, a broken line; or the file is empty or not UTF-8. No row after the first
-            problem is given.
+            empty text, a broken line; or the file is empty or not UTF-8.
     """
-    choice = ColumnChoice(text_column, label_column)
-    yield from labelled_rows(open_source(path), task, choice)
+    yield from labelled_rows(open_source(path), task, ColumnChoice(text_column, label_column))
 
 
 def read_texts(
@@ -101,179 +101,42 @@ def read_texts(
 ) -> Iterator[TextRow]:
     """Yield the texts of a file lazily, with their labels where there are any.
 
-    Takes the formats of `iterate_rows`; plain text is one text a line, unless `task` is given and
-    each of the first lines ends in a semicolon and one of its labels. Standard input (`-`) is
-    JSON Lines when it opens with `{`, otherwise one text a line.
-
-    Args:
-        path: The file, or `-` for standard input.
-        task: Turns a gold value (name or id) into the label; without it the value is given as
-            text. An empty value or the id -1 means that a row has no label.
-        text_column: The column of the texts; guessed when not given.
-        label_column: The column of the gold labels; guessed when not given, `""` for none.
-
-    Raises:
-        CallError: The file is not there or its format is not known.
-        DataError: As for `iterate_rows`, but a label may be missing.
+    Like `iterate_rows`, but a row may have no label (an empty value or the id -1), and without a
+    task any value is one. Plain text is one text a line, unless `task` is given and each of the
+    first lines ends in a semicolon and one of its labels. Standard input is JSON Lines when it
+    opens with `{`. `label_column` is `NO_COLUMN` for none.
     """
-    choice = ColumnChoice(text_column, label_column)
     source = open_source(path, split_labels=_has_labels(path, task))
-    yield from text_rows(source, task, choice)
+    yield from text_rows(source, task, ColumnChoice(text_column, label_column))
 
 
 def labelled_rows(source: Source, task: Task, choice: ColumnChoice) -> Iterator[Row]:
-    """Check the records of a source and yield them as labelled rows; see `iterate_rows`.
-
-    Raises:
-        DataError: As for `iterate_rows`.
-    """
+    """Check the records of a source and yield them as labelled rows; see `iterate_rows`."""
     for line, text, label in _checked_rows(source, task, choice, label_needed=True):
-        if label is not None:
-            yield Row(text, label, line)
+        yield Row(text, label or "", line)
 
 
 def text_rows(source: Source, task: Task | None, choice: ColumnChoice) -> Iterator[TextRow]:
-    """Check the records of a source and yield their texts; see `read_texts`.
-
-    Raises:
-        DataError: As for `read_texts`.
-    """
+    """Check the records of a source and yield their texts; see `read_texts`."""
     yield from _checked_rows(source, task, choice, label_needed=False)
 
 
 def is_no_label(value: object) -> bool:
-    """Say whether a value stands for "not labelled"; test sets of the hub have the id -1."""
+    """Whether a value means "not labelled"; test sets of the hub have the id -1."""
     return value is None or value == "" or (value == -1 and not isinstance(value, bool))
 
 
-@dataclass
-class _Problems:
-    """What is wrong with a source: the first few places, and how many there are."""
-
-    source: Source
-    task: Task | None
-    count: int = 0
-    shown: list[str] = field(default_factory=list)
-    unknown_labels: Counter[str] = field(default_factory=Counter)
-
-    def add(self, line: int, reason: str) -> None:
-        self.count += 1
-        if len(self.shown) < _PROBLEMS_SHOWN:
-            self.shown.append(f"{self.source.place_of(line)}: {reason}")
-
-    def add_label(self, line: int, value: object) -> None:
-        name = _short(value)
-        self.add(line, f"unknown label {name}")
-        # A wrong column may hold a different value in every row.
-        if name in self.unknown_labels or len(self.unknown_labels) < _LABELS_COUNTED:
-            self.unknown_labels[name] += 1
-
-    def raise_if_any(self) -> None:
-        if not self.count:
-            return
-        rest = self.count - len(self.shown)
-        lines = [*self.shown, *([f"... and {rest:,} more"] if rest else []), *self._label_lines()]
-        count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
-        raise DataError(
-            f"{self.source.name} has {count}; mend or remove these rows:\n  " + "\n  ".join(lines)
-        )
-
-    def _label_lines(self) -> Iterator[str]:
-        if not self.unknown_labels or self.task is None:
-            return
-        # Beyond that it is a wrong column, and not labels that the task lacks.
-        few = len(self.unknown_labels) <= _LABELS_SHOWN
-        common = self.unknown_labels.most_common(None if few else _PROBLEMS_SHOWN)
-        counts = ", ".join(f"{name} ({count:,})" for name, count in common)
-        more = ", ..." if len(self.unknown_labels) > len(common) else ""
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(self.task.labels))
-        yield f"unknown labels and their rows: {counts}{more}; task {self.task.name!r} has {known}"
-
-
-def _checked_rows(
-    source: Source, task: Task | None, choice: ColumnChoice, *, label_needed: bool
-) -> Iterator[TextRow]:
-    """Yield the rows until one is wrong; then check the rest and raise."""
-    problems = _Problems(source, task)
-    columns: Columns | None = None
-    empty = True
-    for record in source.records:
-        empty = False
-        if isinstance(record, BrokenRecord):
-            problems.add(record.line, record.reason)
-            continue
-        if columns is None:
-            place = source.place_of(record.line)
-            columns = choose_columns(record, choice, place, label_needed=label_needed)
-        elif columns.label is None and choice.label is None:
-            columns = replace(columns, label=label_column_of(record))
-        row = _checked_row(record, columns, problems, label_needed=label_needed)
-        if row is not None and not problems.count:
-            yield row
-    problems.raise_if_any()
-    if empty:
-        raise DataError(f"{source.name} holds no rows; check that it is the right one.")
-
-
-def _checked_row(
-    record: Record, columns: Columns, problems: _Problems, *, label_needed: bool
-) -> TextRow | None:
-    text = record.fields.get(columns.text)
-    reason = _text_problem(text, columns, record.fields)
-    if reason is not None or not isinstance(text, str):
-        problems.add(record.line, reason or "no text")
-        return None
-    value = record.fields.get(columns.label) if columns.label else None
-    if is_no_label(value):
-        if not label_needed:
-            return TextRow(record.line, text, None)
-        if value is None or value == "":
-            problems.add(record.line, f"no label in the column {columns.label!r}")
-            return None
-    label = _checked_label(record.line, value, problems)
-    return None if label is None else TextRow(record.line, text, label)
-
-
-def _checked_label(line: int, value: object, problems: _Problems) -> str | None:
-    if problems.task is None:
-        return str(value)
-    label = problems.task.label_of(value)
-    if label is None:
-        problems.add_label(line, value)
-    elif not isinstance(value, str) and label != str(value) in problems.task.labels:
-        said = f"{value} is a label and the id of {label!r}"
-        problems.add(line, f'{said}; write labels as text: "{value}"')
-        return None
-    return label
-
-
-def _text_problem(text: object, columns: Columns, fields: Mapping[str, object]) -> str | None:
-    if columns.text not in fields:
-        return f"no column {columns.text!r}"
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return "the text is empty"
-    if not isinstance(text, str):
-        return f"the text is not a string but {_short(text)}"
-    if not text.isascii() and not _is_unicode(text):
-        return "the text holds half of a surrogate pair, which no UTF-8 file can hold"
-    if columns.unused_input and fields.get(columns.unused_input):
-        return "an input beside the instruction, which is the text in the first row"
-    return None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def require_columns(record: Record, columns: Iterable[str], where: str) -> None:
+    """Raise a DataError that names the file and line if the record lacks a column."""
+    for column in columns:
+        if column not in record.fields:
+            raise DataError(f"{where}: no column {column!r}; {_there(record)}. Name one of these.")
 
 
 def _has_labels(path: str | Path, task: Task | None) -> bool:
-    """Say whether plain text is `text;label`: its first lines all end in a label of the task."""
-    if task is None or str(path) == STANDARD_STREAM:
-        return False
-    if not str(path).lower().removesuffix(".gz").endswith(".txt"):
+    """Whether plain text is `text;label`: its first lines all end in a label of the task."""
+    is_text = str(path).lower().removesuffix(".gz").endswith(".txt")
+    if task is None or not is_text or str(path) == STANDARD_STREAM:
         return False
     head = list(islice(read_records(path), _LINES_JUDGED))
     values = [record.fields[LABEL] if isinstance(record, Record) else None for record in head]
@@ -287,6 +150,159 @@ def _has_labels(path: str | Path, task: Task | None) -> bool:
     return bool(values) and not odd
 
 
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHORT else shown[: _SHORT - 3] + "..."
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a source; `unused_input` must be empty, or its content would be dropped."""
+
+    text: str
+    label: str | None
+    unused_input: str | None = None
+
+
+class _RowError(Exception):
+    """Why a row cannot be used; `label` is the value that is no label of the task."""
+
+    def __init__(self, reason: str, *, label: str = "") -> None:
+        super().__init__(reason)
+        self.label = label
+
+
+@dataclass
+class _Problems:
+    """The first problems of a source, how many there are, and the labels that are unknown."""
+
+    count: int = 0
+    shown: list[str] = field(default_factory=list)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, where: str, reason: str, label: str = "") -> None:
+        self.count += 1
+        if len(self.shown) < _PROBLEMS_SHOWN:
+            self.shown.append(f"{where}: {reason}")
+        # A wrong column may hold a different value in every row.
+        if label and (label in self.labels or len(self.labels) < _LABELS_COUNTED):
+            self.labels[label] += 1
+
+    def raise_for(self, name: str, task: Task | None) -> None:
+        rest = self.count - len(self.shown)
+        lines = [*self.shown, *([f"... and {rest:,} more"] if rest else [])]
+        if self.labels and task is not None:
+            few = len(self.labels) <= _LABELS_SHOWN
+            common = self.labels.most_common(None if few else _PROBLEMS_SHOWN)
+            counts = ", ".join(f"{label} ({count:,})" for label, count in common)
+            known = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
+            lines.append(
+                f"unknown labels and their rows: {counts}{'' if few else ', ...'}; "
+                f"task {task.name!r} has {known}"
+            )
+        count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
+        listed = "\n  ".join(lines)
+        raise DataError(f"{name} has {count}; mend or remove these rows:\n  {listed}")
+
+
+def _checked_rows(
+    source: Source, task: Task | None, choice: ColumnChoice, *, label_needed: bool
+) -> Iterator[TextRow]:
+    """Yield the rows until one is wrong; then check the rest and raise."""
+    problems = _Problems()
+    columns: _Columns | None = None
+    record = None
+    for record in source.records:
+        if isinstance(record, BrokenRecord):
+            problems.add(source.place_of(record.line), record.reason)
+            continue
+        if columns is None:
+            where = source.place_of(record.line)
+            columns = _choose_columns(record, choice, where, label_needed=label_needed)
+        elif columns.label is None and choice.label is None:
+            columns = replace(columns, label=_first_of(LABEL_COLUMNS, record.fields))
+        try:
+            row = _checked_row(record, columns, task, label_needed=label_needed)
+        except _RowError as error:
+            problems.add(source.place_of(record.line), str(error), error.label)
+        else:
+            if not problems.count:
+                yield row
+    if problems.count:
+        problems.raise_for(source.name, task)
+    if record is None:
+        raise DataError(f"{source.name} holds no rows; check that it is the right one.")
+
+
+def _choose_columns(
+    record: Record, choice: ColumnChoice, where: str, *, label_needed: bool
+) -> _Columns:
+    """Choose the columns by the first record.
+
+    Raises:
+        DataError: A named column is not there, or none looks like what is needed.
+    """
+    fields = record.fields
+    named = (choice.text, choice.label, choice.instruction)
+    require_columns(record, filter(None, named), where)
+    text = choice.text or _first_of(TEXT_COLUMNS, fields)
+    label = choice.label if choice.label is not None else _first_of(LABEL_COLUMNS, fields)
+    instruction = choice.instruction
+    if choice.text is None and (text is None or text.casefold() == _INPUT):
+        instruction = instruction or _first_of((_INSTRUCTION,), fields)
+    unused_input = None
+    if instruction and not (text and fields[text]):
+        text, unused_input = instruction, text
+    missing = [] if text else ["text (text_column)"]
+    missing += ["label (label_column)"] if label_needed and not label else []
+    if text is None or missing:
+        raise DataError(
+            f"{where}: no column that looks like the {' or the '.join(missing)}; {_there(record)}. "
+            "Name it."
+        )
+    return _Columns(text, label or None, unused_input)
+
+
+def _there(record: Record) -> str:
+    return f"the columns are {', '.join(map(str, record.fields)) or 'none'}"
+
+
+def _first_of(names: tuple[str, ...], fields: Mapping[str, object]) -> str | None:
+    by_name = {str(column).strip().casefold(): column for column in fields}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _checked_row(
+    record: Record, columns: _Columns, task: Task | None, *, label_needed: bool
+) -> TextRow:
+    text = _checked_text(record.fields, columns)
+    value = record.fields.get(columns.label) if columns.label else None
+    if is_no_label(value) and not label_needed:
+        return TextRow(record.line, text, None)
+    if value is None or value == "":
+        raise _RowError(f"no label in the column {columns.label!r}")
+    return TextRow(record.line, text, str(value) if task is None else _checked_label(value, task))
+
+
+def _checked_text(fields: Mapping[str, object], columns: _Columns) -> str:
+    if columns.text not in fields:
+        raise _RowError(f"no column {columns.text!r}")
+    text = fields[columns.text]
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise _RowError("the text is empty")
+    if not isinstance(text, str):
+        raise _RowError(f"the text is not a string but {shortened(repr(text))}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        reason = "the text holds half of a surrogate pair, which no UTF-8 file can hold"
+        raise _RowError(reason) from None
+    if columns.unused_input and fields.get(columns.unused_input):
+        raise _RowError("an input beside the instruction, which is the text in the first row")
+    return text
+
+
+def _checked_label(value: object, task: Task) -> str:
+    label = task.label_of(value)
+    if label is None:
+        shown = shortened(repr(value))
+        raise _RowError(f"unknown label {shown}", label=shown)
+    if not isinstance(value, str) and label != str(value) in task.labels:
+        said = f"{value} is a label and the id of {label!r}"
+        raise _RowError(f'{said}; write labels as text: "{value}"')
+    return label

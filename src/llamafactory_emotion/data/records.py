@@ -1,9 +1,10 @@
 """Read the records of a data file one after another, whatever its format.
 
-Stands below `data`, which knows what the columns mean; here a record is column to value. A record
-that cannot be read is given as a `BrokenRecord`, so that the reader above can list them all.
+A record is column to value; what the columns mean is `reading`'s business. What cannot be read
+comes as a `BrokenRecord`, so that `reading` can list everything that is wrong with a file.
 """
 
+import contextlib
 import csv
 import itertools
 import json
@@ -14,14 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.parquet import count_parquet_rows, read_parquet_rows
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.task import ClassName
 
 TEXT, LABEL = "text", "label"
 # The largest that fits a C long on every system; the csv module's own limit is 128 KiB a field.
 _LARGEST_FIELD = 2**31 - 1
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
+_BATCH_ROWS = 4096
+
+ClassNames = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BrokenRecord:
-    """A place where no record could be read, and why."""
+    """A line where no record could be read, and why."""
 
     line: int
     reason: str
@@ -46,13 +50,7 @@ Lines = Iterator[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Source:
-    """Records that can be gone through once, and how messages speak of them.
-
-    Attributes:
-        name: What they are called.
-        records: The records.
-        place_of: Gives what the record of a line is called.
-    """
+    """Records that can be gone through once, their name, and what messages call one of a line."""
 
     name: str
     records: Records
@@ -60,9 +58,9 @@ class Source:
 
 
 def open_source(path: str | Path, *, split_labels: bool = True) -> Source:
-    """Give the records of a file with its name; see `read_records`."""
+    """Return the records of a file with its name; see `read_records`."""
     records = read_records(path, split_labels=split_labels)
-    return Source(str(path), records, partial(_place, path))
+    return Source(str(path), records, partial(_where, path))
 
 
 def read_records(
@@ -71,14 +69,14 @@ def read_records(
     """Yield the records of a file or of standard input (`-`: JSON Lines or plain text).
 
     The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`, each
-    also with `.gz`). JSON Lines, tables, text and Parquet are streamed; a JSON list is held as
-    text while its objects are read one by one.
+    also with `.gz`). Everything is streamed but a JSON list, which is held as text while its
+    objects are read one by one.
 
     Args:
         path: The file.
         split_labels: Read a line of plain text as `text;label`, split at the last semicolon;
             otherwise the whole line is the text.
-        name_labels: Give names in place of label ids, where a Parquet file names them.
+        name_labels: Replace label ids by their names, where a Parquet file has these.
 
     Raises:
         CallError: The file is not there or its suffix is not known.
@@ -88,8 +86,7 @@ def read_records(
         return _stream_records(_lines(path), split_labels=split_labels)
     suffix = _suffix(path)
     if suffix == ".parquet":
-        rows = read_parquet_rows(path, name_labels=name_labels)
-        return (Record(number, fields) for number, fields in enumerate(rows, start=1))
+        return _parquet_records(path, name_labels=name_labels)
     if suffix == ".txt":
         return _text_records(_lines(path), split_labels=split_labels)
     if suffix in _READERS:
@@ -108,15 +105,16 @@ def count_records(path: str | Path) -> int:
     """
     suffix = _suffix(path)
     if suffix == ".parquet":
-        return count_parquet_rows(path)
-    if _READERS.get(suffix) is not _json_records or _opens_list(list(_until_text(_lines(path)))):
+        with _opened_parquet(path) as file:
+            return int(file.metadata.num_rows)
+    is_json = _READERS.get(suffix) is _json_records
+    if not is_json or _peek(_lines(path))[0].lstrip().startswith("["):
         return sum(1 for _ in read_records(path))
     with open_binary(path) as binary:
         return sum(1 for line in binary if line.strip())
 
 
-def _place(path: str | Path, line: int) -> str:
-    """Give where a record stands, as `file:line`."""
+def _where(path: str | Path, line: int) -> str:
     return f"{path}: row {line}" if _suffix(path) == ".parquet" else f"{path}:{line}"
 
 
@@ -133,51 +131,45 @@ def _lines(path: str | Path) -> Lines:
             except UnicodeDecodeError as error:
                 byte = raw[error.start]
                 raise DataError(
-                    f"{_place(path, number)}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
+                    f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
                 ) from error
+
+
+def _peek(lines: Lines) -> tuple[str, Lines]:
+    """Return the first line that is not blank, and all lines."""
+    head = []
+    for number, line in lines:
+        head.append((number, line))
+        if line.strip():
+            return line, itertools.chain(head, lines)
+    return "", iter(head)
 
 
 def _stream_records(lines: Lines, *, split_labels: bool) -> Records:
     """Read a stream without a name: JSON when the first text in it opens an object or a list."""
-    head = list(_until_text(lines))
-    whole = itertools.chain(head, lines)
-    opening = "".join(head[-1][1].split()) if head else ""
+    first, lines = _peek(lines)
+    opening = "".join(first.split())
     # A text may begin with a bracket too.
     if opening.startswith(("{", "[{")) or opening == "[":
-        return _json_records(whole)
-    return _text_records(whole, split_labels=split_labels)
-
-
-def _until_text(lines: Lines) -> Lines:
-    for number, line in lines:
-        yield number, line
-        if line.strip():
-            return
+        return _json_records(lines)
+    return _text_records(lines, split_labels=split_labels)
 
 
 def _json_records(lines: Lines) -> Records:
     """Read a JSON list of objects, or JSON Lines: both are found under either suffix."""
-    head = list(_until_text(lines))
-    whole = itertools.chain(head, lines)
-    if _opens_list(head):
-        return _json_list("".join(line for _, line in whole))
-    return _json_lines(whole)
-
-
-def _opens_list(head: Sequence[tuple[int, str]]) -> bool:
-    return bool(head) and head[-1][1].lstrip().startswith("[")
+    first, lines = _peek(lines)
+    if first.lstrip().startswith("["):
+        return _json_list("".join(line for _, line in lines))
+    return _json_lines(lines)
 
 
 def _json_lines(lines: Lines) -> Records:
     for number, line in lines:
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield BrokenRecord(number, _json_reason(error))
-        else:
-            yield _object_record(number, value)
+        if line.strip():
+            try:
+                yield _object_record(number, json.loads(line))
+            except ValueError as error:
+                yield BrokenRecord(number, _json_reason(error))
 
 
 def _json_list(text: str) -> Records:
@@ -194,7 +186,7 @@ def _json_list(text: str) -> Records:
         line += text.count("\n", position, start)
         try:
             value, end = decode(text, start)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield BrokenRecord(getattr(error, "lineno", line), _json_reason(error))
             return
         yield _object_record(line, value)
@@ -209,7 +201,7 @@ def _skip_space(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _json_reason(error: ValueError | RecursionError) -> str:
+def _json_reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"broken JSON at column {error.colno}: {error.msg}"
     return f"broken JSON: {error}"
@@ -222,16 +214,22 @@ def _object_record(line: int, value: object) -> Record | BrokenRecord:
 
 
 def _comma_table(lines: Lines) -> Records:
-    """Read a CSV file; semicolons or tabs, as some spreadsheets write them, are seen."""
-    head = list(_until_text(lines))
-    header = head[-1][1] if head else ""
-    # `max` gives the first of equals, so a header of one column is read with a comma.
-    delimiter = max(",;\t", key=header.count)
-    return _table(itertools.chain(head, lines), delimiter=delimiter)
+    """Read a CSV file, with semicolons or tabs as some spreadsheets write it.
+
+    The delimiter is the one that finds the most columns in the header. (`csv.Sniffer` prefers a
+    comma wherever there is one, and takes a sign inside a header's only column for the delimiter.)
+    """
+    header, lines = _peek(lines)
+    # `max` returns the first of equals, so a header of one column is read with a comma.
+    delimiter = max(",;\t", key=lambda delimiter: _count_columns(header, delimiter))
+    return _table(lines, delimiter=delimiter)
 
 
-def _tab_table(lines: Lines) -> Records:
-    return _table(lines, delimiter="\t")
+def _count_columns(header: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([header], delimiter=delimiter, strict=True), []))
+    except csv.Error:
+        return 0
 
 
 def _table(lines: Lines, *, delimiter: str) -> Records:
@@ -249,21 +247,16 @@ def _table(lines: Lines, *, delimiter: str) -> Records:
             return
         if not values:
             continue
-        if header:
-            yield _table_record(line, header, values)
-            continue
-        header = [name.strip() for name in values]
-        if len(set(header)) < len(header):
-            yield BrokenRecord(line, "a column stands twice in the header")
-            return
-
-
-def _table_record(line: int, header: list[str], values: list[str]) -> Record | BrokenRecord:
-    if len(values) == len(header):
-        return Record(line, dict(zip(header, values, strict=True)))
-    return BrokenRecord(
-        line, f"{len(values)} fields where the header has {len(header)}; quote what holds commas"
-    )
+        if not header:
+            header = [name.strip() for name in values]
+            if len(set(header)) < len(header):
+                yield BrokenRecord(line, "a column stands twice in the header")
+                return
+        elif len(values) == len(header):
+            yield Record(line, dict(zip(header, values, strict=True)))
+        else:
+            reason = f"{len(values)} fields where the header has {len(header)}"
+            yield BrokenRecord(line, f"{reason}; quote what holds commas")
 
 
 def _text_records(lines: Lines, *, split_labels: bool) -> Records:
@@ -277,7 +270,7 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
         if not line.strip():
             blank.append(number)
             continue
-        yield from (BrokenRecord(place_of_blank, "the line is empty") for place_of_blank in blank)
+        yield from (BrokenRecord(blank_line, "the line is empty") for blank_line in blank)
         blank.clear()
         if not split_labels:
             yield Record(number, {TEXT: line})
@@ -292,5 +285,62 @@ _READERS: Mapping[str, Callable[[Lines], Records]] = {
     ".ndjson": _json_records,
     ".json": _json_records,
     ".csv": _comma_table,
-    ".tsv": _tab_table,
+    ".tsv": partial(_table, delimiter="\t"),
 }
+
+
+def _parquet_records(path: str | Path, *, name_labels: bool) -> Records:
+    with _opened_parquet(path) as file:
+        names = _class_names(file) if name_labels else {}
+        batches = file.iter_batches(batch_size=_BATCH_ROWS)
+        rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
+        for number, fields in enumerate(rows, start=1):
+            yield Record(number, with_class_names(fields, names))
+
+
+def parquet_class_names(path: str | Path) -> ClassNames:
+    """Return the names of label ids by column; empty where the file has none."""
+    with _opened_parquet(path) as file:
+        return _class_names(file)
+
+
+def _class_names(file: Any) -> ClassNames:
+    # Few files have names, and importing `datasets` takes a second.
+    if b"huggingface" not in (file.schema_arrow.metadata or {}):
+        return {}
+    from datasets import Features
+
+    return class_names(Features.from_arrow_schema(file.schema_arrow))
+
+
+def class_names(features: Mapping[str, Any]) -> ClassNames:
+    """Return the names of label ids by column, from the features of a data set."""
+    return {column: one.names for column, one in features.items() if getattr(one, "names", None)}
+
+
+def with_class_names(fields: Mapping[str, Any], names: ClassNames) -> dict[str, Any]:
+    """Return a row with its label ids replaced by their names; an id without a name stays.
+
+    Ids mean what the data set says, not what the task's order happens to be.
+    """
+    named = dict(fields)
+    for column, known in names.items():
+        value = named.get(column)
+        if isinstance(value, int) and 0 <= value < len(known):
+            named[column] = ClassName(known[value])
+    return named
+
+
+@contextlib.contextmanager
+def _opened_parquet(path: str | Path) -> Iterator[Any]:
+    import pyarrow
+    from pyarrow import parquet
+
+    with open_binary(path) as binary:
+        try:
+            yield parquet.ParquetFile(binary)
+        except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{path} is not a readable Parquet file ({reason}); write it again."
+            ) from error

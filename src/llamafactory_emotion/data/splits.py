@@ -1,13 +1,8 @@
-"""Drop rows that would mislead, and draw a validation split from the training rows.
-
-Pure steps between `data` and `prepare`. Texts are the same when they are equal character by
-character; only training rows are ever dropped.
-"""
+"""Drop rows that would mislead, and draw a validation split from the training rows."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
@@ -16,113 +11,75 @@ from llamafactory_emotion.errors import CallError, DataError
 DROPS: Mapping[str, str] = {
     "conflicts": "all rows of a text whose labels differ",
     "repeats": "all but the first row of a text",
-    "leaks": "training rows whose text stands in validation or test",
+    "leaks": "training rows whose text is in validation or test too",
 }
 DEFAULT_FRACTION = 0.1
 LARGEST_DEFAULT = 2000
 
 
-@dataclass(frozen=True)
-class ValidationSize:
-    """How many training rows go to validation: a count, or a share of them below 1."""
-
-    count: int | None = None
-    fraction: float | None = None
-
-    def rows(self, total: int) -> int:
-        """Give the number of rows out of `total`; by default a tenth, at most 2,000."""
-        if self.count is not None:
-            return self.count
-        if self.fraction is not None:
-            return round(self.fraction * total)
-        return min(int(DEFAULT_FRACTION * total), LARGEST_DEFAULT)
-
-
-def parse_validation_size(text: str) -> ValidationSize:
-    """Read `200` (rows), `0.1` (a share) or `0` (none).
-
-    Raises:
-        CallError: It is neither a whole number from 0 nor a share between 0 and 1.
-    """
-    if text.isascii() and text.isdigit():
-        return ValidationSize(count=int(text))
-    try:
-        fraction = float(text)
-    except ValueError:
-        fraction = -1.0
-    if not 0 <= fraction < 1:
-        raise CallError(
-            f"validation_size={text!r} is neither a number of rows nor a share below 1; "
-            "give for example 500, 0.1 or 0."
-        )
-    return ValidationSize(fraction=fraction)
-
-
-def parse_drops(text: str) -> tuple[str, ...]:
-    """Read a list such as `conflicts,leaks`; the order in which the steps run is fixed.
-
-    Raises:
-        CallError: A word is none of `DROPS`.
-    """
-    words = [word.strip() for word in text.split(",")]
-    unknown = [word for word in words if word not in DROPS]
-    if unknown:
-        raise CallError(f"drop={', '.join(map(repr, unknown))}: choose from {', '.join(DROPS)}.")
-    return tuple(drop for drop in DROPS if drop in words)
-
-
 def drop_rows(
-    rows: Sequence[Row], drops: Collection[str], held_out: Collection[str]
+    rows: Sequence[Row], drop: Collection[str], held_out: Collection[str]
 ) -> tuple[list[Row], dict[str, int]]:
-    """Give the rows that stay, in order, and how many each step dropped.
+    """Return the rows that stay, in order, and how many each step dropped.
 
     Args:
         rows: The training rows.
-        drops: Words of `DROPS`; conflicts go first, then repeats, then leaks.
+        drop: Words of `DROPS`; conflicts go first, then repeats, then leaks.
         held_out: The texts of validation and test, for `leaks`.
     """
     kept = list(rows)
     dropped: dict[str, int] = {}
-    for drop in DROPS:
-        if drop in drops:
-            before = len(kept)
-            kept = _without(kept, drop, held_out)
-            dropped[drop] = before - len(kept)
+    for word in (word for word in DROPS if word in drop):
+        before = len(kept)
+        if word == "conflicts":
+            labels: dict[str, str] = {}
+            conflicting = {
+                row.text for row in kept if labels.setdefault(row.text, row.label) != row.label
+            }
+            kept = [row for row in kept if row.text not in conflicting]
+        elif word == "repeats":
+            first = {row.text: row for row in reversed(kept)}
+            kept = [row for row in kept if first[row.text] is row]
+        else:
+            kept = [row for row in kept if row.text not in held_out]
+        dropped[word] = before - len(kept)
     return kept, dropped
 
 
-def _without(rows: list[Row], drop: str, held_out: Collection[str]) -> list[Row]:
-    if drop == "conflicts":
-        labels: dict[str, str] = {}
-        conflicting = {
-            row.text for row in rows if labels.setdefault(row.text, row.label) != row.label
-        }
-        return [row for row in rows if row.text not in conflicting]
-    if drop == "repeats":
-        first = {row.text: row for row in reversed(rows)}
-        return [row for row in rows if first[row.text] is row]
-    return [row for row in rows if row.text not in held_out]
-
-
-def draw_validation(rows: Sequence[Row], size: int, *, seed: int) -> tuple[list[Row], list[Row]]:
+def draw_validation(
+    rows: Sequence[Row], size: float | None, *, seed: int
+) -> tuple[list[Row], list[Row]]:
     """Split the training rows into those that stay and a stratified validation split.
 
-    Each class gets its share of `size` by largest remainder. Only rows whose normalised text
-    stands once may be drawn, so that the drawn split shares no text with what stays. Which rows
-    are drawn depends on their texts and the seed alone, neither on their order nor on the machine.
+    Each class gets its part of the drawn rows by largest remainder. Only rows whose normalised text
+    occurs once may be drawn, so that the drawn split shares no text with what stays. Which rows are
+    drawn depends on their texts and the seed alone, neither on their order nor on the machine.
+
+    Args:
+        rows: The training rows.
+        size: How many rows, or below 1 which share of them; by default a tenth, at most 2,000.
+        seed: Of the draw.
 
     Returns:
         Training and validation rows, each in the order of `rows`.
 
     Raises:
-        CallError: `size` leaves no training rows.
+        CallError: `size` is no whole number, or leaves no training rows.
         DataError: A class has too few rows of a text of their own.
     """
-    if size == 0:
+    count = min(int(DEFAULT_FRACTION * len(rows)), LARGEST_DEFAULT)
+    if size is not None:
+        if size > 1 and not float(size).is_integer():
+            raise CallError(
+                f"validation_size={size} is neither a number of rows nor a share below 1; give for "
+                "example 500, 0.1 or 0."
+            )
+        count = round(size * len(rows)) if size < 1 else int(size)
+    if count == 0:
         return list(rows), []
-    if size >= len(rows):
+    if count >= len(rows):
         raise CallError(
-            f"a validation split of {size:,} rows leaves none of the {len(rows):,} for training; "
+            f"a validation split of {count:,} rows leaves none of the {len(rows):,} for training; "
             "give a smaller validation_size."
         )
     keys = [normalised(row.text) for row in rows]
@@ -130,14 +87,14 @@ def draw_validation(rows: Sequence[Row], size: int, *, seed: int) -> tuple[list[
     candidates: dict[str, list[tuple[bytes, int]]] = {row.label: [] for row in rows}
     for position, (key, row) in enumerate(zip(keys, rows, strict=True)):
         if counts[key] == 1:
-            candidates[row.label].append((_lot(row.text, seed), position))
-    quotas = largest_remainder(Counter(row.label for row in rows), size)
+            lot = hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
+            candidates[row.label].append((lot, position))
     drawn: set[int] = set()
-    for label, quota in quotas.items():
+    for label, quota in largest_remainder(Counter(row.label for row in rows), count).items():
         if quota > len(candidates[label]):
             raise DataError(
-                f"a validation split of {size:,} rows needs {quota:,} of the class {label!r}, but "
-                f"only {len(candidates[label]):,} texts of it stand once; give a smaller "
+                f"a validation split of {count:,} rows needs {quota:,} of the class {label!r}, but "
+                f"only {len(candidates[label]):,} texts of it occur once; give a smaller "
                 "validation_size or drop=repeats."
             )
         drawn.update(position for _, position in sorted(candidates[label])[:quota])
@@ -158,7 +115,3 @@ def largest_remainder(counts: Mapping[str, int], size: int) -> dict[str, int]:
     for label in by_remainder[:left]:
         quotas[label] += 1
     return quotas
-
-
-def _lot(text: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}\n{text}".encode(), digest_size=16).digest()

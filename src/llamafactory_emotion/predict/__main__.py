@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, is_one_of
+from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output
 from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.checkpoints import Models, checkpoint_places
 from llamafactory_emotion.predict.inputs import (
@@ -70,8 +69,7 @@ def _run(options: PredictOptions, call: Call) -> int:
 
 def _check_not_read(output: Path, options: PredictOptions, recipe: Path | None) -> None:
     """Refuse an output that is read too."""
-    if is_one_of(output, (options.input, options.few_shot, options.task, recipe)):
-        raise CallError(f"{output} is read and would be written over; name another output.")
+    check_apart([output], (options.input, options.few_shot, options.task, recipe))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
 from llamafactory_emotion.data.entries import Entry, read_entries
-from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
+from llamafactory_emotion.data.reading import (
+    NO_COLUMN,
+    ColumnChoice,
+    is_no_label,
+    iterate_rows,
+    read_texts,
+    require_columns,
+    text_rows,
+)
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import Task

@@ -40,8 +40,10 @@ class HeadArguments(Options):
         about="a labelled file, or data sets of dataset_dir by name", metavar="FILE|NAMES"
     )
     validation: str | None = key(None, about="the same, for choosing", metavar="FILE|NAMES")
-    validation_size: str | None = key(
-        None, about="rows or share to take from train where validation is none", metavar="N|SHARE"
+    validation_size: float | None = key(
+        None,
+        about="rows (200) or share (0.1) to take from train where validation is none",
+        least=0,
     )
     test: str | None = key(None, about="predicted once, at the end", metavar="FILE|NAMES")
     task: str = key("emotion", about="a built-in task or a task's YAML file")

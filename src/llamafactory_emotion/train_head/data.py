@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.columns import ColumnChoice
 from llamafactory_emotion.data.entries import Entry, read_entries
-from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
-from llamafactory_emotion.data.splits import draw_validation, parse_validation_size
+from llamafactory_emotion.data.reading import ColumnChoice, Row, labelled_rows, read_rows
+from llamafactory_emotion.data.splits import draw_validation
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
 
@@ -41,7 +40,7 @@ def read_splits(arguments: HeadArguments, task: Task) -> Splits:
     train: Sequence[Row] = _read(arguments.train, arguments, task)[: arguments.max_samples]
     validation = _read(arguments.validation, arguments, task) if arguments.validation else []
     if arguments.validation_size:
-        size = parse_validation_size(arguments.validation_size).rows(len(train))
+        size = arguments.validation_size
         train, validation = draw_validation(train, size, seed=_VALIDATION_SEED)
     test = _read(arguments.test, arguments, task) if arguments.test else []
     return Splits(train, validation, test)
