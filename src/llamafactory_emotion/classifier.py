@@ -15,7 +15,7 @@ from llamafactory_emotion.task import EMOTION, Task, load_task
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from llamafactory_emotion.scoring.scores import Scorer, Scores
+    from llamafactory_emotion.scoring.batches import Scorer, Scores
 
 _NOT_GIVEN = "not given"
 
@@ -114,7 +114,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parameters["task"] = self._task
         loaded: _Loaded | None = getattr(self, "_loaded", None)
         if loaded is None or loaded.parameters != parameters:
-            from llamafactory_emotion.scoring.opening import open_scorer
+            from llamafactory_emotion.scoring.scorer import open_scorer
 
             self._loaded = loaded = None  # one model in memory, not two
             loaded = self._loaded = _Loaded(parameters, open_scorer(**parameters))

@@ -24,8 +24,7 @@ from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.predict.__main__ import main
-from llamafactory_emotion.scoring.opening import open_scorer
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 from llamafactory_emotion.task import EMOTION, Task
 
 SHUFFLED = ("joy", "fear", "anger", "surprise", "sadness", "love")

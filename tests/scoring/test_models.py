@@ -206,30 +206,10 @@ def test_types(base):
     assert load_model(ModelSource(str(base))).max_positions == 512
 
 
-def test_options_out_of_range_are_listed():
-    with pytest.raises(CallError, match=r"dtype 'int3' .*; quantization_bit 3 .*; flash_attn 'x'"):
-        ModelSource("model", dtype="int3", quantization_bit=3, attention="x")
-
-
-def test_a_token_does_not_show():
-    assert "secret" not in repr(ModelSource("model", token="secret"))
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_a_gpu_that_is_not_there(base):
     with pytest.raises(CallError, match="torch sees no GPU"):
         load_model(ModelSource(str(base), device="cuda"))
-
-
-def test_quantisation_without_its_package(base, monkeypatch):
-    import importlib.util
-
-    plain = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else plain(name)
-    )
-    with pytest.raises(CallError, match=r"needs bitsandbytes; install it with pip install"):
-        load_model(ModelSource(str(base), quantization_bit=4))
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,12 @@ def test_each_way_to_continue_gives_the_same(way):
 def test_side_by_side_is_not_used_when_it_gives_other_numbers(monkeypatch):
     from llamafactory_emotion.scoring.forward import Forward
 
-    plain = Forward.continued
+    plain = Forward.run
 
-    def blind(self, tokens, cache, mask, positions):
-        return plain(self, tokens, cache, mask * 0, positions)
+    def blind(self, tokens, cache, **own):
+        return plain(self, tokens, cache, **{key: value * 0 for key, value in own.items()})
 
-    monkeypatch.setattr(Forward, "continued", blind)
+    monkeypatch.setattr(Forward, "run", blind)
     tokenizer = tokenizer_of(one_token_labels=False)
     assert not LabelScorer(loaded(random_model("llama"), tokenizer)).forward.branches
 
@@ -209,7 +209,7 @@ def test_calibration_makes_inputs_without_content_even():
 def test_running_out_of_memory_halves_the_budget_and_goes_on(monkeypatch):
     scorer = LabelScorer(loaded(random_model("llama")), tokens_per_batch=200)
     wanted = scorer.score(TEXTS).log_scores
-    plain_run, most = scorer.forward._run, 60
+    plain_run, most = scorer.forward.run, 60
     sizes = []
 
     def run_in_little_memory(input_ids, cache):
@@ -218,7 +218,7 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return plain_run(input_ids, cache)
 
-    monkeypatch.setattr(scorer.forward, "_run", run_in_little_memory)
+    monkeypatch.setattr(scorer.forward, "run", run_in_little_memory)
     found = scorer.score(TEXTS).log_scores
     assert max(sizes) > most
     assert scorer.tokens_per_batch < 100
@@ -235,7 +235,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     def fail(input_ids, cache):
         raise RuntimeError("a kernel failed")
 
-    monkeypatch.setattr(scorer.forward, "_run", fail)
+    monkeypatch.setattr(scorer.forward, "run", fail)
     with pytest.raises(RuntimeError, match="a kernel failed"):
         scorer.score(TEXTS)
 
@@ -298,7 +298,7 @@ def test_an_unknown_treatment_of_logits_falls_back_to_the_models_own_forward(one
 
 
 def test_a_cache_that_gives_other_numbers_is_not_used(monkeypatch):
-    from llamafactory_emotion.scoring.shared_cache import SharedLayer
+    from llamafactory_emotion.scoring.forward import SharedLayer
 
     model = random_model("llama")
     monkeypatch.setattr(SharedLayer, "get_seq_length", lambda self: 0)
@@ -314,13 +314,13 @@ def test_a_few_shot_prefix_is_computed_once(monkeypatch):
     examples = [(text, label) for text, label in zip(TEXTS, EMOTION.labels, strict=False)]
     scorer = LabelScorer(loaded(model), few_shot=examples, log_likelihoods=True)
     wanted = plain_log_likelihoods(model, scorer.encoder, TEXTS)
-    plain_run, sizes = scorer.forward._run, []
+    plain_run, sizes = scorer.forward.run, []
 
     def counted_run(input_ids, cache):
         sizes.append(input_ids.shape[1])
         return plain_run(input_ids, cache)
 
-    monkeypatch.setattr(scorer.forward, "_run", counted_run)
+    monkeypatch.setattr(scorer.forward, "run", counted_run)
     np.testing.assert_allclose(scorer.score(TEXTS).log_scores, wanted, atol=EXACT, rtol=1e-6)
     assert len(scorer.encoder.prefix_ids) > 100
     assert max(sizes) < 60

@@ -30,7 +30,9 @@ from llamafactory_emotion.export_classifier.verification import (
 )
 from llamafactory_emotion.files import check_output_folder, real_place, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
-from llamafactory_emotion.scoring.head_models import find_head
+from llamafactory_emotion.scoring.batches import Scores
+from llamafactory_emotion.scoring.heads import find_head
+from llamafactory_emotion.scoring.loading import device_of, quiet_loading, stored_dtype
 from llamafactory_emotion.scoring.models import (
     LoadedModel,
     base_and_adapter,
@@ -39,8 +41,6 @@ from llamafactory_emotion.scoring.models import (
 )
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.scoring.scores import Scores
-from llamafactory_emotion.scoring.sources import device_of, quiet_loading, stored_dtype
 from llamafactory_emotion.task import Task
 
 _TOKENIZER_CLASS = "PreTrainedTokenizerFast"
