@@ -1,5 +1,4 @@
-"""The forward pass against the model's own on every architecture, and what is done where it differs.
-"""
+"""The forward pass against the model's own, on every architecture and where a shortcut fails."""
 
 import numpy as np
 import pytest

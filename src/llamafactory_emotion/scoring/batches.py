@@ -157,7 +157,9 @@ class Scorer(ABC):
         """Score rows, sorted by length, the longest first: if memory runs out, it does so early."""
         while rows:
             longest = len(ids[rows[-1]])
-            batch = rows[-self._rows_that_fit(longest, shared) :]
+            by_tokens = self.tokens_per_batch // max(1, longest - shared)
+            by_cache = self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // max(1, longest)
+            batch = rows[-max(1, min(by_tokens, by_cache)) :]
             try:
                 scores[batch] = self.score_batch(
                     [ids[row][shared:] for row in batch], after_prefix=shared > 0
@@ -170,19 +172,9 @@ class Scorer(ABC):
                 continue
             del rows[-len(batch) :]
 
-    def _rows_that_fit(self, longest: int, shared: int) -> int:
-        by_tokens = self.tokens_per_batch // max(1, longest - shared)
-        by_cache = self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // max(1, longest)
-        return max(1, min(by_tokens, by_cache))
-
 
 def make_room_or_raise(error: torch.OutOfMemoryError, rows: int, length: int) -> None:
-    """Free what a batch that did not fit into memory has left, so that a smaller one may fit.
-
-    Args:
-        error: What the batch raised.
-        rows: The rows of the batch.
-        length: The tokens of its longest row.
+    """Free what a batch of `rows` texts of up to `length` tokens has left in memory.
 
     Raises:
         ModelError: The batch was a single text.

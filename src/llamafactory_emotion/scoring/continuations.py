@@ -83,7 +83,10 @@ def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | Non
         return scores
     tokens = sorted({token for labels in tree.following for _, token in labels})
     own = None if filled is None else SharedCache.of(filled)
-    for rows, states in _node_states(forward, tree, ids, own):
+    parts = _path_by_path(forward, tree, ids, own)
+    if own is not None and forward.branches:
+        parts = iter([(list(range(len(ids))), _side_by_side(forward, tree, ids, own))])
+    for rows, states in parts:
         found = forward.log_probabilities(states.flatten(0, 1), tokens)
         by_node = found.view(len(rows), len(tree.nodes), len(tokens))
         for node, labels in enumerate(tree.following):
@@ -123,18 +126,11 @@ def _sees_all(config: Any) -> bool:
     return not any(getattr(config, name, None) for name in narrow)
 
 
-def _node_states(
-    forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache | None
-) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Yield rows and the states of every node after them: shape (rows, nodes, width)."""
-    if own is not None and forward.branches:
-        yield list(range(len(ids))), _side_by_side(forward, tree, ids, own)
-    else:
-        yield from _path_by_path(forward, tree, ids, own)
-
-
 def _side_by_side(forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache) -> torch.Tensor:
-    """Run all nodes after each row at once; each sees its text, its ancestors and itself."""
+    """Run all nodes after each row at once; each sees its text, its ancestors and itself.
+
+    Returns the nodes' states: shape (rows, nodes, width).
+    """
     longest = max(len(row) for row in ids)
     before, device = own.length - longest, forward.device
     lengths = torch.tensor([before + len(row) for row in ids], device=device)
@@ -162,7 +158,15 @@ def _side_by_side(forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache
 def _path_by_path(
     forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache | None
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Run every path after every row, rows of one length at a time: no padding in between."""
+    """Run every path after every row, rows of one length at a time: no padding in between.
+
+    Yields some rows and their nodes' states: shape (rows, nodes, width).
+    """
+    path_of = [
+        next(number for number, path in enumerate(tree.paths) if path[: len(node)] == node)
+        for node in tree.nodes
+    ]
+    steps = [len(node) - 1 for node in tree.nodes]
     longest = max(len(row) for row in ids)
     before = 0 if own is None else own.length - longest
     for length in sorted({len(row) for row in ids}):
@@ -178,13 +182,5 @@ def _path_by_path(
                 index = index.repeat_interleave(len(tree.paths))
                 beginnings = own.spread(rows=index, length=before + length)
                 states = forward.states(tree.paths * len(some), beginnings)
-            yield some, _at_nodes(tree, states.unflatten(0, (len(some), len(tree.paths))))
-
-
-def _at_nodes(tree: LabelTree, states: torch.Tensor) -> torch.Tensor:
-    """Pick the nodes' states out of (rows, paths, positions, width)."""
-    paths = [
-        next(number for number, path in enumerate(tree.paths) if path[: len(node)] == node)
-        for node in tree.nodes
-    ]
-    return states[:, paths, [len(node) - 1 for node in tree.nodes]]
+            states = states.unflatten(0, (len(some), len(tree.paths)))
+            yield some, states[:, path_of, steps]

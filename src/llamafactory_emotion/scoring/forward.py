@@ -85,12 +85,10 @@ class SharedCache:
     def spread(
         self, *, rows: torch.Tensor | None = None, length: int | None = None, keep: bool = False
     ) -> DynamicCache:
-        """Return a cache for a batch.
+        """Return a cache for a batch, whose rows continue the beginnings `rows` (or the only one).
 
-        Args:
-            rows: Which beginning each row of the batch continues; None where there is only one.
-            length: Use only so many positions of the beginnings.
-            keep: Hold the joined keys and values for `SharedCache.of`.
+        With `length` only so many positions are used; with `keep` the joined keys and values are
+        held for `SharedCache.of`.
         """
         cache = DynamicCache()
         cache.layers = [
@@ -133,12 +131,9 @@ class Forward:
     def run(
         self, input_ids: torch.Tensor, cache: DynamicCache | None, **own: torch.Tensor
     ) -> torch.Tensor:
-        """Return the states of every position: shape (rows, positions, width).
+        """Return the states of tokens that follow a cache: shape (rows, positions, width).
 
-        Args:
-            input_ids: Token ids of shape (rows, positions), those after the cache.
-            cache: Keys and values of what comes before, or None.
-            **own: A mask and positions where the model's own are not right.
+        `own` are a mask and positions where the model's own are not right.
         """
         options: dict[str, Any] = {"use_cache": cache is not None, **own}
         if cache is not None:
@@ -211,11 +206,9 @@ class Forward:
         return logits if bend is None else torch.tanh(logits / bend) * bend
 
     def close(self, found: torch.Tensor, wanted: torch.Tensor) -> bool:
-        """Whether logits are the same within what the model's type allows.
+        """Whether logits equal plain ones within what the model's type allows.
 
-        Args:
-            found: From a shortcut.
-            wanted: From a plainer way, over the whole vocabulary; its spread is the scale.
+        The spread of the plain logits, which are over the whole vocabulary, is the scale.
         """
         quantized = getattr(self.model, "quantization_method", None) is not None
         tolerance = _TOLERANCE_QUANTIZED if quantized else _TOLERANCE.get(self.model.dtype, 1e-3)
@@ -224,12 +217,7 @@ class Forward:
 
 
 def build_forward(model: Any, encoder: PromptEncoder) -> Forward:
-    """Find the fastest way to run this model that agrees with its own plain forward.
-
-    Args:
-        model: A causal language model of transformers in evaluation mode.
-        encoder: Says which tokens are asked for and what prompts share.
-    """
+    """Find the fastest way to run a model that agrees with its own plain forward."""
     prompts = [prompt.ids for prompt in encoder.encode(PROBE_TEXTS)]
     with torch.inference_mode():
         plain = _plain_logits(model, prompts)

@@ -7,7 +7,6 @@ model it came from would be fed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,101 +50,82 @@ _CLASSIFIER = "ForSequenceClassification"
 _ANSWER_TOKENS = 2
 
 
-@dataclass(frozen=True)
-class HeadSource:
-    """The folders or hub ids that a head is read from.
-
-    Attributes:
-        base: The model.
-        adapter: The adapter that holds the head, or None when the model itself does.
-        config: Whose `config.json` names the labels.
-    """
-
-    base: str
-    adapter: str | None
-    config: str
-
-
-def find_head(source: ModelSource) -> HeadSource | None:
-    """Find the head of a source; None when it is a language model, or no model at all.
+def find_head(source: ModelSource) -> ModelSource | None:
+    """Return the source of a head, base and adapter named; None for a language model, or no model.
 
     Raises:
         ModelError: The model or the adapter does not exist or cannot be read.
     """
     check_source(source)
-    folder, adapter = Path(source.model), source.adapter
-    if adapter is None and (folder / "adapter_config.json").is_file():
-        adapter = source.model
+    folder = Path(source.model)
+    alone = source.adapter is None and (folder / "adapter_config.json").is_file()
+    adapter = source.model if alone else source.adapter
     if adapter is not None:
         if read_adapter(adapter, source).task_type != "SEQ_CLS":
             return None
-        base = base_of_adapter(adapter, source) if adapter == source.model else source.model
-        return HeadSource(base, adapter, _folder_with_labels(Path(adapter)) or base)
+        return base_of_adapter(source) if alone else source
     if folder.is_dir() and not (folder / "config.json").is_file():
         return None
     with as_model_error(f"the model {source.model} cannot be loaded"):
         config = AutoConfig.from_pretrained(source.model, **hub_options(source))
-    return HeadSource(source.model, None, source.model) if _is_classifier(config) else None
-
-
-def _folder_with_labels(adapter: Path) -> str | None:
-    """Return the adapter's folder if it has a `config.json`, or its run's for a checkpoint."""
-    folders = [adapter, adapter.parent] if adapter.name.startswith("checkpoint-") else [adapter]
-    return next((str(folder) for folder in folders if (folder / "config.json").is_file()), None)
+    return source if _is_classifier(config) else None
 
 
 def _is_classifier(config: Any) -> bool:
     return any(_CLASSIFIER in name for name in config.architectures or ())
 
 
-def load_head(source: ModelSource, head: HeadSource) -> LoadedModel:
-    """Load a sequence classifier and its tokenizer.
+def load_head(source: ModelSource) -> LoadedModel:
+    """Load a sequence classifier and its tokenizer from what `find_head` found.
 
     Raises:
         CallError: The device is not there or a package for quantisation is missing.
         ModelError: Model, tokenizer or adapter cannot be read, do not fit, or lack the head.
     """
     device = device_of(source)
-    own = head.adapter is not None and any(Path(head.adapter).glob("tokenizer*"))
-    name = str(head.adapter) if own else head.base
+    base, adapter = source.model, source.adapter
+    name = adapter if adapter is not None and any(Path(adapter).glob("tokenizer*")) else base
     with as_model_error(f"the tokenizer of {name} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_options(source))
-    model, missing = _load_classifier(source, head, device)
+    model, missing = _load_classifier(source, device)
     peft_model, parameters = None, None
-    if head.adapter is not None:
+    if adapter is not None:
         from peft import get_peft_model_state_dict
 
-        peft_model, parameters = attach_adapter(model, head.base, head.adapter, source)
+        peft_model, parameters = attach_adapter(model, base, adapter, source)
         model = peft_model.get_base_model()
         stored = get_peft_model_state_dict(peft_model)
         missing = [name for name in missing if f"base_model.model.{name}" not in stored]
     check_complete(
-        head.adapter or head.base,
+        adapter or base,
         missing,
         of="its classifier",
         remedy="name the folder that training or export wrote",
     )
     return merge_adapter(
-        LoadedModel(
-            model.eval(), tokenizer, peft_model, head.base, head.adapter, parameters, is_head=True
-        )
+        LoadedModel(model.eval(), tokenizer, peft_model, base, adapter, parameters, is_head=True)
     )
 
 
-def _load_classifier(source: ModelSource, head: HeadSource, device: str) -> tuple[Any, list[str]]:
+def _load_classifier(source: ModelSource, device: str) -> tuple[Any, list[str]]:
     """Load the weights; return the model and the names of those that the checkpoint lacks."""
-    with as_model_error(f"the classifier {head.base} cannot be loaded"):
-        config = AutoConfig.from_pretrained(head.config, **hub_options(source))
-        if head.adapter is not None and head.config == head.base and not _is_classifier(config):
+    folders = [Path(source.adapter or source.model)]
+    if folders[0].name.startswith("checkpoint-"):
+        folders.append(folders[0].parent)
+    # The labels are named beside the adapter, in its run's folder, or by a base that has a head.
+    named = next((str(one) for one in folders if (one / "config.json").is_file()), source.model)
+    with as_model_error(f"the classifier {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(named, **hub_options(source))
+        if named == source.model and not _is_classifier(config):
             raise ModelError(
-                f"the adapter {head.adapter} holds a classification head, and no config.json "
+                f"the adapter {source.adapter} holds a classification head, and no config.json "
                 "beside it names its labels; put the base model's config.json there, with id2label "
                 "and label2id in the order it was trained with."
             )
         options = loading_options(source, config, device)
         with quiet_loading():
             model, found = AutoModelForSequenceClassification.from_pretrained(
-                head.base, config=config, output_loading_info=True, **options
+                source.model, config=config, output_loading_info=True, **options
             )
         if "device_map" not in options:
             model = model.to(device)

@@ -19,7 +19,7 @@ from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 if TYPE_CHECKING:
     import torch
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 # LLaMA-Factory's names for what transformers calls the attention implementation.
 _ATTENTION = {"auto": None, "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2"}
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -61,8 +61,8 @@ class ModelSource:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.dtype not in _DTYPES:
-            problems.append(f"dtype {self.dtype!r} is none of {', '.join(_DTYPES)}")
+        if self.dtype not in DTYPES:
+            problems.append(f"dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
         if self.quantization_bit not in (None, 4, 8):
             problems.append(f"quantization_bit {self.quantization_bit!r} is neither 4 nor 8")
         if self.attention not in _ATTENTION:
@@ -132,13 +132,8 @@ def hub_problem(
 ) -> str | None:
     """Ask the hub, for a few seconds, why a model cannot be read; None when it can be.
 
-    Args:
-        name: The id.
-        revision: The hub revision.
-        token: The hub token.
-        cache_dir: Where downloads are kept; what is there is not asked for.
-        file: The file that is read first.
-        patient: Ignore slow answers and errors of the hub's own, which may pass.
+    If `file` is in the cache the hub is not asked. With `patient`, slow answers and errors of the
+    hub's own, which may pass, are no reason.
     """
     from httpx import ConnectError, ConnectTimeout, HTTPError
     from huggingface_hub import HfApi, try_to_load_from_cache
@@ -255,27 +250,8 @@ def _dtype(source: ModelSource, config: Any, device: str) -> "torch.dtype":
     return chosen
 
 
-def stored_dtype(base: str, source: ModelSource) -> str:
-    """Return the type that a checkpoint's weights are stored in.
-
-    Raises:
-        ModelError: Its configuration cannot be read.
-    """
-    from transformers import AutoConfig
-
-    with as_model_error(f"the model {base} cannot be loaded"):
-        config = AutoConfig.from_pretrained(base, **hub_options(source))
-    name = str(config.get_text_config().dtype).removeprefix("torch.")
-    return name if name in _DTYPES else "float32"
-
-
 def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str] = ()) -> Any:
-    """Return transformers' setting to hold a model in 8 or 4 bits.
-
-    Args:
-        bits: 8 or 4.
-        compute_dtype: What 4-bit weights are computed in.
-        whole: Names of modules that are not quantised.
+    """Return transformers' setting to hold a model in 8 or 4 bits, all but the modules `whole`.
 
     Raises:
         CallError: bitsandbytes is not installed.
@@ -287,15 +263,14 @@ def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str
             f"quantization_bit {bits} needs bitsandbytes; "
             "install it with pip install 'llamafactory-emotion[bnb]'."
         )
-    settings: dict[str, Any] = {"load_in_8bit": True}
-    if bits == 4:
-        settings = {
-            "load_in_4bit": True,
-            "bnb_4bit_compute_dtype": compute_dtype,
-            "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_quant_type": "nf4",
-        }
-    return BitsAndBytesConfig(**settings, llm_int8_skip_modules=list(whole) or None)
+    return BitsAndBytesConfig(
+        load_in_8bit=bits == 8,
+        load_in_4bit=bits == 4,
+        bnb_4bit_compute_dtype=compute_dtype,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_quant_type="nf4",
+        llm_int8_skip_modules=list(whole) or None,
+    )
 
 
 @contextmanager

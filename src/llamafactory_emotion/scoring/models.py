@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.scoring.loading import (
+    DTYPES,
     ModelSource,
     as_model_error,
     check_source,
@@ -83,26 +84,36 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
         CallError: The device is not there or a package for quantisation is missing.
         ModelError: The model, tokenizer or adapter cannot be read, or they do not fit together.
     """
-    base, adapter = base_and_adapter(source)
+    source = _with_base(source)
     device = device_of(source)
-    tokenizer = _load_tokenizer(base, adapter, source)
-    loaded = LoadedModel(_load_weights(base, source, device).eval(), tokenizer, None, base, None)
-    if adapter is None:
+    tokenizer = _load_tokenizer(source)
+    model = _load_weights(source, device).eval()
+    loaded = LoadedModel(model, tokenizer, None, source.model, None)
+    if source.adapter is None:
         return loaded
-    loaded = exchange_adapter(loaded, adapter, source)
+    loaded = exchange_adapter(loaded, source.adapter, source)
     return merge_adapter(loaded) if merge else loaded
 
 
-def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
-    """Return the base model and the adapter that a source names.
+def stored_dtype(source: ModelSource) -> str:
+    """Return the type that a checkpoint's weights are stored in.
 
     Raises:
-        ModelError: One of them does not exist, or a folder holds no model.
+        ModelError: Its configuration cannot be read.
     """
+    source = _with_base(source)
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
+    name = str(config.get_text_config().dtype).removeprefix("torch.")
+    return name if name in DTYPES else "float32"
+
+
+def _with_base(source: ModelSource) -> ModelSource:
+    """Check a source; for an adapter's folder name the base model and the adapter."""
     check_source(source)
     folder = Path(source.model)
     if not folder.is_dir() or (folder / "config.json").is_file():
-        return source.model, source.adapter
+        return source
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(
             f"{source.model} holds neither config.json nor adapter_config.json, so it is no model "
@@ -112,20 +123,22 @@ def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
         raise ModelError(
             f"{source.model} is an adapter and so is {source.adapter}; name the base model."
         )
-    return base_of_adapter(source.model, source), source.model
+    return base_of_adapter(source)
 
 
-def base_of_adapter(adapter: str, source: ModelSource) -> str:
-    """Return the base model that an adapter names, after checking that it exists.
+def base_of_adapter(source: ModelSource) -> ModelSource:
+    """Return the base model that an adapter's folder names, with the folder as its adapter.
 
     Raises:
         ModelError: The adapter cannot be read, or names no base or a missing one.
     """
+    adapter = source.model
     base = read_adapter(adapter, source).base_model_name_or_path
     if not base:
         raise ModelError(f"the adapter {adapter} does not name its base model; name it yourself.")
-    check_source(replace(source, model=str(base), adapter=None))
-    return str(base)
+    found = replace(source, model=str(base), adapter=adapter)
+    check_source(found)
+    return found
 
 
 def read_adapter(adapter: str, source: ModelSource) -> Any:
@@ -140,9 +153,10 @@ def read_adapter(adapter: str, source: ModelSource) -> Any:
         return PeftConfig.from_pretrained(adapter, token=source.token, cache_dir=source.cache_dir)
 
 
-def _load_tokenizer(base: str, adapter: str | None, source: ModelSource) -> Any:
-    with as_model_error(f"the tokenizer of {base} cannot be read"):
-        tokenizer = AutoTokenizer.from_pretrained(base, **hub_options(source))
+def _load_tokenizer(source: ModelSource) -> Any:
+    with as_model_error(f"the tokenizer of {source.model} cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
+    adapter = source.adapter
     saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
     if saved and not getattr(tokenizer, "chat_template", None):
         # LLaMA-Factory writes the template it trained with beside the adapter.
@@ -152,17 +166,17 @@ def _load_tokenizer(base: str, adapter: str | None, source: ModelSource) -> Any:
     return tokenizer
 
 
-def _load_weights(base: str, source: ModelSource, device: str) -> Any:
-    with as_model_error(f"the model {base} cannot be loaded"):
-        config = AutoConfig.from_pretrained(base, **hub_options(source))
+def _load_weights(source: ModelSource, device: str) -> Any:
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
         options = loading_options(source, config, device)
         with quiet_loading():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                base, config=config, output_loading_info=True, **options
+                source.model, config=config, output_loading_info=True, **options
             )
         model, found = loaded
         check_complete(
-            base,
+            source.model,
             sorted(found["missing_keys"]),
             of="a language model",
             remedy="name a model that was trained to write text",

@@ -96,15 +96,7 @@ class LabelScorer(Scorer):
     def from_pretrained(
         cls, model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
     ) -> "LabelScorer":
-        """Load a model and score with it.
-
-        Args:
-            model: A folder or hub id; see `ModelSource`.
-            task: The labels and the instruction.
-            adapter: A LoRA adapter's folder or hub id.
-            **options: Fields of `ModelSource` (`dtype`, `device`, `quantization_bit`, ...) and
-                keywords of `LabelScorer`.
-        """
+        """Load a language model and score with it; see `open_scorer`."""
         loaded = load_model(take_source(model, adapter, options))
         return cls(loaded, task, **options)
 
@@ -149,16 +141,11 @@ def open_model(source: ModelSource) -> LoadedModel:
         ModelError: Model, tokenizer or adapter cannot be read or do not fit together.
     """
     head = find_head(source)
-    return load_model(source) if head is None else load_head(source, head)
+    return load_model(source) if head is None else load_head(head)
 
 
 def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
-    """Return the scorer of a loaded model.
-
-    Args:
-        loaded: The model.
-        task: The labels and the instruction.
-        **options: Keywords of `LabelScorer`; a head takes those that mean something to it.
+    """Return the scorer of a loaded model; `options` are keywords of `LabelScorer`.
 
     Raises:
         CallError: An option is out of range, or asks of a head what only a language model does.
