@@ -32,9 +32,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cutoff_len: The longest prompt and answer in tokens; longer texts are cut.
         normalize: `none`, `tokens` or `bytes`: what labels' log-likelihoods are divided by.
         calibrate: Divide by the probabilities that inputs without content get (zero-shot).
-        dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        device: `cpu`, `cuda`, ...; the first GPU if there is one when None.
-        quantization_bit: 8 or 4 to load through bitsandbytes.
+        dtype, device, quantization_bit: How the model is held; see `scoring.loading.ModelSource`.
         tokens_per_batch: The most tokens of texts in one forward pass.
         text_column: The column of the texts in a batch of columns (a mapping).
 
@@ -81,12 +79,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def from_pretrained(
         cls, model: str, adapter: str | None = None, task: str | Task = EMOTION.name, **options: Any
     ) -> Self:
-        """Load a classifier now rather than at its first use; `options` are the class's others.
-
-        Raises:
-            CallError: An option is out of range or the task is not known.
-            ModelError: The model cannot be read, or does not fit its tokenizer or adapter.
-        """
+        """Load a classifier now rather than at its first use; `options` are the class's others."""
         classifier = cls(model, adapter=adapter, task=task, **options)
         classifier.scorer  # noqa: B018 - loads
         return classifier
@@ -134,7 +127,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return ranked[0] if isinstance(inputs, str) else ranked
 
     def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Do nothing: the model is trained already, and scikit-learn wants the method."""
+        """Do nothing: the model is trained, and scikit-learn wants the method."""
         return self
 
     def predict(self, X: Sequence[str]) -> NDArray[np.str_]:  # noqa: N803

@@ -174,11 +174,7 @@ class Scorer(ABC):
 
 
 def make_room_or_raise(error: torch.OutOfMemoryError, rows: int, length: int) -> None:
-    """Free what a batch of `rows` texts of up to `length` tokens has left in memory.
-
-    Raises:
-        ModelError: The batch was a single text.
-    """
+    """Free what a batch has left in memory; raise if it was a single text of `length` tokens."""
     if rows == 1:
         raise ModelError(
             f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "

@@ -34,11 +34,7 @@ def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
 def generate_answers(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], *, max_new_tokens: int
 ) -> list[str]:
-    """Generate each prompt's greedy answer, without special tokens, in the order of the prompts.
-
-    Raises:
-        ModelError: Memory runs out with a single text.
-    """
+    """Generate each prompt's greedy answer, without special tokens, in the order of the prompts."""
     remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     answers, size = [""] * len(prompts), _ROWS_PER_BATCH
     while remaining:

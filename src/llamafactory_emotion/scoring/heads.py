@@ -251,11 +251,7 @@ class HeadScorer(Scorer):
 
 
 def _label_columns(config: Any, task: Task, name: str) -> list[int]:
-    """Return, for each label of a task, its column among a head's logits.
-
-    Raises:
-        ModelError: The head's labels are not the task's, or have no names.
-    """
+    """Find each label's column among a head's logits; refuse a head with other labels."""
     if config.problem_type in ("multi_label_classification", "regression"):
         raise ModelError(
             f"{name} was trained for {config.problem_type}, not to give one label of several; "

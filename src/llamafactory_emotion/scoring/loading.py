@@ -194,11 +194,7 @@ def find_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def device_of(source: ModelSource) -> str:
-    """Return the device that a model goes to.
-
-    Raises:
-        CallError: A GPU was asked for and none is there.
-    """
+    """Return the device that a model goes to."""
     import torch
 
     if source.device is None:
@@ -251,11 +247,7 @@ def _dtype(source: ModelSource, config: Any, device: str) -> "torch.dtype":
 
 
 def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str] = ()) -> Any:
-    """Return transformers' setting to hold a model in 8 or 4 bits, all but the modules `whole`.
-
-    Raises:
-        CallError: bitsandbytes is not installed.
-    """
+    """Return transformers' setting to hold a model in 8 or 4 bits, all but the modules `whole`."""
     from transformers import BitsAndBytesConfig
 
     if find_spec("bitsandbytes") is None:

@@ -59,11 +59,7 @@ class LoadedModel:
         return limit if isinstance(limit, int) and limit > 0 else None
 
     def check_ids(self, ids: Iterable[Sequence[int]]) -> None:
-        """Check that the model has an embedding for every token.
-
-        Raises:
-            ModelError: The tokenizer is another model's.
-        """
+        """Check that the model has an embedding for every token."""
         rows = self.model.get_input_embeddings().weight.shape[0]
         highest = max((max(one) for one in ids if one), default=0)
         if highest >= rows:
@@ -96,11 +92,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
 
 
 def stored_dtype(source: ModelSource) -> str:
-    """Return the type that a checkpoint's weights are stored in.
-
-    Raises:
-        ModelError: Its configuration cannot be read.
-    """
+    """Return the type that a checkpoint's weights are stored in."""
     source = _with_base(source)
     with as_model_error(f"the model {source.model} cannot be loaded"):
         config = AutoConfig.from_pretrained(source.model, **hub_options(source))
@@ -127,11 +119,7 @@ def _with_base(source: ModelSource) -> ModelSource:
 
 
 def base_of_adapter(source: ModelSource) -> ModelSource:
-    """Return the base model that an adapter's folder names, with the folder as its adapter.
-
-    Raises:
-        ModelError: The adapter cannot be read, or names no base or a missing one.
-    """
+    """Return the base model that an adapter's folder names, checked, with the folder on it."""
     adapter = source.model
     base = read_adapter(adapter, source).base_model_name_or_path
     if not base:
@@ -142,11 +130,7 @@ def base_of_adapter(source: ModelSource) -> ModelSource:
 
 
 def read_adapter(adapter: str, source: ModelSource) -> Any:
-    """Read an adapter's `PeftConfig`.
-
-    Raises:
-        ModelError: It cannot be read.
-    """
+    """Read an adapter's `PeftConfig`."""
     from peft import PeftConfig
 
     with as_model_error(f"the adapter {adapter} cannot be read"):
@@ -185,11 +169,7 @@ def _load_weights(source: ModelSource, device: str) -> Any:
 
 
 def check_complete(name: str, missing: Sequence[str], *, of: str, remedy: str) -> None:
-    """Check that a checkpoint lacks no weights: transformers would fill them with random numbers.
-
-    Raises:
-        ModelError: Names the first that is missing.
-    """
+    """Refuse a checkpoint that lacks weights: transformers fills them with random numbers."""
     if missing:
         raise ModelError(
             f"{name} lacks {len(missing)} weights of {of} ({missing[0]}, ...), which would be "
