@@ -23,7 +23,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     processes; the class itself is what Ray Data's `map_batches` takes.
 
     Args:
-        model: A model folder or hub id; a folder with only an adapter stands for both. Also a
+        model: A model folder or hub id; a folder with only an adapter means both. Also a
             sequence classifier, exported or trained, with labels of the task's names.
         adapter: A LoRA adapter's folder or hub id.
         task: A task, the name of a built-in one, or the path of a task's YAML file.
