@@ -26,7 +26,7 @@ from transformers import pipeline
 
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.export_classifier.__main__ import main as export
-from llamafactory_emotion.scoring.opening import open_scorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION
 
 ROOT = Path(__file__).parents[1]

@@ -5,14 +5,14 @@ import pickle
 import matplotlib as mpl
 import numpy as np
 import pytest
-from random_models import TEXTS, random_model, tokenizer_of
+from random_models import TEXTS, save_model
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import log_loss
 
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, DataError, ModelError
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION, Task, load_task
+from llamafactory_emotion.task import EMOTION, Task
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
 GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
@@ -20,10 +20,7 @@ GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    random_model("llama").save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return str(folder)
+    return str(save_model(tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture(scope="module")
@@ -66,40 +63,22 @@ def test_a_changed_parameter_is_followed(folder):
     np.testing.assert_allclose(changed.predict_proba(TEXTS), wanted, atol=1e-6)
 
 
-def test_a_task_file_is_read_once(folder, tmp_path, monkeypatch):
+def test_a_task_file_is_read_once(folder, tmp_path):
     task = tmp_path / "task.yaml"
     task.write_text("name: t\ninstruction: Say it.\nlabels: [joy, anger]\n")
-    read = []
-    monkeypatch.setattr(
-        "llamafactory_emotion.classifier.load_task",
-        lambda path: read.append(path) or load_task(path),
-    )
-    classifier = EmotionClassifier(folder, task=str(task))
+    classifier = EmotionClassifier.from_pretrained(folder, task=str(task))
+    task.unlink()
 
-    classifier(list(TEXTS), top_k=None)
-    classifier.predict(TEXTS)
-
-    assert read == [str(task)]
+    assert classifier.classes_.tolist() == ["anger", "joy"]
+    assert classifier.predict_proba(TEXTS).shape == (len(TEXTS), 2)
+    with pytest.raises(CallError, match="neither built in"):
+        classifier.set_params(task="moods").predict(TEXTS)
 
 
-def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):
-    from transformers import AutoModelForSequenceClassification, LlamaConfig, pipeline
+def test_it_has_the_shapes_of_the_pipeline(classifier, classifier_folder):
+    from transformers import pipeline
 
-    config = LlamaConfig(
-        vocab_size=len(tokenizer_of()),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        pad_token_id=1,
-        num_labels=6,
-    )
-    theirs = pipeline(
-        "text-classification",
-        model=AutoModelForSequenceClassification.from_config(config),
-        tokenizer=tokenizer_of(),
-        device="cpu",
-    )
+    theirs = pipeline("text-classification", model=str(classifier_folder), device="cpu")
 
     def shape(value):
         if isinstance(value, dict):
@@ -113,26 +92,22 @@ def test_it_has_the_shapes_of_the_pipeline(classifier, tmp_path):
             assert shape(ours) == shape(theirs(inputs, top_k=top_k))
 
 
-def test_scikit_learns_log_loss_takes_probabilities_and_classes(classifier):
+def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(classifier, folder):
     probabilities = classifier.predict_proba(TEXTS)
     logarithms = classifier.predict_log_proba(TEXTS)
     wanted = -np.mean([logarithms[row, SORTED.index(gold)] for row, gold in enumerate(GOLD)])
 
+    scores = LabelScorer.from_pretrained(folder).score(TEXTS).probabilities
+    for column, label in enumerate(SORTED):
+        wanted_column = scores[:, EMOTION.labels.index(label)]
+        np.testing.assert_allclose(probabilities[:, column], wanted_column, atol=1e-6)
     assert classifier.classes_.tolist() == SORTED
-    assert probabilities.shape == (len(TEXTS), 6)
     np.testing.assert_allclose(np.log(probabilities), logarithms, atol=1e-9)
     assert log_loss(GOLD, probabilities, labels=classifier.classes_) == pytest.approx(wanted)
     assert classifier.predict(TEXTS).tolist() == [
         SORTED[best] for best in probabilities.argmax(axis=1)
     ]
     assert classifier.score(TEXTS, GOLD) == np.mean(classifier.predict(TEXTS) == GOLD)
-
-
-def test_columns_carry_the_scores_of_their_label(classifier, folder):
-    scores = LabelScorer.from_pretrained(folder).score(TEXTS)
-    for column, label in enumerate(SORTED):
-        wanted = scores.probabilities[:, EMOTION.labels.index(label)]
-        np.testing.assert_allclose(classifier.predict_proba(TEXTS)[:, column], wanted, atol=1e-6)
 
 
 def test_scikit_learns_calibration_display_takes_it(classifier, folder):
@@ -181,8 +156,8 @@ def test_what_is_no_text_is_refused(classifier):
         classifier.predict("fine")
 
 
-def test_a_wrong_model_or_task_is_told_at_loading(folder, tmp_path):
-    with pytest.raises(ModelError, match="is not there"):
-        EmotionClassifier.from_pretrained(str(tmp_path / "nothing"))
-    with pytest.raises(CallError, match="neither built in"):
-        EmotionClassifier.from_pretrained(folder, task="moods")
+def test_a_wrong_model_is_told_at_loading_and_again(tmp_path):
+    classifier = EmotionClassifier(str(tmp_path / "nothing"))
+    for _ in range(2):
+        with pytest.raises(ModelError, match="is not there"):
+            classifier.predict(TEXTS)

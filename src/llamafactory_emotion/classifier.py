@@ -1,58 +1,48 @@
-"""A trained model as an ordinary classifier: like a pipeline, like scikit-learn, like a function.
-
-Stands on `scoring`; `predict` and programs stand on it.
-"""
+"""A trained model as an ordinary classifier: a pipeline, a scikit-learn estimator, a function."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION, Task, load_task
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from llamafactory_emotion.scoring.scores import Scorer, Scores
+    from llamafactory_emotion.scoring.batches import Scorer, Scores
 
 _NOT_GIVEN = "not given"
-
-
-class _Loaded(NamedTuple):
-    """A model in memory and the parameters it was loaded with."""
-
-    parameters: Mapping[str, Any]
-    scorer: "Scorer"
 
 
 class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify texts with a language model or a classification head; nothing is generated.
 
-    It is loaded when first used and pickled by path, so that it travels to other processes, and as
-    a class it is what Ray Data's `map_batches` takes.
+    The model is loaded when first used and pickled by path, so a classifier travels to other
+    processes; the class itself is what Ray Data's `map_batches` takes.
 
     Args:
-        model: A model folder or hub id; a folder with only an adapter stands for both. Also a
+        model: A model folder or hub id; a folder with only an adapter means both. Also a
             sequence classifier, exported or trained, with labels of the task's names.
         adapter: A LoRA adapter's folder or hub id.
         task: A task, the name of a built-in one, or the path of a task's YAML file.
         template: `emotion`, or any other name for the model's own chat template.
-        few_shot: Examples (text, label) that are put before every text.
+        few_shot: Examples (text, label) put before every text.
         cutoff_len: The longest prompt and answer in tokens; longer texts are cut.
         normalize: `none`, `tokens` or `bytes`: what labels' log-likelihoods are divided by.
         calibrate: Divide by the probabilities that inputs without content get (zero-shot).
-        dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        device: `cpu`, `cuda`, ...; the first GPU if there is one when None.
-        quantization_bit: 8 or 4 to load through bitsandbytes.
+        dtype, device, quantization_bit: How the model is held; see `scoring.loading.ModelSource`.
         tokens_per_batch: The most tokens of texts in one forward pass.
-        text_column: Where a batch of columns (a mapping) has its texts.
+        text_column: The column of the texts in a batch of columns (a mapping).
 
     Attributes:
-        classes_: The labels in alphabetical order, as scikit-learn wants them: the columns of
-            `predict_proba`. (The task's own order, the ids of its data, may be another.)
+        classes_: The labels in alphabetical order, as scikit-learn wants the columns of
+            `predict_proba`. The task's own order, the ids of its data, may be another.
     """
+
+    _loaded: tuple[Any, Any] = (None, None)  # parameters and the scorer loaded with them
+    _read: tuple[str, Task] = (EMOTION.name, EMOTION)  # the task's name or file, and the task
 
     def __init__(  # noqa: PLR0913 - scikit-learn reads the parameters off this signature
         self,
@@ -89,18 +79,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def from_pretrained(
         cls, model: str, adapter: str | None = None, task: str | Task = EMOTION.name, **options: Any
     ) -> Self:
-        """Load a classifier now rather than at its first use.
-
-        Args:
-            model: A model folder or hub id.
-            adapter: A LoRA adapter's folder or hub id.
-            task: A task, a built-in one's name, or a task file.
-            **options: The other parameters of the class.
-
-        Raises:
-            CallError: An option is out of range or the task is not known.
-            ModelError: The model, tokenizer or adapter cannot be read or do not fit together.
-        """
+        """Load a classifier now rather than at its first use; `options` are the class's others."""
         classifier = cls(model, adapter=adapter, task=task, **options)
         classifier.scorer  # noqa: B018 - loads
         return classifier
@@ -112,16 +91,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = EmotionClassifier._get_param_names()
         parameters = {name: getattr(self, name) for name in names if name != "text_column"}
         parameters["task"] = self._task
-        loaded: _Loaded | None = getattr(self, "_loaded", None)
-        if loaded is None or loaded.parameters != parameters:
-            from llamafactory_emotion.scoring.opening import open_scorer
+        if self._loaded[0] != parameters:
+            from llamafactory_emotion.scoring.scorer import open_scorer
 
-            self._loaded = loaded = None  # one model in memory, not two
-            loaded = self._loaded = _Loaded(parameters, open_scorer(**parameters))
-        return loaded.scorer
+            self._loaded = (None, None)  # one model in memory, not two
+            self._loaded = parameters, open_scorer(**parameters)
+        return cast("Scorer", self._loaded[1])
 
     @property
-    def classes_(self) -> "npt.NDArray[np.str_]":
+    def classes_(self) -> NDArray[np.str_]:
         """The labels in alphabetical order."""
         return np.array(sorted(self._task.labels))
 
@@ -130,13 +108,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             inputs: A text, a sequence of texts, or a mapping of column names to arrays.
-            top_k: How many labels to give for each text, None for all, the likeliest first.
+            top_k: How many labels to return for each text, None for all, the likeliest first.
 
         Returns:
-            For a text a list of `{"label": ..., "score": ...}`; for a sequence such a list for
-            each text, or, when `top_k` is not given, the best label's dictionary alone. For a
-            mapping the same columns with `predict` and `probabilities` (one row a text, in the
-            order of `classes_`) added.
+            For a text a list of `{"label": ..., "score": ...}`. For a sequence such a list for
+            each text, or the best label's dictionary alone when `top_k` is not given. For a
+            mapping its columns with `predict` and `probabilities` (columns as in `classes_`).
         """
         if isinstance(inputs, Mapping):
             return self._classify_columns(inputs)
@@ -150,39 +127,35 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return ranked[0] if isinstance(inputs, str) else ranked
 
     def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Do nothing: the model is trained already. scikit-learn wants an estimator to have it."""
+        """Do nothing: the model is trained, and scikit-learn wants the method."""
         return self
 
-    def predict(self, X: Sequence[str]) -> "npt.NDArray[np.str_]":  # noqa: N803
-        """Give the likeliest label of each text: shape (texts,)."""
-        best: npt.NDArray[np.str_] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+    def predict(self, X: Sequence[str]) -> NDArray[np.str_]:  # noqa: N803
+        """Predict the likeliest label of each text: shape (texts,)."""
+        best: NDArray[np.str_] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
         return best
 
-    def predict_proba(self, X: Sequence[str]) -> "npt.NDArray[np.float64]":  # noqa: N803
-        """Give probabilities of shape (texts, labels), columns as in `classes_`.
+    def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
+        """Compute probabilities of shape (texts, labels), columns as in `classes_`.
 
         Each row sums to 1 over the labels: what the model would say beside them is left out.
         """
-        return self._score(X).probabilities[:, self._columns]
+        return self._score(X).probabilities[:, np.argsort(self._task.labels)]
 
-    def predict_log_proba(self, X: Sequence[str]) -> "npt.NDArray[np.float64]":  # noqa: N803
-        """Give the natural logarithms of `predict_proba`, exact where that underflows."""
-        return self._score(X).log_probabilities[:, self._columns]
+    def predict_log_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
+        """Compute the natural logarithms of `predict_proba`, exact where that underflows."""
+        return self._score(X).log_probabilities[:, np.argsort(self._task.labels)]
 
     @property
     def _task(self) -> Task:
         """The task; a file is read once."""
         if isinstance(self.task, Task):
             return self.task
-        read: tuple[str, Task] | None = getattr(self, "_read", None)
-        if read is None or read[0] != self.task:
-            self._read = read = self.task, load_task(self.task)
-        return read[1]
-
-    @property
-    def _columns(self) -> list[int]:
-        labels = self._task.labels
-        return sorted(range(len(labels)), key=labels.__getitem__)
+        name, task = self._read
+        if name != self.task:
+            task = load_task(self.task)
+            self._read = self.task, task
+        return task
 
     def _score(self, texts: Sequence[str]) -> "Scores":
         if isinstance(texts, str):
@@ -193,7 +166,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise DataError(f"text {number} is {text!r}, not text; drop it or make it text.")
         return self.scorer.score(rows)
 
-    def _ranked(self, probabilities: "npt.NDArray[np.float64]") -> list[dict[str, str | float]]:
+    def _ranked(self, probabilities: NDArray[np.float64]) -> list[dict[str, str | float]]:
         labels = self.classes_
         return [
             {"label": str(labels[index]), "score": float(probabilities[index])}
@@ -211,13 +184,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return {**batch, "predict": predict, "probabilities": probabilities}
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn that nothing has to be fitted."""
         return True
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the loaded model behind: the other process loads it from its path."""
         return {key: value for key, value in vars(self).items() if key != "_loaded"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the parameters; the model is loaded when first used."""
-        self.__dict__.update(state)

@@ -17,9 +17,9 @@ from llamafactory_emotion.export_classifier.verification import (
     pipeline_probabilities,
     rounding_tolerance,
 )
+from llamafactory_emotion.scoring.batches import Scores
 from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.scoring.scores import Scores
 from llamafactory_emotion.task import EMOTION
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -24,8 +24,7 @@ from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.predict.__main__ import main
-from llamafactory_emotion.scoring.opening import open_scorer
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 from llamafactory_emotion.task import EMOTION, Task
 
 SHUFFLED = ("joy", "fear", "anger", "surprise", "sadness", "love")
@@ -258,7 +257,7 @@ def test_checkpoints_with_heads_are_predicted_in_turn(base, texts, tmp_path):
     assert abs(probabilities(second) - wanted).max() > 0.01
 
 
-def test_batches_order_and_memory_do_not_change_a_result(tmp_path, monkeypatch):
+def test_batches_order_and_memory_do_not_change_a_result(tmp_path):
     scorer = open_scorer(save_head(tmp_path / "head"), EMOTION)
     alone = np.concatenate([scorer.score([text]).log_scores for text in ROWS])
     together = scorer.score(ROWS).log_scores
@@ -266,18 +265,17 @@ def test_batches_order_and_memory_do_not_change_a_result(tmp_path, monkeypatch):
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(backwards, alone, atol=1e-5)
 
-    plain, sizes = scorer._score_batch, []
+    most, sizes = 3, []
 
-    def in_little_memory(rows):
-        sizes.append(len(rows))
-        if len(rows) > 3:
+    def little_memory(_, words, keywords):
+        sizes.append(len(keywords["input_ids"]))
+        if sizes[-1] > most:
             raise torch.OutOfMemoryError("out of memory")
-        return plain(rows)
 
-    monkeypatch.setattr(scorer, "_score_batch", in_little_memory)
+    scorer.loaded.model.register_forward_pre_hook(little_memory, with_kwargs=True)
     np.testing.assert_allclose(scorer.score(ROWS).log_scores, alone, atol=1e-5)
     assert max(sizes) > 3
-    monkeypatch.setattr(scorer, "_score_batch", lambda rows: in_little_memory([0] * 9))
+    most = 0
     with pytest.raises(ModelError, match="memory does not suffice for a single text"):
         scorer.score(ROWS)
 

@@ -6,7 +6,7 @@ import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
 from llamafactory_emotion.predict.__main__ import main
-from llamafactory_emotion.scoring import opening
+from llamafactory_emotion.scoring import scorer
 
 CUTOFFS = (32, 40, 300)
 
@@ -75,8 +75,8 @@ def test_the_table_says_what_the_evaluator_says(model, texts, tmp_path, capsys):
 
 
 def test_the_model_is_loaded_once(model, texts, tmp_path, monkeypatch):
-    loads, plain = [], opening.open_model
-    monkeypatch.setattr(opening, "open_model", lambda *a, **k: loads.append(a) or plain(*a, **k))
+    loads, plain = [], scorer.open_model
+    monkeypatch.setattr(scorer, "open_model", lambda *a, **k: loads.append(a) or plain(*a, **k))
 
     assert call(model, texts, tmp_path / "study", "cutoff_len=32,40,300") == 0
 

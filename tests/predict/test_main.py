@@ -307,7 +307,7 @@ def test_each_checkpoint_gets_a_file(model, texts, tmp_path, dtype):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_checkpoints_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatch, whole):
-    from llamafactory_emotion.scoring import opening
+    from llamafactory_emotion.scoring import scorer
 
     run, output = tmp_path / "run", tmp_path / "Llama-3.1-8B"
     for step in (1, 2):
@@ -315,7 +315,7 @@ def test_checkpoints_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatc
             shutil.copytree(model, run / f"checkpoint-{step}")
         else:
             save_checkpoints(model, run, [step])
-    plain, loaded = opening.open_model, []
+    plain, loaded = scorer.open_model, []
 
     def open_one(source):
         gc.collect()
@@ -324,7 +324,7 @@ def test_checkpoints_are_loaded_one_at_a_time(model, texts, tmp_path, monkeypatc
         loaded.append(weakref.ref(found.model))
         return found
 
-    monkeypatch.setattr(opening, "open_model", open_one)
+    monkeypatch.setattr(scorer, "open_model", open_one)
     predict(
         f"model_name_or_path={model}", f"input={texts}", f"checkpoints={run}", f"output={output}",
         "max_samples=3",

@@ -6,7 +6,7 @@ import pytest
 from random_models import LLAMA3_CHAT_TEMPLATE, TEXTS, tokenizer_of
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.prompts import PromptEncoder, longest_that_fits
 from llamafactory_emotion.task import EMOTION, Task
 
 HOSTILE_TEXTS = (
@@ -65,26 +65,19 @@ def split_tokenizer():
     return tokenizer
 
 
-def test_ids_equal_those_of_llamafactory_for_the_template_emotion(split_tokenizer):
-    encoder = PromptEncoder(tokenizer_of(), EMOTION)
-    texts = [*TEXTS, *HOSTILE_TEXTS]
+@pytest.mark.parametrize("template", ["emotion", "llama3"])
+def test_ids_equal_those_of_llamafactory(template, split_tokenizer):
+    ours, theirs, texts = tokenizer_of(), split_tokenizer, [*TEXTS, *HOSTILE_TEXTS]
+    if template == "llama3":  # where LLaMA-Factory reads a name in a text as a control token
+        ours = theirs = chat_tokenizer()
+        texts = [text for text in texts if "<" not in text]
+    encoder = PromptEncoder(ours, EMOTION, template=template)
 
     for text, encoded in zip(texts, encoder.encode(texts), strict=True):
-        ids, answer = host_ids("emotion", split_tokenizer, EMOTION.user_content(text), "joy")
+        ids, answer = host_ids(template, theirs, EMOTION.user_content(text), "joy")
         assert list(encoded.ids) == ids, text
-        assert [*encoder.label_ids[1], split_tokenizer.eos_token_id] == answer
-
-
-def test_ids_equal_those_of_llamafactory_for_the_stock_template_llama3():
-    tokenizer = chat_tokenizer()
-    encoder = PromptEncoder(tokenizer, EMOTION, template="llama3")
-    texts = [text for text in (*TEXTS, *HOSTILE_TEXTS) if "<" not in text]
-
-    for text, encoded in zip(texts, encoder.encode(texts), strict=True):
-        ids, answer = host_ids("llama3", tokenizer, EMOTION.user_content(text), "sadness")
-        assert list(encoded.ids) == ids, text
-        assert [*encoder.label_ids[0], tokenizer.eos_token_id] == answer
-    assert encoder.template.end_ids == (tokenizer.convert_tokens_to_ids("<|eot_id|>"),)
+        assert [*encoder.label_ids[1], theirs.eos_token_id] == answer
+    assert encoder.template.end_ids == (theirs.eos_token_id,)
 
 
 def test_ids_equal_the_saved_chat_template_of_a_trained_model():
@@ -126,16 +119,6 @@ def test_a_special_token_in_a_text_stays_text_and_is_counted(template, text):
     assert text in tokenizer.decode(hostile.ids)
 
 
-def test_the_shared_prefix_begins_every_usual_prompt():
-    encoder = PromptEncoder(tokenizer_of(), EMOTION)
-    instruction = tokenizer_of().encode(EMOTION.instruction, add_special_tokens=False)
-
-    assert all(
-        row.ids[: len(encoder.prefix_ids)] == encoder.prefix_ids for row in encoder.encode(TEXTS)
-    )
-    assert len(encoder.prefix_ids) >= len(instruction)
-
-
 @pytest.mark.parametrize("template", ["emotion", "llama3"])
 @pytest.mark.parametrize(
     "text", ["happy words " * 300, "sad. " * 500, "🙂" * 300, "\n" * 700, "爱" * 400]
@@ -156,15 +139,8 @@ def test_a_long_text_is_cut_in_the_text_alone(template, text):
     assert whole.prompt.startswith(kept)
     assert tokenizer.decode(cut.ids) == cut.prompt
     # Ids are the whole prompt's up to the cue, where the last text token may meet it.
-    shared = sum(1 for _ in iter_equal(cut.ids, whole.ids))
-    assert shared >= len(cut.ids) - len(tokenizer.encode(tail, add_special_tokens=False)) - 1
-
-
-def iter_equal(left, right):
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            return
-        yield one
+    own = len(cut.ids) - len(tokenizer.encode(tail, add_special_tokens=False)) - 1
+    assert cut.ids[:own] == whole.ids[:own]
 
 
 def test_a_row_is_cut_exactly_when_llamafactory_would_cut_it(split_tokenizer):
@@ -181,11 +157,17 @@ def test_a_row_is_cut_exactly_when_llamafactory_would_cut_it(split_tokenizer):
     assert min(length for length, truncated in lengths.items() if truncated) == 40 - 1
 
 
-def test_a_text_of_a_hundred_thousand_words_is_cut_and_counted():
-    encoder = PromptEncoder(tokenizer_of(), EMOTION, cutoff_len=256)
-    encoded = encoder.encode(["heart pounding " * 50_000])[0]
-    assert encoded.truncated
-    assert len(encoded.ids) == encoder.limit
+@pytest.mark.parametrize(
+    ("text", "limits", "tokens"),
+    [
+        ("heart pounding " * 50_000, {"cutoff_len": 256}, 256 - 2),
+        ("feel " * 200, {"cutoff_len": 2048, "max_positions": 64}, 64 - 1),
+    ],
+)
+def test_a_text_fills_the_cutoff_or_the_models_positions(text, limits, tokens):
+    encoder = PromptEncoder(tokenizer_of(), EMOTION, **limits)
+    (encoded,) = encoder.encode([text])
+    assert (len(encoded.ids), encoder.limit, encoded.truncated) == (tokens, tokens, True)
 
 
 def test_a_cutoff_without_room_for_a_text_is_refused():
@@ -193,9 +175,15 @@ def test_a_cutoff_without_room_for_a_text_is_refused():
         PromptEncoder(tokenizer_of(), EMOTION, cutoff_len=12)
 
 
-def test_the_models_own_limit_counts_too():
-    encoder = PromptEncoder(tokenizer_of(), EMOTION, cutoff_len=2048, max_positions=64)
-    assert len(encoder.encode(["feel " * 200])[0].ids) == 63
+class SlowTokenizer:
+    """A tokenizer that cannot say where its tokens begin."""
+
+    is_fast = False
+
+
+def test_without_offsets_a_text_is_cut_between_two_characters():
+    kept = longest_that_fits(SlowTokenizer(), "ab cd ef", start=2, limit=5, length=len)
+    assert kept == "ab cd"
 
 
 def test_half_a_character_is_replaced():
@@ -239,12 +227,16 @@ def test_a_tokenizer_without_begin_and_end_is_enough_for_distinct_labels():
         PromptEncoder(tokenizer, Task("nested", ("joy", "joy joy"), "Which?"))
 
 
-def test_a_template_needs_the_models_chat_template():
+def test_a_template_needs_a_chat_template_that_shows_the_text_once():
     with pytest.raises(ModelError, match="no chat template"):
         PromptEncoder(tokenizer_of(), EMOTION, template="llama3")
+    tokenizer = tokenizer_of.__wrapped__()
+    tokenizer.chat_template = "no messages"
+    with pytest.raises(ModelError, match="does not show the user's content exactly once"):
+        PromptEncoder(tokenizer, EMOTION, template="llama3")
 
 
-def test_examples_stand_in_the_shared_prefix():
+def test_instruction_and_examples_are_the_shared_prefix():
     examples = [("the sun is out", "joy"), ("they lied to me", "anger")]
     encoder = PromptEncoder(tokenizer_of(), EMOTION, few_shot=examples)
     encoded = encoder.encode(["nobody came"])[0]
@@ -253,5 +245,6 @@ def test_examples_stand_in_the_shared_prefix():
         "<s>" + EMOTION.instruction + "\nthe sun is out\nAnswer: joy\n\n"
         "they lied to me\nAnswer: anger\n\nnobody came\nAnswer:"
     )
-    assert encoded.ids[: len(encoder.prefix_ids)] == encoder.prefix_ids
+    for row in (encoded, *encoder.encode(TEXTS)):
+        assert row.ids[: len(encoder.prefix_ids)] == encoder.prefix_ids
     assert len(encoded.ids) - len(encoder.prefix_ids) <= 10

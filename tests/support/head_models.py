@@ -76,7 +76,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def refused(capsys: Any, *words: object) -> str:
-    """Call the command, which must fail with one sentence; give it."""
+    """Call the command, which must fail with one sentence; return it."""
     capsys.readouterr()
     assert main([*map(str, words), "use_cpu=true"]) in (1, 2)
     said: str = capsys.readouterr().err
@@ -87,5 +87,5 @@ def refused(capsys: Any, *words: object) -> str:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Give the weights that a folder of a whole model holds."""
+    """Load the weights of a folder of a whole model."""
     return load_file(folder / "model.safetensors")

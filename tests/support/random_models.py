@@ -4,13 +4,16 @@ import warnings
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from llamafactory_emotion.scoring.models import ModelSource, load_model
+from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.scoring.models import LoadedModel, load_model
+from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import ANSWER_CUE, EMOTION
 
 TEXTS = (
@@ -133,8 +136,59 @@ def random_model(architecture: str, *, seed: int = 0, **changes: Any) -> Any:
     return model.eval()
 
 
+def scorer_of(model, tokenizer=None, task=EMOTION, **options) -> LabelScorer:
+    """Build the scorer of a model that lies in no folder."""
+    loaded = LoadedModel(model, tokenizer or tokenizer_of(), None, "random", None)
+    return LabelScorer(loaded, task, **options)
+
+
+def save_model(folder, architecture="llama", **changes):
+    """Save a random model and its tokenizer; return the folder."""
+    random_model(architecture, **changes).save_pretrained(folder)
+    tokenizer_of().save_pretrained(folder)
+    return folder
+
+
+def plain_log_likelihoods(scorer, texts=TEXTS):
+    """Run prompt and label together, one by one, without cache, padding or batch."""
+    rows = []
+    for prompt in scorer.encoder.encode(texts):
+        start = len(prompt.ids) - 1
+        row = []
+        for ids in scorer.encoder.label_ids:
+            tokens = torch.tensor([[*prompt.ids, *ids]])
+            with torch.inference_mode():
+                logits = scorer.loaded.model(tokens, use_cache=False).logits[0]
+            found = logits.float().log_softmax(dim=-1)
+            row.append(sum(found[start + step, token].item() for step, token in enumerate(ids)))
+        rows.append(row)
+    return np.array(rows)
+
+
+def plain_logits(scorer, model=None):
+    """Compute the label logits of each text by a model's own forward, one by one."""
+    first = [ids[0] for ids in scorer.encoder.label_ids]
+    model = model or scorer.loaded.model
+    with torch.inference_mode():
+        rows = [
+            model(input_ids=torch.tensor([prompt.ids])).logits[0, -1, first]
+            for prompt in scorer.encoder.encode(TEXTS)
+        ]
+    return torch.stack(rows).numpy()
+
+
+def before_each_run(model, change):
+    """Call `change` with the keywords of each run of a model's decoder; it may alter them."""
+
+    def hook(_, words, keywords):
+        change(keywords)
+        return words, keywords
+
+    return model.base_model.register_forward_pre_hook(hook, with_kwargs=True)
+
+
 def save_adapter(base, folder, *, seed=0, **options):
-    """Save a LoRA adapter with random weights and give the model that it makes."""
+    """Save a LoRA adapter with random weights and return the model that it makes."""
     model = load_model(ModelSource(str(base))).model
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | options
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.scoring.places import hub_problem, is_path
+from llamafactory_emotion.scoring.loading import hub_problem, is_path
 
 
 @dataclass

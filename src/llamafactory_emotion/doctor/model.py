@@ -10,7 +10,7 @@ from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING
 from llamafactory_emotion.doctor.context import Context
 from llamafactory_emotion.doctor.finding import Finding, error, note, warning
 from llamafactory_emotion.plugin import host
-from llamafactory_emotion.scoring.places import is_path
+from llamafactory_emotion.scoring.loading import is_path
 from llamafactory_emotion.task import EMOTION
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")

@@ -13,7 +13,7 @@ import torch
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
 from llamafactory_emotion.scoring.forward import logit_factor
-from llamafactory_emotion.scoring.head_scorer import BAKED_PROMPT
+from llamafactory_emotion.scoring.heads import BAKED_PROMPT
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 

@@ -12,7 +12,7 @@ from typing import Any
 from llamafactory_emotion.files import real_place
 from llamafactory_emotion.options import key
 from llamafactory_emotion.predict.options import ModelOptions
-from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.loading import ModelSource
 
 # What predict can do to scores and a head cannot.
 _NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")

@@ -30,17 +30,17 @@ from llamafactory_emotion.export_classifier.verification import (
 )
 from llamafactory_emotion.files import check_output_folder, real_place, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
-from llamafactory_emotion.scoring.head_models import find_head
+from llamafactory_emotion.scoring.batches import Scores
+from llamafactory_emotion.scoring.heads import find_head
+from llamafactory_emotion.scoring.loading import device_of, quiet_loading
 from llamafactory_emotion.scoring.models import (
     LoadedModel,
-    base_and_adapter,
     load_model,
     merge_adapter,
+    stored_dtype,
 )
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.scoring.scores import Scores
-from llamafactory_emotion.scoring.sources import device_of, quiet_loading, stored_dtype
 from llamafactory_emotion.task import Task
 
 _TOKENIZER_CLASS = "PreTrainedTokenizerFast"
@@ -133,9 +133,8 @@ def _load(options: ExportOptions) -> LoadedModel:
             f"{options.adapter_name_or_path or options.model_name_or_path} is a classification "
             "head already; transformers, vLLM and predict read it as it is."
         )
-    base, _ = base_and_adapter(source)
     if source.dtype == "auto":
-        source = replace(source, dtype=stored_dtype(base, source))
+        source = replace(source, dtype=stored_dtype(source))
     return merge_adapter(load_model(source), rounded=True)
 
 

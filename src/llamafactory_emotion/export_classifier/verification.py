@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.scoring.scores import Scores
-from llamafactory_emotion.scoring.sources import as_model_error, quiet_loading
+from llamafactory_emotion.scoring.batches import Scores
+from llamafactory_emotion.scoring.loading import as_model_error, quiet_loading
 
 if TYPE_CHECKING:
     import numpy.typing as npt

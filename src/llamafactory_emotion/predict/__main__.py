@@ -30,7 +30,7 @@ from llamafactory_emotion.task import Task, load_task
 from llamafactory_emotion.terminal import print_blocks, run_command
 
 if TYPE_CHECKING:
-    from llamafactory_emotion.scoring.scores import Scorer
+    from llamafactory_emotion.scoring.batches import Scorer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +116,7 @@ def _scorer(
     examples: Sequence[tuple[str, str]],
     cutoffs: Sequence[int],
 ) -> "Scorer":
-    from llamafactory_emotion.scoring.opening import scorer_of
+    from llamafactory_emotion.scoring.scorer import scorer_of
 
     loaded = models.load(target.checkpoint)
     check_reach(cutoffs, loaded.max_positions)

@@ -1,6 +1,6 @@
 """The checkpoints of a training run: which there are, and each of them in memory, one at a time.
 
-Stands between `predict` and `scoring.opening`.
+Stands between `predict` and `scoring.scorer`.
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.predict.options import PredictOptions, names_a_file
-from llamafactory_emotion.scoring.sources import ModelSource, find_checkpoints
+from llamafactory_emotion.scoring.loading import ModelSource, find_checkpoints
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.models import LoadedModel
@@ -35,9 +35,9 @@ class Models:
         Raises:
             ModelError: It cannot be loaded.
         """
-        from llamafactory_emotion.scoring.head_models import find_head
+        from llamafactory_emotion.scoring.heads import find_head
         from llamafactory_emotion.scoring.models import exchange_adapter
-        from llamafactory_emotion.scoring.opening import open_model
+        from llamafactory_emotion.scoring.scorer import open_model
 
         if checkpoint is None:
             self._loaded = self._loaded or open_model(self._source)

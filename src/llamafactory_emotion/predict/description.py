@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.predict.options import PredictOptions
-from llamafactory_emotion.scoring.places import fingerprint
-from llamafactory_emotion.scoring.scores import Scorer
-from llamafactory_emotion.scoring.surroundings import hardware, versions
+from llamafactory_emotion.scoring.batches import Scorer
+from llamafactory_emotion.scoring.loading import fingerprint
+from llamafactory_emotion.scoring.models import hardware, versions
 
 _RESULTS_DEPEND_ON = (
     "model_revision",

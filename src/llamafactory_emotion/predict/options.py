@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.options import RecipeOptions, key
-from llamafactory_emotion.scoring.sources import ModelSource
-from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
+from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}

@@ -37,10 +37,10 @@ from llamafactory_emotion.predictions.writing import (
     numbers_by_label,
     rounded,
 )
+from llamafactory_emotion.scoring.batches import Scorer
 from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.scoring.scores import Scorer
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,12 @@
-"""A causal language model, or a classification head, to label probabilities.
+"""The engine: a causal language model, or a classification head, to label probabilities.
 
-sources          where a model comes from and how it is held
-models           a model, its tokenizer and its adapter, loaded
-head_models      the same for a sequence classifier
-templates        what stands around a text
-truncation       where a text that is too long is cut
-prompts          a text to the token ids that LLaMA-Factory would feed
-shared_cache     keys and values of the beginning that rows share
+loading          where a model comes from, checked; type, device, quantisation
+models           a language model, its tokenizer and its adapter, loaded
+prompts          texts and labels to the token ids that LLaMA-Factory would feed
 forward          the forward pass on a shared prefix, checked against the plain one
 continuations    labels of several tokens, scored exactly
-batches          rows of like length run together
-scores           what scoring gives
-scorer           texts in, label scores out
-head_scorer      the same with a classification head
-opening          whichever of the two a folder is
+batches          texts of like length run together, and the `Scores` that come out
+heads            classification heads, loaded and scored
+scorer           language models scored; `open_scorer` takes a model or a head
 generation       free answers instead
-surroundings     the versions and the hardware of a run
 """

@@ -1,20 +1,24 @@
-"""Run rows of like length together, as many as a budget of tokens allows.
+"""What every scorer does: run texts of like length together, and return `Scores`.
 
-What `scorer` and `head_scorer` share: the order, the size of a batch, and what happens when memory
-runs out.
+`scorer` (language models) and `heads` (classification heads) fill in how a text is encoded and how
+a batch is scored.
 """
 
 import gc
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax
 
-from llamafactory_emotion.errors import CallError, ModelError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.scoring.forward import Rows
+from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
+from llamafactory_emotion.task import Task
 
 # Small batches waste less on padding and stay in a CPU's cache; a GPU wants many tokens at once.
 _TOKENS_PER_BATCH = {"cpu": 512, "cuda": 4096}
@@ -22,94 +26,160 @@ _TOKENS_PER_BATCH = {"cpu": 512, "cuda": 4096}
 _CACHED_TOKENS_PER_BATCH_TOKEN = 32
 
 
-class LengthBatches:
-    """A scorer's batches.
+@dataclass(frozen=True)
+class Scores:
+    """The scores of some texts, in the order of the texts.
 
     Attributes:
-        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
+        labels: The task's labels; the order of the columns.
+        log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
+            (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
+        prompts: The prompt of each text as the model read it.
+        cut: Whether each text was cut to fit the cutoff.
+        special_tokens: How many texts hold the name of a special token (which stayed text).
+
+    Raises:
+        ModelError: A score is infinite or NaN.
     """
 
-    tokens_per_batch: int
+    labels: tuple[str, ...]
+    log_scores: NDArray[np.float32]
+    prompts: tuple[str, ...]
+    cut: tuple[bool, ...]
+    special_tokens: int
 
-    def fill_by_length(
-        self,
-        scores: "npt.NDArray[np.float32]",
-        rows: Sequence[int],
-        lengths: Sequence[int],
-        score_batch: Callable[[Sequence[int]], "npt.NDArray[np.float32]"],
-        *,
-        shared: int = 0,
-    ) -> None:
-        """Score rows batch by batch, longest first, and put each where it belongs.
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.log_scores).all():
+            raise ModelError(
+                "the model gives scores that are no finite numbers: its weights are damaged, or "
+                "its precision is too low; load it with infer_dtype=float32 (dtype in Python)."
+            )
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were cut to fit the cutoff."""
+        return sum(self.cut)
+
+    @property
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """Natural logarithms of `probabilities`, computed without underflow."""
+        result: NDArray[np.float64] = log_softmax(self.log_scores.astype(np.float64), axis=1)
+        return result
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Softmax of the scores over the labels: shape (texts, labels), each row sums to 1."""
+        probabilities = np.exp(self.log_probabilities)
+        normalized: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return normalized
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """The likeliest label of each text; of two that tie, the task's first."""
+        return tuple(self.labels[index] for index in self.log_scores.argmax(axis=1))
+
+    @property
+    def margins(self) -> NDArray[np.float64]:
+        """How far the likeliest label leads, in nats of log-probability; 0 is a tie."""
+        ordered = np.sort(self.log_scores.astype(np.float64), axis=1)
+        margins: NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
+        return margins
+
+
+class Scorer(ABC):
+    """A loaded model and a task, ready to score texts.
+
+    Args:
+        loaded: The model with its tokenizer.
+        task: The labels and the instruction.
+        tokens_per_batch: The most tokens of texts in one forward pass; None for the device's usual.
+
+    Attributes:
+        tokens_per_batch: Halved when memory runs out.
+        readout: Where the scores are read off, in words.
+        shared_prefix_tokens: How many tokens at the start of every prompt are computed once.
+    """
+
+    readout: str
+    shared_prefix_tokens: int = 0
+
+    def __init__(self, loaded: LoadedModel, task: Task, tokens_per_batch: int | None) -> None:
+        self.loaded = loaded
+        self.task = task
+        kind = "cpu" if loaded.model.device.type == "cpu" else "cuda"
+        self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH[kind]
+
+    @abstractmethod
+    def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
+        """Encode whole user contents (instruction and text)."""
+
+    @abstractmethod
+    def score_batch(self, rows: Rows, *, after_prefix: bool) -> NDArray[np.float32]:
+        """Score one batch of token ids, with `after_prefix` those behind the shared prefix."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score texts.
 
         Args:
-            scores: Array of shape (all rows, labels), filled in place.
-            rows: The rows to score, sorted by length.
-            lengths: The number of tokens of every row, shared ones included.
-            score_batch: Scores some rows: shape (rows, labels).
-            shared: How many tokens each row has in a cache already.
+            texts: Any number of texts; an empty one is scored on the instruction alone.
 
         Raises:
             ModelError: Memory runs out with a single text in the batch.
         """
-        remaining = list(rows)
-        while remaining:
-            longest = lengths[remaining[-1]] - shared
-            size = min(len(remaining), self._rows_that_fit(longest, shared))
-            batch = remaining[-size:]
-            try:
-                scores[batch] = score_batch(batch)
-            except RuntimeError as error:
-                self._shrink_or_raise(error, size, longest + shared)
-                continue
-            del remaining[-size:]
+        return self.score_contents([self.task.user_content(text) for text in texts])
 
-    def _rows_that_fit(self, longest: int, shared: int) -> int:
-        by_tokens = self.tokens_per_batch // max(1, longest)
-        by_cache = (
-            self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // max(1, longest + shared)
+    def score_contents(self, contents: Sequence[str]) -> Scores:
+        """Score whole user contents: the instruction and the text, as a data set's rows hold them.
+
+        A content that does not begin with the task's instruction is scored without the cache.
+        """
+        prompts = self.encode_contents(contents)
+        ids = [prompt.ids for prompt in prompts]
+        self.loaded.check_ids(ids)
+        scores = np.empty((len(ids), len(self.task.labels)), dtype=np.float32)
+        by_length = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+        shared = [self.shared_tokens(row) for row in ids]
+        for tokens in sorted(set(shared), reverse=True):
+            self._fill(scores, ids, [row for row in by_length if shared[row] == tokens], tokens)
+        return Scores(
+            self.task.labels,
+            scores,
+            prompts=tuple(prompt.prompt for prompt in prompts),
+            cut=tuple(prompt.truncated for prompt in prompts),
+            special_tokens=sum(prompt.special_tokens for prompt in prompts),
         )
-        return max(1, min(by_tokens, by_cache))
 
-    def _shrink_or_raise(self, error: RuntimeError, rows: int, length: int) -> None:
-        make_room_or_raise(error, rows, length)
-        # What fitted is what counts, not a budget that was never filled.
-        self.tokens_per_batch = max(1, min(self.tokens_per_batch, rows * length) // 2)
+    def shared_tokens(self, ids: Sequence[int]) -> int:  # noqa: ARG002 - for what overrides it
+        """Count the tokens at the start of a prompt that are in the cache."""
+        return 0
+
+    def _fill(self, scores: NDArray[np.float32], ids: Rows, rows: list[int], shared: int) -> None:
+        """Score rows, sorted by length, the longest first: if memory runs out, it does so early."""
+        while rows:
+            longest = len(ids[rows[-1]])
+            by_tokens = self.tokens_per_batch // max(1, longest - shared)
+            by_cache = self.tokens_per_batch * _CACHED_TOKENS_PER_BATCH_TOKEN // max(1, longest)
+            batch = rows[-max(1, min(by_tokens, by_cache)) :]
+            try:
+                scores[batch] = self.score_batch(
+                    [ids[row][shared:] for row in batch], after_prefix=shared > 0
+                )
+            except torch.OutOfMemoryError as error:
+                make_room_or_raise(error, len(batch), longest)
+                # What fitted is what counts, not a budget that was never filled.
+                tried = min(self.tokens_per_batch, len(batch) * longest)
+                self.tokens_per_batch = max(1, tried // 2)
+                continue
+            del rows[-len(batch) :]
 
 
-def make_room_or_raise(error: RuntimeError, rows: int, length: int) -> None:
-    """Free what a batch that did not fit into memory has left, so that a smaller one may.
-
-    Args:
-        error: What the batch raised; raised again when it is not for want of memory.
-        rows: The rows of the batch.
-        length: The tokens of its longest row.
-
-    Raises:
-        ModelError: The batch was a single text.
-    """
-    text = str(error).lower()
-    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
-        raise error
+def make_room_or_raise(error: torch.OutOfMemoryError, rows: int, length: int) -> None:
+    """Free what a batch has left in memory; raise if it was a single text of `length` tokens."""
     if rows == 1:
         raise ModelError(
             f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
             "or load the model in a smaller dtype or with quantization_bit."
         ) from error
-    error.__traceback__ = None
+    error.__traceback__ = None  # its frames hold the batch's tensors
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def token_budget(tokens_per_batch: int | None, device: str) -> int:
-    """Give the budget asked for, or the usual one of a kind of device.
-
-    Raises:
-        CallError: The budget is less than 1.
-    """
-    if tokens_per_batch is None:
-        return _TOKENS_PER_BATCH["cpu" if device == "cpu" else "cuda"]
-    if tokens_per_batch < 1:
-        raise CallError(f"tokens_per_batch is {tokens_per_batch}; it must be 1 or more.")
-    return tokens_per_batch
+    torch.cuda.empty_cache()  # does nothing where CUDA was never used

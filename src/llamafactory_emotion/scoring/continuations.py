@@ -1,28 +1,21 @@
 """Score labels of several tokens exactly: every label's tokens after every text.
 
-Stands between `forward` and `scorer`. The tokens of all labels make a tree (labels may begin
-alike); its nodes are run after each text on the text's own keys and values. Three ways, the first
-that a model bears: all nodes side by side in one row with a mask of their own; a row for each path
-of the tree; or, without a cache, the whole prompt before each path.
+The tokens of all labels make a tree (labels may begin alike); its nodes are run after each text on
+the text's own keys and values. There are three ways, and the first that a model bears is taken: all
+nodes side by side in one row with a mask of their own; a row for each path of the tree; or, without
+a cache, the whole prompt before each path.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache
 
-from llamafactory_emotion.scoring.forward import (
-    PROBE_TEXTS,
-    UNFIT,
-    Forward,
-    Rows,
-    at_ends,
-    close,
-)
+from llamafactory_emotion.scoring.forward import PROBE_TEXTS, UNFIT, Forward, Rows, SharedCache
 from llamafactory_emotion.scoring.prompts import PromptEncoder
-from llamafactory_emotion.scoring.shared_cache import SharedCache, collect
 
 # Bounds the keys and values that are laid out anew for every path of the tree.
 _CONTINUED_POSITIONS = 1 << 16
@@ -36,7 +29,7 @@ class LabelTree:
     """The inner nodes of the labels' tokens: every beginning of a label that more tokens follow.
 
     Attributes:
-        nodes: The beginnings, each as its token ids; a beginning stands before what extends it.
+        nodes: The beginnings, each as its token ids; a beginning comes before what extends it.
         paths: The longest beginnings; all others lie on one of them.
         following: For each node the labels that pass through it, and the token each goes on with.
     """
@@ -45,28 +38,29 @@ class LabelTree:
     paths: tuple[Path, ...]
     following: tuple[tuple[tuple[int, int], ...], ...]
 
-    @classmethod
-    def of(cls, label_ids: Rows) -> "LabelTree":
-        """Build the tree of some labels' token ids; it has no node when all have one token."""
-        nodes = sorted({tuple(ids[:end]) for ids in label_ids for end in range(1, len(ids))})
-        paths = [
-            node
-            for node in nodes
-            if not any(node != other and other[: len(node)] == node for other in nodes)
-        ]
-        following = [
-            tuple(
-                (label, ids[len(node)])
-                for label, ids in enumerate(label_ids)
-                if len(ids) > len(node) and tuple(ids[: len(node)]) == node
-            )
-            for node in nodes
-        ]
-        return cls(tuple(nodes), tuple(paths), tuple(following))
+
+@cache
+def label_tree(label_ids: tuple[Path, ...]) -> LabelTree:
+    """Build the tree of some labels' token ids; it has no node when all have one token."""
+    nodes = sorted({ids[:end] for ids in label_ids for end in range(1, len(ids))})
+    paths = [
+        node
+        for node in nodes
+        if not any(node != other and other[: len(node)] == node for other in nodes)
+    ]
+    following = [
+        tuple(
+            (label, ids[len(node)])
+            for label, ids in enumerate(label_ids)
+            if len(ids) > len(node) and ids[: len(node)] == node
+        )
+        for node in nodes
+    ]
+    return LabelTree(tuple(nodes), tuple(paths), tuple(following))
 
 
 def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | None) -> torch.Tensor:
-    """Give each label's log-likelihood after each prompt: shape (rows, labels), float32.
+    """Compute each label's log-likelihood after each prompt: shape (rows, labels), float32.
 
     The sum over the label's tokens of the log-probability of each, given all before it.
 
@@ -75,19 +69,24 @@ def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | Non
         ids: Each prompt's token ids behind the shared prefix.
         shared: The shared prefix, or None when `ids` are whole prompts.
     """
-    tree = LabelTree.of(forward.label_ids)
-    cache = _cache_to_fill(forward, shared) if tree.nodes else None
-    if tree.nodes or shared is None:
-        last = at_ends(forward.states(ids, cache), ids)
-    else:
-        last = forward.last_states(ids, shared)
+    tree = label_tree(forward.label_ids)
+    filled = None
+    if shared is not None:
+        filled = shared.spread(keep=bool(tree.nodes))
+    elif tree.nodes and forward.caches:
+        filled = DynamicCache()
+    last = forward.last_states(ids, filled)
     first_ids = sorted(set(forward.first_ids))
     found = forward.log_probabilities(last, first_ids)
     scores = found[:, [first_ids.index(token) for token in forward.first_ids]]
     if not tree.nodes:
         return scores
     tokens = sorted({token for labels in tree.following for _, token in labels})
-    for rows, states in _node_states(forward, tree, ids, None if cache is None else collect(cache)):
+    own = None if filled is None else SharedCache.of(filled)
+    parts = _path_by_path(forward, tree, ids, own)
+    if own is not None and forward.branches:
+        parts = iter([(list(range(len(ids))), _side_by_side(forward, tree, ids, own))])
+    for rows, states in parts:
         found = forward.log_probabilities(states.flatten(0, 1), tokens)
         by_node = found.view(len(rows), len(tree.nodes), len(tokens))
         for node, labels in enumerate(tree.following):
@@ -97,17 +96,17 @@ def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | Non
 
 
 def can_branch(forward: Forward, encoder: PromptEncoder) -> bool:
-    """Say whether a model gives the same numbers when continuations stand side by side."""
-    tree = LabelTree.of(forward.label_ids)
+    """Whether a model gives the same numbers when all nodes are run side by side."""
+    tree = label_tree(forward.label_ids)
     config = forward.model.config.get_text_config()
     attention = getattr(config, "_attn_implementation", None)
     if not (tree.nodes and forward.caches and attention in _PLAIN_ATTENTION and _sees_all(config)):
         return False
     ids = [prompt.ids for prompt in encoder.encode(PROBE_TEXTS)]
     with torch.inference_mode():
-        cache = DynamicCache()
-        forward.states(ids, cache)
-        own = collect(cache)
+        filled = DynamicCache()
+        forward.states(ids, filled)
+        own = SharedCache.of(filled)
         try:
             found = _side_by_side(forward, tree, ids, own)
         except (*UNFIT, RuntimeError):
@@ -115,11 +114,11 @@ def can_branch(forward: Forward, encoder: PromptEncoder) -> bool:
         wanted = torch.empty_like(found)
         for rows, states in _path_by_path(forward, tree, ids, own):
             wanted[rows] = states
-        return close(forward, *(forward.logits(some.flatten(0, 1)) for some in (found, wanted)))
+        return forward.close(*(forward.logits(some.flatten(0, 1)) for some in (found, wanted)))
 
 
 def _sees_all(config: Any) -> bool:
-    """Say whether every layer sees every token; a mask of our own would widen a sliding window."""
+    """Whether every layer sees every token; a mask of our own would widen a sliding window."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
         return set(kinds) == {"full_attention"}
@@ -127,26 +126,11 @@ def _sees_all(config: Any) -> bool:
     return not any(getattr(config, name, None) for name in narrow)
 
 
-def _cache_to_fill(forward: Forward, shared: SharedCache | None) -> DynamicCache | None:
-    if not forward.caches:
-        return None
-    return DynamicCache() if shared is None else shared.spread(keep=True)
-
-
-def _node_states(
-    forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache | None
-) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Give rows and the states of every node after them: shape (rows, nodes, width)."""
-    if own is None:
-        yield from _path_by_path(forward, tree, ids, None)
-    elif forward.branches:
-        yield list(range(len(ids))), _side_by_side(forward, tree, ids, own)
-    else:
-        yield from _path_by_path(forward, tree, ids, own)
-
-
 def _side_by_side(forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache) -> torch.Tensor:
-    """Run all nodes after each row at once; each sees its text, its ancestors and itself."""
+    """Run all nodes after each row at once; each sees its text, its ancestors and itself.
+
+    Returns the nodes' states: shape (rows, nodes, width).
+    """
     longest = max(len(row) for row in ids)
     before, device = own.length - longest, forward.device
     lengths = torch.tensor([before + len(row) for row in ids], device=device)
@@ -158,23 +142,31 @@ def _side_by_side(forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache
     )
     text = torch.arange(own.length, device=device) < lengths[:, None]
     allowed = torch.cat(
-        [
-            text[:, None, :].expand(-1, len(tree.nodes), -1),
-            sees.expand(len(ids), -1, -1),
-        ],
-        dim=-1,
+        [text[:, None, :].expand(-1, len(tree.nodes), -1), sees.expand(len(ids), -1, -1)], dim=-1
     )
     dtype = forward.model.dtype
     mask = torch.zeros(allowed.shape, dtype=dtype, device=device)
     mask = mask.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
-    positions = lengths[:, None] + depths
-    return forward.continued(tokens.expand(len(ids), -1), own.spread(), mask, positions)
+    return forward.run(
+        tokens.expand(len(ids), -1),
+        own.spread(),
+        attention_mask=mask,
+        position_ids=lengths[:, None] + depths,
+    )
 
 
 def _path_by_path(
     forward: Forward, tree: LabelTree, ids: Rows, own: SharedCache | None
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Run every path after every row, rows of one length at a time: no padding in between."""
+    """Run every path after every row, rows of one length at a time: no padding in between.
+
+    Yields some rows and their nodes' states: shape (rows, nodes, width).
+    """
+    path_of = [
+        next(number for number, path in enumerate(tree.paths) if path[: len(node)] == node)
+        for node in tree.nodes
+    ]
+    steps = [len(node) - 1 for node in tree.nodes]
     longest = max(len(row) for row in ids)
     before = 0 if own is None else own.length - longest
     for length in sorted({len(row) for row in ids}):
@@ -188,16 +180,7 @@ def _path_by_path(
             else:
                 index = torch.tensor(some, device=forward.device)
                 index = index.repeat_interleave(len(tree.paths))
-                cache = own.spread(rows=index, length=before + length)
-                states = forward.states(tree.paths * len(some), cache)
-            yield some, _at_nodes(tree, states.unflatten(0, (len(some), len(tree.paths))))
-
-
-def _at_nodes(tree: LabelTree, states: torch.Tensor) -> torch.Tensor:
-    """Pick the nodes' states out of (rows, paths, positions, width)."""
-    places = [
-        (next(n for n, path in enumerate(tree.paths) if path[: len(node)] == node), len(node) - 1)
-        for node in tree.nodes
-    ]
-    paths, steps = zip(*places, strict=True)
-    return states[:, list(paths), list(steps)]
+                beginnings = own.spread(rows=index, length=before + length)
+                states = forward.states(tree.paths * len(some), beginnings)
+            states = states.unflatten(0, (len(some), len(tree.paths)))
+            yield some, states[:, path_of, steps]

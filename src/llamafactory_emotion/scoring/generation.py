@@ -1,8 +1,4 @@
-"""Let a model answer freely, greedily, for comparison with scored labels.
-
-Stands on `scoring`'s prompts; the evaluator parses the answers. Everything else about a run is the
-same as with scores.
-"""
+"""Free greedy answers of a language model, for comparison with scored labels."""
 
 from collections.abc import Sequence
 
@@ -10,19 +6,18 @@ import torch
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import make_room_or_raise
-from llamafactory_emotion.scoring.prompts import EncodedPrompt
+from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.scoring.templates import as_ids
 
 _ROWS_PER_BATCH = 32
 _USUAL_ANSWER = 8
 
 
 def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
-    """Give how many tokens an answer may have: what is asked for, or enough for every label.
+    """Return how many tokens an answer may have: what is asked for, or enough for every label.
 
     Raises:
-        CallError: A label is longer: what is left of it once cut may read as another label.
+        CallError: A label is longer, and once cut might read as another label.
     """
     longest, label = max(
         (len(ids), label)
@@ -39,18 +34,14 @@ def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
 def generate_answers(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], *, max_new_tokens: int
 ) -> list[str]:
-    """Give each prompt's greedy answer, without special tokens, in the order of the prompts.
-
-    Raises:
-        ModelError: Memory runs out with a single text.
-    """
+    """Generate each prompt's greedy answer, without special tokens, in the order of the prompts."""
     remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     answers, size = [""] * len(prompts), _ROWS_PER_BATCH
     while remaining:
         rows = remaining[-size:]
         try:
             found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
-        except RuntimeError as error:
+        except torch.OutOfMemoryError as error:
             make_room_or_raise(error, len(rows), len(prompts[rows[-1]].ids) + max_new_tokens)
             size = len(rows) // 2
             continue

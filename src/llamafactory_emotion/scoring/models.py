@@ -1,17 +1,21 @@
-"""Load a causal language model, its tokenizer and an adapter, ready to be scored.
+"""Load a causal language model, its tokenizer and its adapter, ready to be scored."""
 
-Stands on `sources`, below `scorer`.
-"""
-
+import platform
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.scoring.places import check_place
-from llamafactory_emotion.scoring.sources import (
+from llamafactory_emotion.scoring.loading import (
+    DTYPES,
     ModelSource,
     as_model_error,
     check_source,
@@ -21,7 +25,8 @@ from llamafactory_emotion.scoring.sources import (
     quiet_loading,
 )
 
-__all__ = ["LoadedModel", "ModelSource", "exchange_adapter", "load_model", "merge_adapter"]
+# The packages whose arithmetic a score depends on.
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,7 @@ class LoadedModel:
         return limit if isinstance(limit, int) and limit > 0 else None
 
     def check_ids(self, ids: Iterable[Sequence[int]]) -> None:
-        """Refuse tokens that the model has no row for.
-
-        Raises:
-            ModelError: The tokenizer is another model's.
-        """
+        """Check that the model has an embedding for every token."""
         rows = self.model.get_input_embeddings().weight.shape[0]
         highest = max((max(one) for one in ids if one), default=0)
         if highest >= rows:
@@ -79,14 +80,101 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
         CallError: The device is not there or a package for quantisation is missing.
         ModelError: The model, tokenizer or adapter cannot be read, or they do not fit together.
     """
-    base, adapter = base_and_adapter(source)
+    source = _with_base(source)
     device = device_of(source)
-    tokenizer = _load_tokenizer(base, adapter, source)
-    loaded = LoadedModel(load_weights(base, source, device).eval(), tokenizer, None, base, None)
-    if adapter is None:
+    tokenizer = _load_tokenizer(source)
+    model = _load_weights(source, device).eval()
+    loaded = LoadedModel(model, tokenizer, None, source.model, None)
+    if source.adapter is None:
         return loaded
-    loaded = exchange_adapter(loaded, adapter, source)
+    loaded = exchange_adapter(loaded, source.adapter, source)
     return merge_adapter(loaded) if merge else loaded
+
+
+def stored_dtype(source: ModelSource) -> str:
+    """Return the type that a checkpoint's weights are stored in."""
+    source = _with_base(source)
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
+    name = str(config.get_text_config().dtype).removeprefix("torch.")
+    return name if name in DTYPES else "float32"
+
+
+def _with_base(source: ModelSource) -> ModelSource:
+    """Check a source; for an adapter's folder name the base model and the adapter."""
+    check_source(source)
+    folder = Path(source.model)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return source
+    if not (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{source.model} holds neither config.json nor adapter_config.json, so it is no model "
+            "folder; name the folder that training or export wrote."
+        )
+    if source.adapter is not None:
+        raise ModelError(
+            f"{source.model} is an adapter and so is {source.adapter}; name the base model."
+        )
+    return base_of_adapter(source)
+
+
+def base_of_adapter(source: ModelSource) -> ModelSource:
+    """Return the base model that an adapter's folder names, checked, with the folder on it."""
+    adapter = source.model
+    base = read_adapter(adapter, source).base_model_name_or_path
+    if not base:
+        raise ModelError(f"the adapter {adapter} does not name its base model; name it yourself.")
+    found = replace(source, model=str(base), adapter=adapter)
+    check_source(found)
+    return found
+
+
+def read_adapter(adapter: str, source: ModelSource) -> Any:
+    """Read an adapter's `PeftConfig`."""
+    from peft import PeftConfig
+
+    with as_model_error(f"the adapter {adapter} cannot be read"):
+        return PeftConfig.from_pretrained(adapter, token=source.token, cache_dir=source.cache_dir)
+
+
+def _load_tokenizer(source: ModelSource) -> Any:
+    with as_model_error(f"the tokenizer of {source.model} cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
+    adapter = source.adapter
+    saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
+    if saved and not getattr(tokenizer, "chat_template", None):
+        # LLaMA-Factory writes the template it trained with beside the adapter.
+        with as_model_error(f"the tokenizer of {adapter} cannot be read"):
+            own = AutoTokenizer.from_pretrained(adapter, trust_remote_code=source.trust_remote_code)
+        tokenizer.chat_template = own.chat_template
+    return tokenizer
+
+
+def _load_weights(source: ModelSource, device: str) -> Any:
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
+        options = loading_options(source, config, device)
+        with quiet_loading():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source.model, config=config, output_loading_info=True, **options
+            )
+        model, found = loaded
+        check_complete(
+            source.model,
+            sorted(found["missing_keys"]),
+            of="a language model",
+            remedy="name a model that was trained to write text",
+        )
+        return model if "device_map" in options else model.to(device)
+
+
+def check_complete(name: str, missing: Sequence[str], *, of: str, remedy: str) -> None:
+    """Refuse a checkpoint that lacks weights: transformers fills them with random numbers."""
+    if missing:
+        raise ModelError(
+            f"{name} lacks {len(missing)} weights of {of} ({missing[0]}, ...), which would be "
+            f"random; {remedy}."
+        )
 
 
 def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
@@ -103,8 +191,6 @@ def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
     Raises:
         ModelError: peft cannot merge this kind of adapter.
     """
-    import torch
-
     model = loaded.model
     quantized = getattr(model, "quantization_method", None) is not None
     exact = model.dtype == torch.float32 and not quantized
@@ -117,12 +203,10 @@ def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
 
 
 def _untie_adapted(model: Any) -> None:
-    """Copy the output layer's weights where they are the input layer's and an adapter is on either.
+    """Copy the output layer's weights where input and output share them and one has an adapter.
 
     Merging it into one of the two would change the other as well.
     """
-    import torch
-
     config = model.config.get_text_config()
     inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
     adapted = any(type(layer).__module__.startswith("peft") for layer in (inputs, outputs))
@@ -150,124 +234,30 @@ def exchange_adapter(loaded: LoadedModel, adapter: str, source: ModelSource) -> 
     return LoadedModel(model, loaded.tokenizer, peft_model, loaded.base, adapter, parameters)
 
 
-def base_and_adapter(source: ModelSource) -> tuple[str, str | None]:
-    """Give the base model and the adapter that a source names.
-
-    Raises:
-        ModelError: A folder is not there or is no model's.
-    """
-    check_source(source)
-    folder = Path(source.model)
-    if not folder.is_dir():
-        return source.model, source.adapter
-    if (folder / "config.json").is_file():
-        return source.model, source.adapter
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{source.model} holds neither config.json nor adapter_config.json, so it is no model "
-            "folder; name the folder that training or export wrote."
-        )
-    if source.adapter is not None:
-        raise ModelError(
-            f"{source.model} is an adapter and so is {source.adapter}; name the base model."
-        )
-    return base_of_adapter(source.model, source), source.model
-
-
-def base_of_adapter(adapter: str, source: ModelSource) -> str:
-    """Give the base model that an adapter names, to be fetched as its source says.
-
-    Raises:
-        ModelError: The adapter cannot be read, or names none or one that is nowhere.
-    """
-    from peft import PeftConfig
-
-    with as_model_error(f"the adapter {adapter} cannot be read"):
-        base = PeftConfig.from_pretrained(adapter).base_model_name_or_path
-    if not base:
-        raise ModelError(f"the adapter {adapter} does not name its base model; name it yourself.")
-    check_source(replace(source, model=str(base), adapter=None))
-    return str(base)
-
-
-def _load_tokenizer(base: str, adapter: str | None, source: ModelSource) -> Any:
-    from transformers import AutoTokenizer
-
-    with as_model_error(f"the tokenizer of {base} cannot be read"):
-        tokenizer = AutoTokenizer.from_pretrained(base, **hub_options(source))
-    saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
-    if saved and not getattr(tokenizer, "chat_template", None):
-        with as_model_error(f"the tokenizer of {adapter} cannot be read"):
-            own = AutoTokenizer.from_pretrained(adapter, trust_remote_code=source.trust_remote_code)
-        tokenizer.chat_template = getattr(own, "chat_template", None)
-    return tokenizer
-
-
-def load_weights(base: str, source: ModelSource, device: str) -> Any:
-    """Load a causal language model.
-
-    Raises:
-        CallError: A package for quantisation is missing.
-        ModelError: It cannot be read.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with as_model_error(f"the model {base} cannot be loaded"):
-        config = AutoConfig.from_pretrained(base, **hub_options(source))
-        options = loading_options(source, config, device)
-        with quiet_loading(warnings=False):
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                base, config=config, output_loading_info=True, **options
-            )
-        model, found = loaded
-        check_whole(
-            base,
-            sorted(found["missing_keys"]),
-            of="a language model",
-            remedy="name a model that was trained to write text",
-        )
-        return model if "device_map" in options else model.to(device)
-
-
-def check_whole(name: str, missing: Sequence[str], *, of: str, remedy: str) -> None:
-    """Refuse a checkpoint that lacks weights.
-
-    Raises:
-        ModelError: Names the first of them.
-    """
-    if missing:
-        raise ModelError(
-            f"{name} lacks {len(missing)} weights of {of} ({missing[0]}, ...), which would be "
-            f"random; {remedy}."
-        )
-
-
 def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> tuple[Any, int]:
-    """Put an adapter on a model; give the wrapper and how many numbers the adapter has.
+    """Put an adapter on a model; return peft's wrapper and how many numbers the adapter has.
 
     Raises:
         ModelError: The adapter cannot be read or does not fit the model.
     """
-    from peft import PeftConfig, PeftModel
+    from peft import PeftModel
 
-    check_place(adapter, what="adapter", token=source.token, cache_dir=source.cache_dir)
-    options = {"token": source.token, "cache_dir": source.cache_dir}
-    with as_model_error(f"the adapter {adapter} cannot be read"):
-        config = PeftConfig.from_pretrained(adapter, **options)
+    config = read_adapter(adapter, source)
     if config.is_prompt_learning:
         raise ModelError(
             f"the adapter {adapter} is of the kind {config.peft_type}, which puts learned tokens "
             "before the prompt; only adapters of the weights (LoRA and its relatives) are scored."
         )
+    options = {"token": source.token, "cache_dir": source.cache_dir}
     misfit = f"the adapter {adapter} does not fit the base model {base}"
     with as_model_error(misfit), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice for training; what is missing is looked for below
+        warnings.simplefilter("ignore")  # advice for training; missing weights are checked below
         peft_model = PeftModel.from_pretrained(model, adapter, config=config, **options)
     return peft_model, _count_used(peft_model, adapter, misfit, options)
 
 
 def _count_used(peft_model: Any, adapter: str, misfit: str, options: dict[str, Any]) -> int:
-    """Count an adapter's numbers; refuse what peft drops and what it leaves as it begins."""
+    """Count an adapter's numbers; refuse weights that peft drops or leaves at their start."""
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
@@ -283,3 +273,27 @@ def _count_used(peft_model: Any, adapter: str, misfit: str, options: dict[str, A
     if any(prefix in name for name in used - stored.keys()):
         raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
     return sum(weight.numel() for weight in stored.values())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package and those whose arithmetic counts."""
+    ours = {"python": platform.python_version(), "llamafactory_emotion": __version__}
+    return ours | {package: version(package) for package in _PACKAGES}
+
+
+def hardware(model: torch.nn.Module) -> str:
+    """Name the GPUs that a model lies on, or the processor and the threads torch uses of it."""
+    gpus = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
+    if gpus:
+        names = Counter(torch.cuda.get_device_name(gpu) for gpu in gpus)
+        return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in names.items())
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    description = Path("/proc/cpuinfo")
+    if description.is_file():
+        for line in description.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,22 +1,79 @@
-"""Turn texts into the token ids a model is asked with, and labels into the ids it may answer with.
+"""Texts to the token ids a model is asked with, labels to the ids it may answer with.
 
-Stands on `templates` and `truncation`. The ids are the ones LLaMA-Factory would feed. A text stays
-text: a special token's name inside it never becomes a control token.
+The ids are the ones LLaMA-Factory would feed. The template `emotion` is built in; every other one
+is read off the chat template that the tokenizer carries, as LLaMA-Factory saved it there. A text
+stays text: a special token's name inside it never becomes a control token.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE, read_template
-from llamafactory_emotion.scoring.truncation import longest_that_fits
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, Task
 
+EMOTION_TEMPLATE = "emotion"
+_SENTINEL = "zqxjkvtextzqxjkv"
 # How texts usually begin. What all of them share in front of the text is the shared prefix; a text
 # that begins otherwise (a line break may melt into the one before it) is scored without the cache.
 _USUAL_TEXTS = ("the", "I", "1", "(", "爱")
+
+
+@dataclass(frozen=True)
+class Template:
+    """What LLaMA-Factory would write around the user content and after it.
+
+    Attributes:
+        bos_ids: Token ids in front of everything.
+        head: Text in front of the user content.
+        tail: Text between the user content and the answer.
+        answer_prefix: Text between the tail and the label.
+        end_ids: The token ids that end an answer; empty when the model knows none.
+        has_control_tokens: Whether `head` and `tail` hold control tokens by their names.
+    """
+
+    bos_ids: tuple[int, ...]
+    head: str
+    tail: str
+    answer_prefix: str
+    end_ids: tuple[int, ...]
+    has_control_tokens: bool
+
+
+def read_template(tokenizer: Any, name: str) -> Template:
+    """Return the template `emotion`, or for any other name what the tokenizer's chat template does.
+
+    Raises:
+        ModelError: The tokenizer carries no chat template, or one that hides the user's content.
+    """
+    end_ids = as_ids(tokenizer.eos_token_id)
+    if name == EMOTION_TEMPLATE:
+        bos_ids = as_ids(tokenizer.bos_token_id)
+        return Template(bos_ids, "", ANSWER_CUE, ANSWER_PREFIX, end_ids, has_control_tokens=False)
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"the tokenizer carries no chat template, so the template {name!r} cannot be rendered; "
+            f"use template={EMOTION_TEMPLATE}, or a model folder that LLaMA-Factory saved with "
+            f"template {name}."
+        )
+    user = {"role": "user", "content": _SENTINEL}
+    prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+    if prompt.count(_SENTINEL) != 1:
+        raise ModelError("the model's chat template does not show the user's content exactly once.")
+    head, tail = prompt.split(_SENTINEL)
+    answered = [user, {"role": "assistant", "content": _SENTINEL + _SENTINEL}]
+    whole = tokenizer.apply_chat_template(answered, tokenize=False)
+    answer_prefix = ""
+    if whole.startswith(prompt) and _SENTINEL + _SENTINEL in whole[len(prompt) :]:
+        answer_prefix, end = whole[len(prompt) :].split(_SENTINEL + _SENTINEL, 1)
+        end_ids = tuple(tokenizer.encode(end, add_special_tokens=False)[:1]) or end_ids
+    return Template((), head, tail, answer_prefix, end_ids, has_control_tokens=True)
+
+
+def as_ids(token_id: int | None) -> tuple[int, ...]:
+    """Return a special token's id in a tuple, which is empty where the tokenizer has none."""
+    return () if token_id is None else (token_id,)
 
 
 @dataclass(frozen=True)
@@ -41,7 +98,7 @@ class PromptEncoder:
 
     Args:
         tokenizer: A transformers tokenizer.
-        task: The task; its instruction stands before every text.
+        task: The task; its instruction comes before every text.
         template: `emotion`, or any other name for the chat template that the tokenizer carries.
         few_shot: Examples (text, label) that are put between the instruction and the text.
         cutoff_len: The longest prompt and answer in tokens, as in LLaMA-Factory.
@@ -50,7 +107,8 @@ class PromptEncoder:
     Attributes:
         prefix_ids: The token ids that prompts share from their start.
         label_ids: For each label the token ids of its answer. Where one label's ids begin
-            another's, the end token has joined all of them.
+            another's, the end token follows all of them.
+        limit: The most tokens of a prompt; longer texts are cut.
 
     Raises:
         CallError: `cutoff_len` leaves no room for a text.
@@ -74,6 +132,7 @@ class PromptEncoder:
             f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
         )
         self._special = special_token_pattern(tokenizer)
+        self._ends_joined = False
         self.label_ids = self._encode_labels()
         self.prefix_ids = self._shared_prefix()
         self.limit = self._prompt_limit(cutoff_len, max_positions)
@@ -97,28 +156,32 @@ class PromptEncoder:
         ]
 
     def _with_examples(self, content: str) -> tuple[str, int]:
-        """Put the examples before the text and give the place where the text begins."""
+        """Put the examples before the text; return the index too at which the text begins."""
         opening = self.task.user_content("")
         start = len(opening) if content.startswith(opening) else 0
         return content[:start] + self._examples + content[start:], start + len(self._examples)
 
     def _finish(self, content: str, start: int, ids: list[int]) -> EncodedPrompt:
-        special = self._special is not None and self._special.search(content, start) is not None
+        special = self._special.search(content, start) is not None
         truncated = len(ids) > self.limit
         if truncated:
-            content = self._cut(content, start)
+            content = longest_that_fits(
+                self.tokenizer,
+                content,
+                start=start,
+                limit=self.limit,
+                length=lambda part: len(self._encode_rows([part])[0]),
+            )
             ids = self._encode_rows([content])[0]
         bos = "".join(self.tokenizer.convert_ids_to_tokens(list(self.template.bos_ids)))
         prompt = f"{bos}{self.template.head}{content}{self.template.tail}"
         return EncodedPrompt(tuple(ids), prompt, truncated, special)
 
     def _encode_rows(self, contents: Sequence[str]) -> list[list[int]]:
-        if not contents:
-            return []
         template = self.template
         rows = [f"{template.head}{content}{template.tail}" for content in contents]
         encoded = self._tokenize(rows, split=not template.has_control_tokens)
-        if template.has_control_tokens and self._special is not None:
+        if template.has_control_tokens:
             for number, content in enumerate(contents):
                 if self._special.search(content):
                     encoded[number] = self._encode_around(content)
@@ -126,19 +189,17 @@ class PromptEncoder:
 
     def _encode_around(self, content: str) -> list[int]:
         """Encode a content that names special tokens: control in the template, text in it."""
-        assert self._special is not None  # noqa: S101 - the caller found a match
         head, tail = self.template.head, self.template.tail
         head_end = max((match.end() for match in self._special.finditer(head)), default=0)
         first = self._special.search(tail)
         tail_start = first.start() if first else len(tail)
         middle = f"{head[head_end:]}{content}{tail[:tail_start]}"
-        return [
-            *(self._tokenize([head[:head_end]], split=False)[0] if head_end else []),
-            *self._tokenize([middle], split=True)[0],
-            *(self._tokenize([tail[tail_start:]], split=False)[0] if first else []),
-        ]
+        begin, end = self._tokenize([head[:head_end], tail[tail_start:]], split=False)
+        return [*begin, *self._tokenize([middle], split=True)[0], *end]
 
     def _tokenize(self, rows: list[str], *, split: bool) -> list[list[int]]:
+        if not rows:
+            return []
         encoded = self.tokenizer(
             rows,
             add_special_tokens=False,
@@ -147,16 +208,6 @@ class PromptEncoder:
             verbose=False,
         )
         return [list(ids) for ids in encoded["input_ids"]]
-
-    def _cut(self, content: str, start: int) -> str:
-        """Give the longest content that fits, cut in the text and between two of its tokens."""
-        return longest_that_fits(
-            self.tokenizer,
-            content,
-            start=start,
-            limit=self.limit,
-            length=lambda part: len(self._encode_rows([part])[0]),
-        )
 
     def _prompt_limit(self, cutoff_len: int, max_positions: int | None) -> int:
         lengths = [len(ids) for ids in self.label_ids]
@@ -180,6 +231,7 @@ class PromptEncoder:
         contents = [self._with_examples(self.task.user_content(t))[0] for t in _USUAL_TEXTS]
         rows = self._encode_rows(contents)
         length = 0
+        # The last token of a prompt is never shared: its own state is what scores are read off.
         while all(len(row) > length + 1 for row in rows):
             if len({row[length] for row in rows}) > 1:
                 break
@@ -189,16 +241,6 @@ class PromptEncoder:
     def _encode_labels(self) -> tuple[tuple[int, ...], ...]:
         answers = [f"{self.template.answer_prefix}{label}" for label in self.task.labels]
         label_ids = [tuple(ids) for ids in self._tokenize(answers, split=True)]
-        for label, ids in zip(self.task.labels, label_ids, strict=True):
-            if not ids:
-                raise ModelError(f"the tokenizer makes no token of the label {label!r}.")
-        self._ends_joined = _some_begin_others(label_ids)
-        if self._ends_joined:
-            label_ids = [ids + self.template.end_ids for ids in label_ids]
-        self._check_distinct(label_ids)
-        return tuple(label_ids)
-
-    def _check_distinct(self, label_ids: Sequence[tuple[int, ...]]) -> None:
         seen: dict[tuple[int, ...], str] = {}
         for label, ids in zip(self.task.labels, label_ids, strict=True):
             if ids in seen:
@@ -207,34 +249,72 @@ class PromptEncoder:
                     "so no model with this tokenizer can tell them apart; rename one of them."
                 )
             seen[ids] = label
-        if self._ends_joined and not self.template.end_ids:
+        # All distinct, so a label whose tokens begin another's is shorter: the end token decides.
+        self._ends_joined = any(
+            one != other and other[: len(one)] == one for one in label_ids for other in label_ids
+        )
+        if not self._ends_joined:
+            return tuple(label_ids)
+        if not self.template.end_ids:
             raise ModelError(
                 "one label's tokens begin another's and the tokenizer has no end token to tell "
                 "them apart; rename a label or set the tokenizer's eos_token."
             )
+        return tuple(ids + self.template.end_ids for ids in label_ids)
 
 
-def _some_begin_others(label_ids: Sequence[tuple[int, ...]]) -> bool:
-    return any(
-        len(short) < len(long) and long[: len(short)] == short
-        for short in label_ids
-        for long in label_ids
-    )
+def longest_that_fits(
+    tokenizer: Any, text: str, *, start: int, limit: int, length: Callable[[str], int]
+) -> str:
+    """Return the longest beginning of a text that fits, cut between two of its tokens.
+
+    Args:
+        tokenizer: Says where tokens begin.
+        text: The text; at least its first `start` characters are kept.
+        start: Where cutting may begin.
+        limit: The most tokens the whole prompt may have.
+        length: Counts the tokens of the prompt around a part of the text.
+    """
+    ends = _token_starts(tokenizer, text, start, limit)
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if length(text[: ends[middle]]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return text[: ends[low]]
 
 
-def special_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
-    """Give a pattern of a tokenizer's special tokens by their names, or None if it has none."""
+def _token_starts(tokenizer: Any, text: str, start: int, limit: int) -> list[int]:
+    """Return the indices to cut at: where tokens begin; any without a fast tokenizer."""
+    if not tokenizer.is_fast:
+        return list(range(start, len(text)))
+    offsets = tokenizer(
+        [text],
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        verbose=False,
+    )["offset_mapping"][0]
+    # No cut text that fits has more tokens than the limit; a byte-level token may begin inside a
+    # character, and what a normalizer adds to a text has a character's offsets.
+    ends, past = [start], start
+    for begin, end in offsets[: limit + 1]:
+        if begin >= past and begin > start:
+            ends.append(begin)
+        past = max(past, end)
+    return ends
+
+
+def special_token_pattern(tokenizer: Any) -> re.Pattern[str]:
+    """Compile a pattern of the names of a tokenizer's special tokens; it may match nothing."""
     names = set(tokenizer.all_special_tokens)
     names |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    if not names:
-        return None
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def valid_unicode(text: str) -> str:
     """Replace half characters (a lone surrogate, as JSON may hold), which no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from transformers.pytorch_utils import Conv1D
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.scoring import sources
+from llamafactory_emotion.scoring import loading
 from llamafactory_emotion.train_head.arguments import HeadArguments
 from llamafactory_emotion.train_head.blocks import find_blocks
 
@@ -31,7 +31,7 @@ def quantization(arguments: HeadArguments, training: TrainingArguments) -> Any:
     if bits is None:
         return None
     computed_in = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
-    return sources.quantization(bits, computed_in or torch.float32, whole=_HEADS)
+    return loading.quantization(bits, computed_in or torch.float32, whole=_HEADS)
 
 
 def add_lora(

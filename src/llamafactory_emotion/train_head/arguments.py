@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call, Options, key
-from llamafactory_emotion.scoring.sources import ModelSource
+from llamafactory_emotion.scoring.loading import ModelSource
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

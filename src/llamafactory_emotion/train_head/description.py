@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Trainer
 
-from llamafactory_emotion.scoring.surroundings import hardware, versions
+from llamafactory_emotion.scoring.models import hardware, versions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.model import HeadModel
 

@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.scoring.head_models import position_offset
-from llamafactory_emotion.scoring.sources import (
+from llamafactory_emotion.scoring.heads import position_offset
+from llamafactory_emotion.scoring.loading import (
     ModelSource,
     as_model_error,
     check_source,
@@ -148,7 +148,7 @@ def load_classifier(
         config.get_text_config().use_cache = False
         if quantization is not None:
             options |= {"quantization_config": quantization, "device_map": _device_map(training)}
-        with quiet_loading(warnings=False):
+        with quiet_loading():
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 name,
                 config=config,

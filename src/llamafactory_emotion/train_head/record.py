@@ -17,8 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llamafactory_emotion.errors import CallError, EmotionError
 from llamafactory_emotion.files import check_parents, real_place, write_whole
 from llamafactory_emotion.predictions.sidecar import sidecar_path
-from llamafactory_emotion.scoring.places import fingerprint
-from llamafactory_emotion.scoring.sources import find_checkpoints
+from llamafactory_emotion.scoring.loading import find_checkpoints, fingerprint
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
 from llamafactory_emotion.train_head.data import Splits, digest

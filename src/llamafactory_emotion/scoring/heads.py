@@ -1,0 +1,291 @@
+"""Classification heads: sequence classifiers of transformers, whole or as an adapter, and scored.
+
+What `export_classifier` and `train_head` write, what transformers' trainer saves, and a LoRA
+adapter whose folder holds the head beside the adapter's weights. A head reads the text alone. One
+that `export_classifier` wrote has its prompt in the tokenizer, and is fed the ids that the language
+model it came from would be fed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy import float32
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.scoring.batches import Scorer
+from llamafactory_emotion.scoring.forward import Rows
+from llamafactory_emotion.scoring.loading import (
+    ModelSource,
+    as_model_error,
+    check_source,
+    device_of,
+    hub_options,
+    loading_options,
+    quiet_loading,
+)
+from llamafactory_emotion.scoring.models import (
+    LoadedModel,
+    attach_adapter,
+    base_of_adapter,
+    check_complete,
+    merge_adapter,
+    read_adapter,
+)
+from llamafactory_emotion.scoring.prompts import (
+    EncodedPrompt,
+    longest_that_fits,
+    special_token_pattern,
+    valid_unicode,
+)
+from llamafactory_emotion.task import EMOTION, Task
+
+# The key of config.json under which `export_classifier` keeps the prompt of a folder.
+BAKED_PROMPT = "baked_prompt"
+_CLASSIFIER = "ForSequenceClassification"
+# What a language model keeps free for an answer of one token and its end; `cutoff_len` counts it.
+_ANSWER_TOKENS = 2
+
+
+def find_head(source: ModelSource) -> ModelSource | None:
+    """Return the source of a head, base and adapter named; None for a language model, or no model.
+
+    Raises:
+        ModelError: The model or the adapter does not exist or cannot be read.
+    """
+    check_source(source)
+    folder = Path(source.model)
+    alone = source.adapter is None and (folder / "adapter_config.json").is_file()
+    adapter = source.model if alone else source.adapter
+    if adapter is not None:
+        if read_adapter(adapter, source).task_type != "SEQ_CLS":
+            return None
+        return base_of_adapter(source) if alone else source
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        return None
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
+    return source if _is_classifier(config) else None
+
+
+def _is_classifier(config: Any) -> bool:
+    return any(_CLASSIFIER in name for name in config.architectures or ())
+
+
+def load_head(source: ModelSource) -> LoadedModel:
+    """Load a sequence classifier and its tokenizer from what `find_head` found.
+
+    Raises:
+        CallError: The device is not there or a package for quantisation is missing.
+        ModelError: Model, tokenizer or adapter cannot be read, do not fit, or lack the head.
+    """
+    device = device_of(source)
+    base, adapter = source.model, source.adapter
+    name = adapter if adapter is not None and any(Path(adapter).glob("tokenizer*")) else base
+    with as_model_error(f"the tokenizer of {name} cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(name, **hub_options(source))
+    model, missing = _load_classifier(source, device)
+    peft_model, parameters = None, None
+    if adapter is not None:
+        from peft import get_peft_model_state_dict
+
+        peft_model, parameters = attach_adapter(model, base, adapter, source)
+        model = peft_model.get_base_model()
+        stored = get_peft_model_state_dict(peft_model)
+        missing = [name for name in missing if f"base_model.model.{name}" not in stored]
+    check_complete(
+        adapter or base,
+        missing,
+        of="its classifier",
+        remedy="name the folder that training or export wrote",
+    )
+    return merge_adapter(
+        LoadedModel(model.eval(), tokenizer, peft_model, base, adapter, parameters, is_head=True)
+    )
+
+
+def _load_classifier(source: ModelSource, device: str) -> tuple[Any, list[str]]:
+    """Load the weights; return the model and the names of those that the checkpoint lacks."""
+    folders = [Path(source.adapter or source.model)]
+    if folders[0].name.startswith("checkpoint-"):
+        folders.append(folders[0].parent)
+    # The labels are named beside the adapter, in its run's folder, or by a base that has a head.
+    named = next((str(one) for one in folders if (one / "config.json").is_file()), source.model)
+    with as_model_error(f"the classifier {source.model} cannot be loaded"):
+        config = AutoConfig.from_pretrained(named, **hub_options(source))
+        if named == source.model and not _is_classifier(config):
+            raise ModelError(
+                f"the adapter {source.adapter} holds a classification head, and no config.json "
+                "beside it names its labels; put the base model's config.json there, with id2label "
+                "and label2id in the order it was trained with."
+            )
+        options = loading_options(source, config, device)
+        with quiet_loading():
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                source.model, config=config, output_loading_info=True, **options
+            )
+        if "device_map" not in options:
+            model = model.to(device)
+    return model, sorted(found["missing_keys"])
+
+
+def position_offset(model: Any) -> int:
+    """Return how many positions a model keeps free: RoBERTa counts from behind its padding id."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings"):
+            padding = getattr(module, "padding_idx", None)
+            return 0 if padding is None else int(padding) + 1
+    return 0
+
+
+class HeadScorer(Scorer):
+    """A loaded sequence classifier and a task, ready to score texts.
+
+    Args:
+        loaded: The classifier with its tokenizer.
+        task: The labels; each must be one of the head's, in whatever order.
+        cutoff_len: The longest text in tokens; longer ones are cut. For a folder with a prompt in
+            it, prompt and answer are counted, as for the language model it came from.
+        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
+
+    Raises:
+        CallError: `cutoff_len` leaves no room for a text.
+        ModelError: The head has other labels, or its tokenizer cannot pad.
+    """
+
+    readout = "classification head"
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        task: Task = EMOTION,
+        *,
+        cutoff_len: int = 2048,
+        tokens_per_batch: int | None = None,
+    ) -> None:
+        super().__init__(loaded, task, tokens_per_batch)
+        name = loaded.adapter or loaded.base
+        self._columns = _label_columns(loaded.model.config, task, name)
+        self._padding = _padding_token(loaded, name)
+        self._baked: Mapping[str, Any] | None = getattr(loaded.model.config, BAKED_PROMPT, None)
+        if self._baked is not None and self._baked["instruction"] != task.instruction:
+            raise ModelError(
+                f"{name} asks {self._baked['instruction']!r} and the data asks "
+                f"{task.instruction!r}; the prompt of an exported folder cannot be changed: "
+                "export the model again with that task."
+            )
+        self._special = special_token_pattern(loaded.tokenizer)
+        self._limit = self._text_limit(cutoff_len)
+
+    def _text_limit(self, cutoff_len: int) -> int:
+        limits = [cutoff_len if self._baked is None else cutoff_len - _ANSWER_TOKENS]
+        limits.append(self.loaded.tokenizer.model_max_length)
+        if self.loaded.max_positions is not None:
+            limits.append(self.loaded.max_positions - position_offset(self.loaded.model))
+        limit = int(min(limits))
+        needed = len(self._tokenize([""])[0]) + 1
+        if limit < needed:
+            raise CallError(
+                f"cutoff_len {cutoff_len} leaves no room for a text: what the tokenizer puts "
+                f"around it takes {needed - 1} tokens already; raise cutoff_len."
+            )
+        return limit
+
+    def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
+        """Encode user contents; the task's instruction in front of a text is taken off."""
+        opening = self.task.user_content("")
+        texts = [valid_unicode(content).removeprefix(opening) for content in contents]
+        return [
+            self._finish(text, ids) for text, ids in zip(texts, self._tokenize(texts), strict=True)
+        ]
+
+    def _finish(self, text: str, ids: list[int]) -> EncodedPrompt:
+        special = self._special.search(text) is not None
+        truncated = len(ids) > self._limit
+        if truncated and self._baked is None:
+            # Fed what its training fed it: the first ids, as transformers truncates them.
+            ids = self._tokenize([text], truncation=True, max_length=self._limit)[0]
+        elif truncated:
+            text = longest_that_fits(
+                self.loaded.tokenizer,
+                text,
+                start=0,
+                limit=self._limit,
+                length=lambda part: len(self._tokenize([part])[0]),
+            )
+            ids = self._tokenize([text])[0]
+        prompt = text
+        if self._baked is not None:
+            prompt = f"{self._baked['before']}{text}{self._baked['after']}"
+        return EncodedPrompt(tuple(ids), prompt, truncated, special)
+
+    def _tokenize(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self.loaded.tokenizer(
+            list(texts),
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+            **options,
+        )
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def score_batch(self, rows: Rows, *, after_prefix: bool) -> NDArray[float32]:  # noqa: ARG002
+        """Run rows padded on the right, where a causal model does not look."""
+        longest = max(len(row) for row in rows)
+        gaps = [longest - len(row) for row in rows]
+        ids = [[*row, *[self._padding] * gap] for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[1] * (longest - gap) + [0] * gap for gap in gaps]
+        device = self.loaded.model.device
+        with torch.inference_mode():
+            logits = self.loaded.model(
+                input_ids=torch.tensor(ids, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+            ).logits
+        values: NDArray[float32] = logits[:, self._columns].float().cpu().numpy()
+        return values
+
+
+def _label_columns(config: Any, task: Task, name: str) -> list[int]:
+    """Find each label's column among a head's logits; refuse a head with other labels."""
+    if config.problem_type in ("multi_label_classification", "regression"):
+        raise ModelError(
+            f"{name} was trained for {config.problem_type}, not to give one label of several; "
+            "train a head for single_label_classification."
+        )
+    theirs = [str(config.id2label.get(number, "")) for number in range(config.num_labels)]
+    keys = [label.strip().casefold() for label in theirs]
+    wanted = [label.strip().casefold() for label in task.labels]
+    if len(theirs) == len(wanted) and keys == [f"label_{number}" for number in range(len(keys))]:
+        first, second, *_ = task.labels
+        raise ModelError(
+            f"the labels of {name} have no names ({theirs[0]} to {theirs[-1]}); write them into "
+            "id2label and label2id of its config.json in the order it was trained with, such as "
+            f'"id2label": {{"0": "{first}", "1": "{second}", ...}}.'
+        )
+    if sorted(keys) != sorted(wanted):
+        raise ModelError(
+            f"{name} has {len(theirs)} labels ({', '.join(theirs)}), and task {task.name!r} has "
+            f"{len(wanted)} ({', '.join(task.labels)}); name its own task with task=FILE."
+        )
+    return [keys.index(label) for label in wanted]
+
+
+def _padding_token(loaded: LoadedModel, name: str) -> int:
+    """Set and return the id to pad with; a decoder's head knows by it where a text ends."""
+    config = loaded.model.config
+    found = [config.get_text_config().pad_token_id, loaded.tokenizer.pad_token_id]
+    known = [number for number in found if number is not None]
+    if not known:
+        raise ModelError(
+            f"the tokenizer of {name} has no padding token, so texts cannot be put into batches; "
+            "set pad_token in its tokenizer_config.json (its end token, say) and pad_token_id in "
+            "its config.json."
+        )
+    padding = int(known[0])
+    config.pad_token_id = config.get_text_config().pad_token_id = padding
+    return padding
