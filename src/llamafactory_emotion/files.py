@@ -1,19 +1,17 @@
-"""Open text for reading and write files whole or not at all.
-
-Every module that touches a file goes through here, so that encodings, gzip, standard input,
-overwriting and half-written outputs are handled in one way.
-"""
+"""Open files for reading, and write files and folders whole or not at all."""
 
 import contextlib
 import gzip
 import io
 import os
+import secrets
+import shutil
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 
@@ -32,34 +30,25 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     if str(path) == STANDARD_STREAM:
         yield sys.stdin.buffer
         return
-    with _open_file(Path(path)) as raw:
+    try:
+        raw = Path(path).open("rb")  # noqa: SIM115 - an error while reading is another thing
+    except FileNotFoundError:
+        raise CallError(f"{path} is not there; check the path.") from None
+    except IsADirectoryError:
+        raise CallError(f"{path} is a directory; name a file in it.") from None
+    except OSError as error:
+        raise CallError(f"{path} cannot be read ({error.strerror}).") from error
+    with raw:
+        packed = raw.peek(2)[:2] == _GZIP_MAGIC
         try:
-            if raw.peek(2)[:2] == _GZIP_MAGIC:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield cast("BinaryIO", unpacked)
-            else:
-                yield raw
+            yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(f"{path} is a broken gzip file ({error}).") from error
 
 
-def _open_file(path: Path) -> io.BufferedReader:
-    try:
-        if path.is_dir():
-            raise CallError(f"{path} is a directory; name a file in it.")
-        return path.open("rb")
-    except FileNotFoundError:
-        raise CallError(f"{path} is not there; check the path.") from None
-    except OSError as error:
-        raise CallError(f"{path} cannot be read ({error.strerror}).") from error
-
-
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
-    r"""Open UTF-8 text (with or without a byte-order mark) like `open_binary`.
-
-    Line ends are left as they are: what counts as a line (`\n` alone in JSON Lines) is the
-    reader's business.
+    r"""Open UTF-8 text like `open_binary`; line ends are kept, a byte-order mark is dropped.
 
     Raises:
         CallError: The path is not there, is a directory, or may not be read.
@@ -70,21 +59,36 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         try:
             yield text
         except UnicodeDecodeError as error:
+            byte = error.object[error.start]
             raise DataError(
-                f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}); "
-                "save it as UTF-8."
+                f"{path} is not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
             ) from error
         finally:
             if str(path) == STANDARD_STREAM:
                 text.detach()
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output that exists (unless `overwrite`) or whose place cannot hold a file.
+def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None] = ()) -> None:
+    """Refuse an output that the command reads too or writes twice; links are followed.
+
+    An output may be a folder: no input may be inside. Inputs that are None or `-` are passed over.
 
     Raises:
-        CallError: Says which of the two, and what to do.
+        CallError: Names the output.
     """
+    read = [real_place(one) for one in inputs if one is not None and str(one) != STANDARD_STREAM]
+    written: set[Path] = set()
+    for output in outputs:
+        real = real_place(output)
+        if any(one.is_relative_to(real) for one in read):
+            raise CallError(f"{output} is an input and would be overwritten; name another output.")
+        if real in written:
+            raise CallError(f"{output} would be written twice; name another file.")
+        written.add(real)
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raise a CallError for a file that exists (unless `overwrite`) or that cannot be written."""
     if path.is_dir():
         raise CallError(f"{path} is a directory; name a file to write.")
     if path.exists() and not path.is_file():
@@ -94,70 +98,54 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     check_parents(path)
 
 
-def nearest_there(path: Path) -> Path:
-    """Give a path, or the nearest place above it that is there."""
-    path = path.absolute()
-    # Not `Path.exists`, which raises for a name that is too long.
-    there = (place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
-    return next(there, Path(path.anchor))
+def check_output_folder(path: Path, *, overwrite: bool) -> None:
+    """Raise a CallError for a folder that holds files (unless `overwrite`) or cannot be written."""
+    if path.exists() and not path.is_dir():
+        raise CallError(f"{path} is a file; name a folder to write.")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
+    check_parents(path)
 
 
 def check_parents(path: Path) -> None:
-    """Refuse a place below a file.
+    """Raise a CallError for a path below a file."""
+    parent = nearest_there(path.absolute().parent)
+    if not parent.is_dir():
+        raise CallError(f"{parent} is a file and cannot hold {path}; name another place.")
 
-    Raises:
-        CallError: Names the file.
-    """
-    standing = nearest_there(path.absolute().parent)
-    if not standing.is_dir():
-        raise CallError(f"{standing} is a file and cannot hold {path}; name another place.")
+
+def nearest_there(path: Path) -> Path:
+    """Return a path, or the nearest of its parents that exists."""
+    path = path.absolute()
+    # Not `Path.exists`, which raises for a name that is too long.
+    there = (one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
+    return next(there, Path(path.anchor))
+
+
+def real_place(path: str | Path) -> Path:
+    """Resolve symlinks; one that leads to itself stays."""
+    return Path(os.path.realpath(path))
 
 
 def lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Keep other runs from an open file or folder until it is closed.
+    """Lock an open file or folder until it is closed; return False where another run holds it.
 
-    Where it cannot be locked (Windows, some network drives) nothing is done.
-
-    Args:
-        descriptor: Of the file or folder.
-        wait: Wait until another run has closed it.
-
-    Returns:
-        False where another run holds it.
+    Does nothing where there are no locks (Windows, some network drives).
     """
     try:
         import fcntl
-    except ImportError:
-        return True
-    try:
+
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except (ImportError, OSError):
         pass
     return True
 
 
-def real_place(path: str | Path) -> Path:
-    """Give where a path leads through all links; links in a circle lead to themselves."""
-    return Path(os.path.realpath(path))
-
-
-def is_one_of(path: Path, others: Iterable[str | Path | None]) -> bool:
-    """Say whether a path leads to the same place as one of others; None is passed over."""
-    return real_place(path) in {real_place(other) for other in others if other is not None}
-
-
 @contextlib.contextmanager
 def write_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[TextIO]:
-    r"""Write a UTF-8 text file that appears only when it is complete.
-
-    Like `write_whole_binary`; lines end in `\n` on every system.
-
-    Raises:
-        CallError: The file exists and `overwrite` is false, or `path` is a directory.
-        EmotionError: The disk is full or the folder may not be written.
-    """
+    r"""Write a UTF-8 text file like `write_whole_binary`; lines end in `\n` on every system."""
     with write_whole_binary(path, overwrite=overwrite) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
         try:
@@ -179,39 +167,35 @@ def write_json(path: Path, text: str, *, overwrite: bool = False) -> None:
 def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """Write a file that appears only when it is complete.
 
-    The bytes go to a temporary file beside `path` and are moved into place at the end; when
-    the body raises, the temporary file is removed and what stood at `path` is untouched.
+    The bytes go to a temporary file beside `path` that is renamed at the end. When the body raises,
+    it is removed and what was at `path` is untouched. A link stays a link.
 
     Raises:
         CallError: The file exists and `overwrite` is false, or `path` is a directory.
         EmotionError: The disk is full or the folder may not be written.
     """
     check_output(Path(path), overwrite=overwrite)
-    # A link stays a link: what it points to is replaced.
     path = real_place(path)
-    temporary = None
-    try:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as binary:
+        raw = _Output(temporary, path)
+    try:
+        with io.BufferedWriter(raw) as binary:
             yield binary
-        temporary.chmod(_usual_mode(path))
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+        with _writing(path):
+            if path.exists():
+                shutil.copymode(path, temporary)
+            temporary.replace(path)
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder that is moved to `path` when the body is done.
+    """Fill a temporary folder beside `path` that is renamed to it at the end.
 
-    It stands beside `path`. When the body raises it is removed, and what stood at `path` is
-    untouched.
+    When the body or the renaming fails, what was at `path` is still there.
 
     Raises:
         CallError: `path` is a file, or a folder that holds something and `overwrite` is false.
@@ -219,41 +203,44 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output_folder(Path(path), overwrite=overwrite)
     path = real_place(path)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
-            built = Path(temporary) / "new"
-            built.mkdir()
-            yield built
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    new, old = temporary / "new", temporary / "old"
+    try:
+        with _writing(path, inside=temporary):
+            new.mkdir()
+            yield new
+        with _writing(path):
             if path.exists():
-                path.replace(Path(temporary) / "old")
-            built.replace(path)
+                path.replace(old)
+            new.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if not path.exists() and old.exists():
+            old.replace(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path, *, inside: Path | None = None) -> Iterator[None]:
+    """Report an error of the system as `path`'s; with `inside`, only one about a file in there."""
+    try:
+        yield
     except OSError as error:
-        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
-    except Exception as error:
-        # tokenizers and safetensors put what the system said into exceptions of their own.
-        if "(os error " not in str(error):
+        about = error.filename
+        if inside and not (isinstance(about, str) and Path(about).is_relative_to(inside)):
             raise
-        raise EmotionError(f"{path} cannot be written ({error}).") from error
+        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
-def check_output_folder(path: Path, *, overwrite: bool) -> None:
-    """Refuse a folder to write that is a file, or holds something (unless `overwrite`).
+class _Output(io.FileIO):
+    """A temporary file that reports a full disk as its output's, and leaves all else alone."""
 
-    Raises:
-        CallError: Says which of the two, and what to do.
-    """
-    if path.exists() and not path.is_dir():
-        raise CallError(f"{path} is a file; name a folder to write.")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
-    check_parents(path)
+    def __init__(self, temporary: Path, output: Path) -> None:
+        super().__init__(str(temporary), "x")
+        self._output = output
 
-
-def _usual_mode(path: Path) -> int:
-    """Give the mode a plain `open` would leave: `mkstemp` makes files private."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    def write(self, data: Any, /) -> int:
+        with _writing(self._output):
+            return super().write(data)

@@ -331,7 +331,7 @@ def _typed(value: Any, kind: Any) -> Any:
     if get_origin(kind) is list:
         value = value if isinstance(value, list) else [value]
         if get_args(kind) == (int,):  # numbers may be one text with commas; paths may hold some
-            value = [part.strip() for one in value for part in str(one).split(",")]
+            value = [part.strip() for one in value for part in str(one).strip("[]").split(",")]
     elif _plain(kind) is str and isinstance(value, list) and value:
         # LLaMA-Factory takes names as a list as well as text with commas.
         value = ",".join(_typed(one, str) for one in value)

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.__main__ import main
 from llamafactory_emotion.export_classifier.verification import (
+    Sample,
     check_equal,
     compare,
-    pipeline_probabilities,
     rounding_tolerance,
 )
 from llamafactory_emotion.scoring.models import ModelSource, load_model
@@ -77,14 +77,14 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
     if change is not None:
         change(weights)
     save_file(weights, tmp_path / "head" / "model.safetensors", metadata={"format": "pt"})
-    found = pipeline_probabilities(tmp_path / "head", TEXTS, EMOTION.labels, device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
     allowed = rounding_tolerance(scores, layers)
 
     if change is None:
-        check_equal(compare(found, scores), "rows", allowed)
+        check_equal(found, "rows", allowed)
         return
     with pytest.raises(ModelError, match="does not give what predict gives on rows: 10 rows"):
-        check_equal(compare(found, scores), "rows", allowed)
+        check_equal(found, "rows", allowed)
 
 
 def test_the_tokenizer_of_another_prompt_is_refused(verified, tmp_path):
@@ -93,10 +93,10 @@ def test_the_tokenizer_of_another_prompt_is_refused(verified, tmp_path):
     task.write_text(OTHER_TASK.format(", ".join(EMOTION.labels)))
     assert main([*call, f"output={tmp_path / 'head'}", f"task={task}"]) == 0
     shutil.copy(folder / "model.safetensors", tmp_path / "head")
-    found = pipeline_probabilities(tmp_path / "head", TEXTS, EMOTION.labels, device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
 
     with pytest.raises(ModelError, match="does not give what predict gives on rows"):
-        check_equal(compare(found, scores), "rows", rounding_tolerance(scores, layers))
+        check_equal(found, "rows", rounding_tolerance(scores, layers))
 
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():

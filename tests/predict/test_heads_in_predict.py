@@ -378,7 +378,7 @@ def test_an_adapter_without_its_labels_is_refused(base, tmp_path):
         ("normalize=tokens", "remove normalize"),
         ("log_likelihoods=true", "remove log_likelihoods"),
         ("cutoff_len=11", "cutoff_len 11 leaves no room for a text"),
-        ("tokens_per_batch=0", "tokens_per_batch is 0"),
+        ("tokens_per_batch=0", "tokens_per_batch=0 must be 1 or more"),
     ],
 )
 def test_what_a_head_cannot_do_is_refused(exported, texts, tmp_path, capsys, key, reason):

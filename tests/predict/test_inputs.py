@@ -7,12 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.predict.inputs import (
-    draw_examples,
-    first_rows,
-    open_dataset,
-    open_file,
-)
+from llamafactory_emotion.options import read_options
+from llamafactory_emotion.predict.inputs import draw_examples, open_dataset, open_inputs
+from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.task import EMOTION, Task
 
 ROWS = [("so glad", "joy"), ("go away", "anger"), ("who is there", "fear")]
@@ -34,11 +31,17 @@ def write_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def opened(*words):
+    options = read_options(["model_name_or_path=m", "output=o", *words], PredictOptions)[0]
+    return open_inputs(options, EMOTION)
+
+
 def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("words,mood\nso glad,1\ngo away,anger\nwho is there,4\n")
-    inputs = open_file(str(path), EMOTION, text_column="words", label_column="mood")
-    assert contents(inputs) == asked()
+    words = (f"input={path}", "text_column=words", "label_column=mood")
+    assert contents(opened(*words)) == asked()
+    assert contents(opened(*words, "max_samples=2")) == asked()[:2]
 
 
 def test_the_formatting_emotion_of_a_file(tmp_path):
@@ -139,18 +142,13 @@ def test_a_wrong_row_is_told(tmp_path, line):
         contents(open_dataset("mine", str(tmp_path), EMOTION))
 
 
-def test_the_first_rows_alone(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("a\nb\nc\n")
-    assert len(contents(first_rows(open_file(str(path), EMOTION), 2))) == 2
-    assert len(contents(first_rows(open_file(str(path), EMOTION), None))) == 3
-
-
-def test_nothing_to_predict_is_told(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("")
-    with pytest.raises(DataError):
-        first_rows(open_file(str(path), EMOTION), None)
+@pytest.mark.parametrize("key", ["input", "eval_dataset"])
+def test_nothing_to_predict_is_told(tmp_path, key):
+    (tmp_path / "rows.jsonl").write_text("")
+    write_info(tmp_path, mine={"file_name": "rows.jsonl"})
+    value = tmp_path / "rows.jsonl" if key == "input" else "mine"
+    with pytest.raises(DataError, match="holds no"):
+        opened(f"{key}={value}", f"dataset_dir={tmp_path}")
 
 
 def test_examples_are_balanced_and_always_the_same(tmp_path):

@@ -128,16 +128,6 @@ def test_a_study_is_kept_resumed_and_overwritten_as_a_file_is(model, texts, tmp_
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["cutoff_len=512,abc"], "different whole numbers"),
-        (["cutoff_len=512,"], "different whole numbers"),
-        (["cutoff_len=512,512"], "different whole numbers"),
-        (["cutoff_len=0,512"], "different whole numbers"),
-        (["cutoff_len=-5,512"], "different whole numbers"),
-        (["cutoff_len=[1.5,2]"], "different whole numbers"),
-        (["cutoff_len=32,40", "checkpoints=run"], "does not go with checkpoints"),
-        (["cutoff_len=32,40", "output=-"], "output=- is one stream"),
-        (["cutoff_len=32,40", "output=all.jsonl"], "must be a folder"),
-        (["cutoff_len=32,40", "input=-"], "can be read only once"),
         (["cutoff_len=10,40"], "cutoff_len 10 leaves no room"),
         (["cutoff_len=40,4096"], "cutoff_len=4096 is more than the 512 tokens"),
     ],

@@ -18,7 +18,7 @@ import pytest
 from random_models import TEXTS, random_model, tokenizer_of
 
 from llamafactory_emotion.evaluate import __main__ as evaluate
-from llamafactory_emotion.predict import run
+from llamafactory_emotion.predict import writing
 from llamafactory_emotion.predict.__main__ import main
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
@@ -400,34 +400,28 @@ def test_resuming_checks_input_and_settings(model, texts, tmp_path, capsys):
     assert output.read_bytes() == whole
 
 
-def _run_quietly(arguments):
-    with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a device, not a path
-        os.dup2(nothing.fileno(), 2)
-    main(arguments)
-
-
-def _peak_memory(arguments, queue):
-    import resource
-
-    _run_quietly(arguments)
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+_MEASURED = """
+import resource, sys
+from llamafactory_emotion.predict.__main__ import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+sys.exit(code)
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_memory_does_not_grow_with_the_rows(model, tmp_path):
-    context = multiprocessing.get_context("spawn")
     peaks = []
     for rows in (2_000, 200_000):
-        path, queue = tmp_path / f"{rows}.txt", context.Queue()
+        path = tmp_path / f"{rows}.txt"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{TEXTS[n % len(TEXTS)]} {n}\n" for n in range(rows))
         output = path.with_suffix(".jsonl")
         call = [f"model_name_or_path={model}", f"input={path}", f"output={output}"]
-        process = context.Process(target=_peak_memory, args=(call, queue))
-        process.start()
-        peaks.append(queue.get(timeout=3000) / 1024)
-        process.join()
+        command = [sys.executable, "-c", _MEASURED, *call]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout))
         with output.open(encoding="utf-8") as file:
             assert sum(1 for _ in file) == rows
     assert peaks[1] < peaks[0] + 30, f"peak memory in MiB: {peaks}"
@@ -437,14 +431,12 @@ def _kill_and_resume(model, texts, tmp_path, kills):
     """Kill runs at random moments with SIGKILL, then let one finish; give the file's bytes."""
     context = multiprocessing.get_context("forkserver")
     # What takes seconds to import is imported once, in the server that the runs are forked from.
-    context.set_forkserver_preload(["llamafactory_emotion.predict.run", "peft", "test_predict"])
+    context.set_forkserver_preload(["llamafactory_emotion.predict.writing", "peft"])
     call = [f"model_name_or_path={model}", f"input={texts}", "chunk_rows=8", "tokens_per_batch=64"]
     undisturbed, disturbed = tmp_path / "undisturbed.jsonl", tmp_path / "disturbed.jsonl"
 
     def run(output, seconds=None):
-        process = context.Process(
-            target=_run_quietly, args=([*call, f"output={output}", "resume=true"],)
-        )
+        process = context.Process(target=main, args=([*call, f"output={output}", "resume=true"],))
         started = time.monotonic()
         process.start()
         process.join(seconds)
@@ -487,10 +479,10 @@ def test_a_terminal_shows_how_far_it_is(model, texts, tmp_path, monkeypatch, sou
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(texts.read_bytes())))
     monkeypatch.setattr(
-        run.Progress, "add_task", lambda self, name, total: shown.append((name, total)) or 0
+        writing.Progress, "add_task", lambda self, name, total: shown.append((name, total)) or 0
     )
-    monkeypatch.setattr(run.Progress, "advance", lambda self, bar, rows: shown.append(rows))
-    monkeypatch.setattr(run.Progress, "start", lambda self: None)
+    monkeypatch.setattr(writing.Progress, "advance", lambda self, bar, rows: shown.append(rows))
+    monkeypatch.setattr(writing.Progress, "start", lambda self: None)
 
     place = source if source == "-" else texts
     predict(f"model_name_or_path={model}", f"input={place}", f"output={tmp_path / 'o.jsonl'}")
@@ -508,7 +500,7 @@ def test_what_is_read_is_not_written_over(model, texts, tmp_path, capsys, leave)
     code, said = refused(capsys, *call)
 
     assert code == 2
-    assert "is read and would be written over" in said
+    assert "is an input and would be overwritten" in said
     assert copy.read_bytes() == texts.read_bytes()
 
 
