@@ -30,7 +30,7 @@ from llamafactory_emotion.data.splits import (
     parse_validation_size,
 )
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import check_output, is_one_of, write_whole
+from llamafactory_emotion.files import check_apart, check_output, write_whole
 from llamafactory_emotion.options import Options, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
 from llamafactory_emotion.task import EMOTION, Task, load_task
@@ -205,12 +205,7 @@ def _check_target(options: PrepareOptions, size: ValidationSize) -> None:
 
 def _check_apart(options: PrepareOptions, outputs: Sequence[Path]) -> None:
     """Refuse outputs that would replace an input or each other."""
-    inputs = (options.train, options.validation, options.test, options.task)
-    for number, output in enumerate(outputs):
-        if is_one_of(output, inputs):
-            raise CallError(f"{output} is an input and would be overwritten; name another output.")
-        if is_one_of(output, outputs[:number]):
-            raise CallError(f"{output} would be written twice; name another file for json.")
+    check_apart(outputs, (options.train, options.validation, options.test, options.task))
 
 
 def _write(
