@@ -4,9 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from random_models import TEXTS, random_model, tokenizer_of
+from calls import save_model
+from random_models import TEXTS, save_adapter
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import ModelError
@@ -17,7 +16,6 @@ from llamafactory_emotion.export_classifier.verification import (
     compare,
     rounding_tolerance,
 )
-from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.scoring.scores import Scores
 from llamafactory_emotion.task import EMOTION
@@ -28,10 +26,7 @@ OTHER_TASK = "name: other\ninstruction: Name the mood of this text.\nlabels: [{}
 
 @pytest.fixture(scope="module")
 def random_llama(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("llama")
-    random_model("llama", initializer_range=0.05).save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("llama"), initializer_range=0.05)
 
 
 @pytest.fixture(scope="module", params=["random_llama", "smollm2"])
@@ -39,15 +34,9 @@ def verified(request, tmp_path_factory):
     """Export an adapter of a usual size with `verify`; return call, folder, scores, layers."""
     base = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    model = load_model(ModelSource(str(base))).model
-    adapted = get_peft_model(
-        model, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=list(LAYERS))
+    save_adapter(
+        base, folder / "adapter", r=8, lora_alpha=16, target_modules=list(LAYERS), spread=0.02
     )
-    torch.manual_seed(0)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    adapted.save_pretrained(folder / "adapter")
     (folder / "rows.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     call = [f"model_name_or_path={base}", f"adapter_name_or_path={folder / 'adapter'}"]
     assert main([*call, f"output={folder / 'head'}", f"verify={folder / 'rows.txt'}"]) == 0

@@ -82,21 +82,7 @@ def export(options: ExportOptions, call: Call) -> int:
     task = load_task(options.task)
     from llamafactory_emotion.export_classifier.folder import write_classifier
 
-    done = write_classifier(options, task)
-    lines = [
-        f"{options.output}: a sequence classifier ({done.dtype})",
-        f"  checked on difficult texts: {done.checked}",
-    ]
-    if done.verified is not None:
-        lines.append(f"  verified on {options.verify}: {done.verified}")
-        if done.left_out:
-            lines.append(f"  {done.left_out:,} rows are empty or too long and were not compared")
-    if done.lost_when_truncated:
-        lines.append(
-            f"  a text that truncation=True cuts loses {done.lost_when_truncated!r} before the cue "
-            "(predict on this folder keeps it)"
-        )
-    print(printable("\n".join(lines)))
+    print(printable("\n".join(write_classifier(options, task))))
     return 0
 
 

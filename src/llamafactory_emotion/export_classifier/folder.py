@@ -1,6 +1,6 @@
 """Write the folder: load the model, cut out the classifier, compare the two, move it into place."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ from llamafactory_emotion.export_classifier.card import model_card, read_evaluat
 from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.export_classifier.verification import (
-    Comparison,
     check_equal,
     check_rounding,
     compare,
@@ -30,27 +29,8 @@ if TYPE_CHECKING:
     from llamafactory_emotion.export_classifier.__main__ import ExportOptions
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was found about a folder that was written.
-
-    Attributes:
-        dtype: The type of its weights.
-        lost_when_truncated: What a text loses before its cue when the tokenizer truncates it.
-        checked: The comparison on texts with difficult edges.
-        verified: The comparison on the rows of `verify`, or None.
-        left_out: How many of these rows were not compared: predict cuts them, or they are empty.
-    """
-
-    dtype: str
-    lost_when_truncated: str
-    checked: Comparison
-    verified: Comparison | None
-    left_out: int
-
-
-def write_classifier(options: "ExportOptions", task: Task) -> Exported:
-    """Write a model as a sequence classifier.
+def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
+    """Write a model as a sequence classifier; return what was found, in lines.
 
     Raises:
         CallError: The call cannot be followed.
@@ -120,4 +100,17 @@ def write_classifier(options: "ExportOptions", task: Task) -> Exported:
         said += ")." if verified is None else f"); {verified} (rows of real data)."
         text = model_card(output.name, base, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    return Exported(dtype, baked.glue_after, checked, verified, real.left_out)
+    lines = [
+        f"{output}: a sequence classifier ({dtype})",
+        f"  checked on difficult texts: {checked}",
+    ]
+    if verified is not None:
+        lines.append(f"  verified on {options.verify}: {verified}")
+        if real.left_out:
+            lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
+    if baked.glue_after:
+        lines.append(
+            f"  a text that truncation=True cuts loses {baked.glue_after!r} before the cue "
+            "(predict on this folder keeps it)"
+        )
+    return lines

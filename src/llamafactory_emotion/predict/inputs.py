@@ -24,12 +24,7 @@ from llamafactory_emotion.task import Task
 
 
 class InputRow(NamedTuple):
-    """A row to predict.
-
-    Attributes:
-        content: The user turn: instruction and text.
-        label: The gold label, or None.
-    """
+    """A row to predict: the user turn (instruction and text) and the gold label, if any."""
 
     content: str
     label: str | None
@@ -37,13 +32,7 @@ class InputRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The rows to predict and the task they are asked with.
-
-    Attributes:
-        task: The task; its instruction is the one the rows begin with.
-        rows: The rows; can be gone through once.
-        name: What messages call the source.
-    """
+    """The rows to predict, the task whose instruction they begin with, and their source's name."""
 
     task: Task
     rows: Iterator[InputRow]
@@ -91,12 +80,7 @@ def open_dataset(
 ) -> Inputs:
     """Open data sets by their names in a folder's `dataset_info.json`, one after another.
 
-    Args:
-        names: One name, or several with commas between them.
-        dataset_dir: The folder that holds `dataset_info.json`.
-        task: The labels; the instruction of an alpaca file's first row replaces its own.
-        cache_dir: Where data sets of the hub are kept.
-        token: The hub token.
+    The instruction of an alpaca file's first row replaces the task's own.
 
     Raises:
         CallError: A name is not in the file, or its entry is of a kind that is not read here.

@@ -15,13 +15,8 @@ from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
 _NOT_FOLLOWED = (
-    "add_special_tokens",
-    "add_tokens",
-    "default_system",
-    "new_special_tokens",
-    "resize_vocab",
-    "rope_scaling",
-    "train_from_scratch",
+    *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
+    *("resize_vocab", "rope_scaling", "train_from_scratch"),
 )
 _FILE_SUFFIXES = (".json", ".jsonl")
 PREDICTIONS = "generated_predictions.jsonl"
@@ -32,9 +27,7 @@ class ModelOptions(RecipeOptions):
     """The keys that name a model and its prompt."""
 
     model_name_or_path: str = key(
-        about="the model's folder or hub id (an adapter's folder names both)",
-        metavar="MODEL",
-        host=True,
+        about="the model's folder or hub id, or an adapter's folder", metavar="MODEL", host=True
     )
     adapter_name_or_path: str | None = key(
         None, about="a LoRA adapter for it", metavar="ADAPTER", host=True
@@ -96,9 +89,7 @@ class PredictOptions(ModelOptions):
     """The keys of `predict`."""
 
     input: str | None = key(
-        None,
-        about="JSON Lines, JSON, CSV, TSV, Parquet, one text a line; - is standard input",
-        metavar="FILE",
+        None, about="texts: JSON(L), CSV, TSV, Parquet, lines; - is standard input", metavar="FILE"
     )
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
@@ -135,16 +126,10 @@ class PredictOptions(ModelOptions):
     )
     max_samples: int | None = key(None, about="predict the first rows alone", least=1, host=True)
     output_dir: str | None = key(
-        None,
-        about="the folder that receives generated_predictions.jsonl where no output is given",
-        metavar="DIR",
-        host=True,
+        None, about="the folder of generated_predictions.jsonl, without output", host=True
     )
     max_new_tokens: int | None = key(
-        None,
-        about="the longest generated answer (default: 8, or more where a label is)",
-        least=1,
-        host=True,
+        None, about="the longest free answer (default: 8, or a label's length)", least=1, host=True
     )
     quantization_bit: int | None = key(None, about="8 or 4", host=True)
     bf16: bool = key(False, about="the same as infer_dtype=bfloat16", host=True)

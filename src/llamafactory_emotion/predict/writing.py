@@ -5,14 +5,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from llamafactory_emotion.data.records import read_records
 from llamafactory_emotion.errors import CallError
@@ -44,6 +51,7 @@ _ROWS_DEPEND_ON = (
 )
 
 
+@dataclass
 class PredictionRun:
     """Writes one predictions file and its sidecar, and counts what happened to its rows.
 
@@ -51,17 +59,17 @@ class PredictionRun:
         CallError: Free answers are asked of a classification head, or are too short for a label.
     """
 
-    def __init__(
-        self,
-        output: Output,
-        inputs: Inputs,
-        scorer: Scorer,
-        options: PredictOptions,
-        recipe: Path | None,
-    ) -> None:
-        self._output, self._inputs, self._scorer = output, inputs, scorer
-        self._options, self._recipe = options, recipe
-        self._rows = self._truncated = self._special_tokens = 0
+    output: Output
+    inputs: Inputs
+    scorer: Scorer
+    options: PredictOptions
+    recipe: Path | None
+    rows: int = 0
+    truncated: int = 0
+    special_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        scorer, options = self.scorer, self.options
         self._answer: Callable[[list[str]], _Answers] = partial(_score, scorer, options)
         if options.generate:
             if not isinstance(scorer, LabelScorer):
@@ -79,11 +87,11 @@ class PredictionRun:
             CallError: The file cannot be resumed with this input or these settings.
             EmotionError: The file cannot be written; what was written stays valid.
         """
-        path, is_file = self._output.path, not self._output.is_stream
+        path, is_file = self.output.path, not self.output.is_stream
         description = self._describe()
-        overwrite = self._options.overwrite or self._options.resume
+        overwrite = self.options.overwrite or self.options.resume
         with PredictionsWriter(path, overwrite=overwrite) as writer:
-            if self._options.resume:
+            if self.options.resume:
                 self._resume(writer)
             kept, started = writer.rows, time.monotonic()
             for lines in self._chunks(kept):
@@ -101,15 +109,15 @@ class PredictionRun:
                 "resumed_at_row": kept or None,
                 "seconds": round(seconds, 3),
                 "rows_per_second": round(new / seconds, 3),
-                "truncated": self._truncated,
-                "special_tokens": self._special_tokens,
+                "truncated": self.truncated,
+                "special_tokens": self.special_tokens,
             }
             write_sidecar(path, description)
         self._report(new, seconds)
 
     def _settings(self) -> dict[str, Any]:
         """Return what the rows depend on; a resumed run must have the same."""
-        loaded, task = self._scorer.loaded, self._scorer.task
+        loaded, task = self.scorer.loaded, self.scorer.task
         return {
             "model": loaded.base,
             "adapter": loaded.adapter,
@@ -118,27 +126,27 @@ class PredictionRun:
             "task": task.name,
             "task_fingerprint": task.fingerprint,
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
-            "cutoff_len": self._output.cutoff_len,
-            **{name: getattr(self._options, name) for name in _ROWS_DEPEND_ON},
+            "cutoff_len": self.output.cutoff_len,
+            **{name: getattr(self.options, name) for name in _ROWS_DEPEND_ON},
         }
 
     def _describe(self) -> dict[str, Any]:
         """Return all that is known of the run when it begins."""
-        model = self._scorer.loaded.model
+        model = self.scorer.loaded.model
         return {
             **self._settings(),
-            "recipe": None if self._recipe is None else str(self._recipe),
-            "trained_parameters": self._scorer.loaded.adapter_parameters,
+            "recipe": None if self.recipe is None else str(self.recipe),
+            "trained_parameters": self.scorer.loaded.adapter_parameters,
             "model_parameters": sum(weight.numel() for weight in model.parameters()),
-            "shared_prefix_tokens": self._scorer.shared_prefix_tokens,
-            "readout": self._scorer.readout,
+            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
+            "readout": self.scorer.readout,
             "versions": versions(),
             "hardware": hardware(model),
         }
 
     def _resume(self, writer: PredictionsWriter) -> None:
         """Keep the rows of an earlier run, and check that they came from this input."""
-        path, name, step = self._output.path, self._inputs.name, self._options.chunk_rows
+        path, name, step = self.output.path, self.inputs.name, self.options.chunk_rows
         check_same_run(path, self._settings())
         resumed = inspect_output(path, largest_chunk=step)
         if resumed.rows and not sidecar_path(path).is_file():
@@ -149,13 +157,13 @@ class PredictionRun:
         with path.open("rb") as file:
             for first in range(0, resumed.rows, step):
                 lines = list(islice(file, min(step, resumed.rows - first)))
-                rows = list(islice(self._inputs.rows, len(lines)))
+                rows = list(islice(self.inputs.rows, len(lines)))
                 if len(rows) < len(lines):
                     raise CallError(
                         f"{path} holds {resumed.rows:,} rows and {name} only "
                         f"{first + len(rows):,}; it was written from another input."
                     )
-                prompts = self._scorer.encode_contents([row.content for row in rows])
+                prompts = self.scorer.encode_contents([row.content for row in rows])
                 cut = sum(prompt.truncated for prompt in prompts)
                 self._count(len(rows), cut, sum(prompt.special_tokens for prompt in prompts))
                 for number, line in enumerate(lines):
@@ -173,10 +181,10 @@ class PredictionRun:
         """Yield the lines of each chunk behind the rows that are done, until the input ends."""
         with self._progress() as advance:
             advance(done)
-            for end in chunk_ends(self._options.chunk_rows):
+            for end in chunk_ends(self.options.chunk_rows):
                 if end <= done:
                     continue
-                rows = list(islice(self._inputs.rows, end - done))
+                rows = list(islice(self.inputs.rows, end - done))
                 if rows:
                     yield self._lines(rows, done)
                     advance(len(rows))
@@ -187,12 +195,12 @@ class PredictionRun:
     def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
         answers = self._answer([row.content for row in rows])
         self._count(len(rows), sum(answers.cut), answers.special_tokens)
-        opening = self._inputs.task.user_content("")
+        opening = self.inputs.task.user_content("")
         lines = []
         for number, row in enumerate(rows):
             line: dict[str, Any] = {"id": first + number, "prompt": answers.prompts[number]}
             # The text, where it cannot be told from the prompt.
-            if answers.cut[number] or self._options.few_shot is not None:
+            if answers.cut[number] or self.options.few_shot is not None:
                 line["text"] = row.content.removeprefix(opening)
             line["predict"] = answers.predictions[number]
             if row.label is not None:
@@ -201,46 +209,47 @@ class PredictionRun:
         return lines
 
     def _count(self, rows: int, truncated: int, special_tokens: int) -> None:
-        self._rows += rows
-        self._truncated += truncated
-        self._special_tokens += special_tokens
+        self.rows += rows
+        self.truncated += truncated
+        self.special_tokens += special_tokens
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[int], None]]:
-        """Show rows, rows a second and time left on a terminal; nothing in a log."""
+        """Show rows and time left on a terminal; nothing in a log."""
         shown = sys.stderr.isatty()
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:,} rows"),
-            _RowsPerSecond(),
+            MofNCompleteColumn(),
+            TextColumn("rows"),
+            TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not shown,
         )
-        most, source = self._options.max_samples, self._options.input
+        most, source = self.options.max_samples, self.options.input
         if shown and source not in (None, STANDARD_STREAM):
             # Read once more, which is cheap beside a model.
             count = sum(1 for _ in read_records(source, split_labels=False))
             most = min(count, most or count)
-        name = "predict" if self._output.is_stream else self._output.path.name
+        name = "predict" if self.output.is_stream else self.output.path.name
         with progress:
             bar = progress.add_task(name, total=most)
             yield lambda rows: progress.advance(bar, rows)
 
     def _report(self, new: int, seconds: float) -> None:
         if new == 0:
-            said = f"{self._output.path}: complete already, {self._rows:,} rows"
+            said = f"{self.output.path}: complete already, {self.rows:,} rows"
             print(said, file=sys.stderr)
             return
-        parts = [f"{self._output.path}: {self._rows:,} rows"]
-        if self._rows != new:
+        parts = [f"{self.output.path}: {self.rows:,} rows"]
+        if self.rows != new:
             parts.append(f"{new:,} of them new")
         parts.append(f"{new / seconds:,.1f} rows/s")
-        if self._truncated:
-            parts.append(f"{self._truncated:,} texts cut at cutoff_len={self._output.cutoff_len}")
-        if self._special_tokens:
-            count = f"{self._special_tokens:,}"
+        if self.truncated:
+            parts.append(f"{self.truncated:,} texts cut at cutoff_len={self.output.cutoff_len}")
+        if self.special_tokens:
+            count = f"{self.special_tokens:,}"
             parts.append(f"{count} texts hold a special token's name (kept as text)")
         print("; ".join(parts), file=sys.stderr)
 
@@ -280,9 +289,3 @@ def _generate(scorer: LabelScorer, max_new_tokens: int, contents: list[str]) -> 
         sum(prompt.special_tokens for prompt in prompts),
         [{} for _ in prompts],
     )
-
-
-class _RowsPerSecond(ProgressColumn):
-    def render(self, task: Any) -> Text:
-        """Return the speed of the last seconds."""
-        return Text(f"{task.speed:,.1f} rows/s" if task.speed else "")

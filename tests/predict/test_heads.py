@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from calls import read_lines, read_sidecar, write_lines
 from peft import LoraConfig, get_peft_model
-from random_models import TEXTS, random_model, tokenizer_of
+from random_models import TEXTS, random_model, save_adapter, tokenizer_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForSequenceClassification,
@@ -23,7 +24,6 @@ from transformers import (
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.export_classifier.__main__ import main as export
-from llamafactory_emotion.predict.__main__ import main
 from llamafactory_emotion.scoring.opening import open_scorer
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION, Task
@@ -34,48 +34,21 @@ ROUNDING = 5e-6
 ROWS = (*TEXTS, "so glad!", "what now?! ", "\n\nwell", "<|eot_id|></s> joy", "long " * 90)
 
 
-def predict(*arguments):
-    assert main([str(argument) for argument in arguments]) == 0
-
-
-def refused(capsys, *arguments):
-    capsys.readouterr()  # what saving a model printed
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert "Traceback" not in captured.err
-    return code, captured.err
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def probabilities(rows):
     return np.array([[row["probabilities"][label] for label in EMOTION.labels] for row in rows])
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    random_model("llama").save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def exported(base, tmp_path_factory):
+def exported(model, tmp_path_factory):
     output = tmp_path_factory.mktemp("exported") / "head"
-    assert export([f"model_name_or_path={base}", f"output={output}"]) == 0
+    assert export([f"model_name_or_path={model}", f"output={output}"]) == 0
     return str(output)
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
     rows = [{"text": text, "label": number % 6} for number, text in enumerate(ROWS)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_lines(tmp_path_factory.mktemp("texts") / "texts.jsonl", rows)
 
 
 @cache
@@ -118,58 +91,61 @@ def save_head(folder, *, labels=SHUFFLED, kind=BertConfig, tokenizer=None, **cha
     return str(folder)
 
 
-def test_an_exported_folder_gives_the_file_its_model_gives(base, exported, texts, tmp_path):
-    for name, model in (("model", base), ("folder", exported)):
-        predict(f"model_name_or_path={model}", f"input={texts}", f"output={tmp_path / name}.jsonl")
-    wanted, found = read(tmp_path / "model.jsonl"), read(tmp_path / "folder.jsonl")
+def test_an_exported_folder_gives_the_file_its_model_gives(predict, exported, texts, tmp_path):
+    predict(f"input={texts}", f"output={tmp_path / 'model.jsonl'}")
+    folder = tmp_path / "folder.jsonl"
+    predict(f"model_name_or_path={exported}", f"input={texts}", f"output={folder}")
+    wanted, found = read_lines(tmp_path / "model.jsonl"), read_lines(folder)
 
     np.testing.assert_allclose(probabilities(found), probabilities(wanted), atol=ROUNDING)
     for key in ("id", "prompt", "predict", "label"):
         assert [row[key] for row in found] == [row[key] for row in wanted]
     assert list(found[0]["probabilities"]) == list(EMOTION.labels)
-    sidecar = json.loads((tmp_path / "folder.jsonl.meta.json").read_text())
+    sidecar = read_sidecar(folder)
     assert sidecar["readout"] == "classification head"
     assert sidecar["shared_prefix_tokens"] == 0
     assert (sidecar["rows"], sidecar["special_tokens"]) == (len(ROWS), 1)
 
 
-def test_long_texts_are_cut_as_the_model_has_them_cut(base, exported):
+def test_long_texts_are_cut_as_the_model_has_them_cut(model, exported):
     texts = ["happy words " * 60, "sad. " * 90, "🙂" * 90, "爱" * 200, "stop! " * 60, "short"]
-    wanted = LabelScorer.from_pretrained(base, cutoff_len=50).score(texts)
+    wanted = LabelScorer.from_pretrained(model, cutoff_len=50).score(texts)
     found = open_scorer(exported, EMOTION, cutoff_len=50).score(texts)
     assert found.truncated == wanted.truncated == 5
     assert found.prompts == wanted.prompts
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=ROUNDING)
 
 
-def test_a_data_sets_instruction_is_not_read_twice(base, exported, tmp_path):
-    rows = [{"instruction": EMOTION.instruction, "input": t, "output": "joy"} for t in TEXTS]
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
-    places = [f"dataset_dir={tmp_path}", "eval_dataset=rows"]
-    for name, model in (("model", base), ("folder", exported)):
-        predict(f"model_name_or_path={model}", *places, f"output={tmp_path / name}.jsonl")
-    wanted, found = read(tmp_path / "model.jsonl"), read(tmp_path / "folder.jsonl")
+def write_alpaca(folder, instruction):
+    rows = [{"instruction": instruction, "input": text, "output": "joy"} for text in TEXTS]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
+    return f"dataset_dir={folder}", "eval_dataset=rows"
+
+
+def test_a_data_sets_instruction_is_not_read_twice(predict, exported, tmp_path):
+    data = write_alpaca(tmp_path, EMOTION.instruction)
+    predict(*data, f"output={tmp_path / 'model.jsonl'}")
+    predict(f"model_name_or_path={exported}", *data, f"output={tmp_path / 'folder.jsonl'}")
+    wanted, found = (read_lines(tmp_path / f"{name}.jsonl") for name in ("model", "folder"))
     assert [row["prompt"] for row in found] == [row["prompt"] for row in wanted]
     np.testing.assert_allclose(probabilities(found), probabilities(wanted), atol=ROUNDING)
 
 
-def test_data_with_another_instruction_is_refused(exported, tmp_path, capsys):
-    rows = [{"instruction": "What is felt?", "input": t, "output": "joy"} for t in TEXTS]
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
-    call = [f"model_name_or_path={exported}", f"dataset_dir={tmp_path}", "eval_dataset=rows"]
-    code, said = refused(capsys, *call, f"output={tmp_path / 'p.jsonl'}")
+def test_data_with_another_instruction_is_refused(predict_refuses, exported, tmp_path):
+    data = write_alpaca(tmp_path, "What is felt?")
+    output = tmp_path / "p.jsonl"
+    code, said = predict_refuses(f"model_name_or_path={exported}", *data, f"output={output}")
     assert (code, "the data asks 'What is felt?'" in said) == (1, True)
-    assert not (tmp_path / "p.jsonl").exists()
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("kind", [BertConfig, RobertaConfig, LlamaConfig])
-def test_a_trained_head_gives_what_the_pipeline_gives(kind, texts, tmp_path):
+def test_a_trained_head_gives_what_the_pipeline_gives(kind, predict, texts, tmp_path):
     folder = save_head(tmp_path / "head", kind=kind)
     output = tmp_path / "p.jsonl"
     predict(f"model_name_or_path={folder}", f"input={texts}", f"output={output}", "cutoff_len=40")
-    rows = read(output)
+    rows = read_lines(output)
     classify = pipeline("text-classification", model=folder, device="cpu")
     answers = classify(list(ROWS), top_k=None, truncation=True, max_length=40)
     wanted = [[{a["label"]: a["score"] for a in one}[x] for x in EMOTION.labels] for one in answers]
@@ -178,7 +154,7 @@ def test_a_trained_head_gives_what_the_pipeline_gives(kind, texts, tmp_path):
     assert [row["predict"] for row in rows] == [one[0]["label"] for one in answers]
     # A head reads the text alone: no instruction, no cue.
     assert [row["prompt"] for row in rows] == list(ROWS)
-    assert json.loads((tmp_path / "p.jsonl.meta.json").read_text())["truncated"] == 1
+    assert read_sidecar(output)["truncated"] == 1
     assert len({row["predict"] for row in rows}) > 1
 
 
@@ -222,40 +198,38 @@ def save_head_adapter(base, folder, *, with_configuration=True):
     return adapted.eval(), tokenizer
 
 
-def test_an_adapter_with_a_head_is_scored_alone_and_on_its_base(base, tmp_path):
-    model, tokenizer = save_head_adapter(base, tmp_path / "adapter")
+def test_an_adapter_with_a_head_is_scored_alone_and_on_its_base(model, tmp_path):
+    adapted, tokenizer = save_head_adapter(model, tmp_path / "adapter")
     with torch.inference_mode():
-        logits = [model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0] for text in TEXTS]
+        logits = [adapted(torch.tensor([tokenizer(text)["input_ids"]])).logits[0] for text in TEXTS]
     columns = [SHUFFLED.index(label) for label in EMOTION.labels]
     wanted = torch.stack(logits)[:, columns].softmax(dim=-1).numpy()
 
     alone = open_scorer(str(tmp_path / "adapter"), EMOTION)
-    both = open_scorer(base, EMOTION, adapter=str(tmp_path / "adapter"))
+    both = open_scorer(model, EMOTION, adapter=str(tmp_path / "adapter"))
     for scorer in (alone, both):
         np.testing.assert_allclose(scorer.score(TEXTS).probabilities, wanted, atol=1e-5)
     assert both.loaded.peft_model is None
-    half = open_scorer(base, EMOTION, adapter=str(tmp_path / "adapter"), dtype="bfloat16")
+    half = open_scorer(model, EMOTION, adapter=str(tmp_path / "adapter"), dtype="bfloat16")
     assert half.loaded.peft_model is not None
     assert abs(half.score(TEXTS).probabilities - wanted).mean() < 0.02
-    assert alone.loaded.base == base
+    assert alone.loaded.base == model
     assert alone.loaded.adapter == str(tmp_path / "adapter")
     assert alone.loaded.adapter_parameters > 0
 
 
-def test_checkpoints_with_heads_are_predicted_in_turn(base, texts, tmp_path):
-    save_head_adapter(base, tmp_path / "run" / "checkpoint-2", with_configuration=False)
-    save_head(tmp_path / "run" / "checkpoint-10")
-    save_head_adapter(base, tmp_path / "run")
-    predict(
-        f"model_name_or_path={base}",
-        f"checkpoints={tmp_path / 'run'}",
-        f"input={texts}",
-        f"output={tmp_path / 'out'}",
-    )
-    first, second = (read(tmp_path / "out" / f"checkpoint-{step}.jsonl") for step in (2, 10))
-    wanted = open_scorer(str(tmp_path / "run"), EMOTION).score(ROWS).probabilities
+def test_checkpoints_with_heads_are_predicted_in_turn(model, predict, texts, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    save_head_adapter(model, run / "checkpoint-2", with_configuration=False)
+    save_head(run / "checkpoint-10")
+    save_adapter(model, run / "checkpoint-11")
+    save_head_adapter(model, run)
+    predict(f"checkpoints={run}", f"input={texts}", f"output={out}")
+    first, second, third = (read_lines(out / f"checkpoint-{step}.jsonl") for step in (2, 10, 11))
+    wanted = open_scorer(str(run), EMOTION).score(ROWS).probabilities
     np.testing.assert_allclose(probabilities(first), wanted, atol=1e-5)
     assert abs(probabilities(second) - wanted).max() > 0.01
+    assert third[0]["prompt"] != second[0]["prompt"], "a language model asks, a head does not"
 
 
 def test_batches_order_and_memory_do_not_change_a_result(tmp_path, monkeypatch):
@@ -282,51 +256,13 @@ def test_batches_order_and_memory_do_not_change_a_result(tmp_path, monkeypatch):
         scorer.score(ROWS)
 
 
-def test_a_stopped_run_goes_on(exported, texts, tmp_path):
-    output = tmp_path / "p.jsonl"
-    call = [f"model_name_or_path={exported}", f"input={texts}", f"output={output}", "chunk_rows=4"]
-    predict(*call)
-    whole = output.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    output.write_bytes(b"".join(lines[:4]) + lines[4][:20])
-    predict(*call, "resume=true")
-    assert output.read_bytes() == whole
-
-
-def test_the_classifier_takes_a_head_and_travels(base, exported):
-    wanted = EmotionClassifier(base).predict_proba(TEXTS)
+def test_the_classifier_takes_a_head_and_travels(model, exported):
+    wanted = EmotionClassifier(model).predict_proba(TEXTS)
     classifier = EmotionClassifier.from_pretrained(exported)
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_allclose(classifier.predict_proba(TEXTS), wanted, atol=ROUNDING)
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
     assert list(classifier.classes_) == sorted(EMOTION.labels)
-
-
-def no_padding(folder):
-    """Take the padding token out of a folder, as GPT-2 and Llama come without one."""
-    for name in ("tokenizer_config.json", "config.json"):
-        content = json.loads((folder / name).read_text())
-        content.pop("pad_token", None)
-        content |= {"pad_token_id": None} if name == "config.json" else {}
-        (folder / name).write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        (
-            ("sadness", "joy", "love"),
-            r"has 3 labels \(sadness, joy, love\), and task 'emotion' has 6",
-        ),
-        ((*SHUFFLED, "disgust"), r"has 7 labels .*disgust\), and task 'emotion' has 6"),
-        ((*SHUFFLED[:5], "disgust"), r"has 6 labels .*disgust\)"),
-        (tuple(f"LABEL_{n}" for n in range(6)), "have no names .*write them into id2label"),
-    ],
-)
-def test_a_head_with_other_labels_is_refused(tmp_path, labels, reason):
-    folder = save_head(tmp_path / "head", labels=labels)
-    with pytest.raises(ModelError, match=reason):
-        open_scorer(folder, EMOTION)
 
 
 def test_labels_in_capitals_are_the_same_labels(tmp_path):
@@ -344,30 +280,50 @@ def test_its_own_task_is_enough_for_another_label_set(tmp_path):
     assert list(scores.predictions) == [one["label"] for one in classify(list(TEXTS))]
 
 
-def test_a_tokenizer_without_padding_is_refused(tmp_path):
-    folder = save_head(tmp_path / "head", kind=LlamaConfig)
-    no_padding(tmp_path / "head")
-    with pytest.raises(ModelError, match="no padding token, so texts cannot be put into batches"):
-        open_scorer(folder, EMOTION)
+def no_padding(model, folder):
+    """Take the padding token out of a head, as GPT-2 and Llama come without one."""
+    save_head(folder, kind=LlamaConfig)
+    for name in ("tokenizer_config.json", "config.json"):
+        content = json.loads((folder / name).read_text())
+        content.pop("pad_token", None)
+        content |= {"pad_token_id": None} if name == "config.json" else {}
+        (folder / name).write_text(json.dumps(content))
 
 
-def test_a_folder_whose_head_is_missing_is_refused(base, tmp_path):
-    folder = save_head(tmp_path / "head", kind=LlamaConfig, tokenizer=tokenizer_of.__wrapped__())
-    random = random_model("llama")
-    content = json.loads((tmp_path / "head" / "config.json").read_text())
-    wanted = json.loads(random.config.to_json_string()) | {
-        key: content[key] for key in ("architectures", "id2label", "label2id", "pad_token_id")
-    }
-    random.save_pretrained(tmp_path / "head")
-    (tmp_path / "head" / "config.json").write_text(json.dumps(wanted))
-    with pytest.raises(ModelError, match=r"lacks 1 weights of its classifier \(score.weight"):
-        open_scorer(folder, EMOTION)
+def no_head(model, folder):
+    """Save a language model whose configuration says that it is a classifier."""
+    save_head(folder, kind=LlamaConfig, tokenizer=tokenizer_of.__wrapped__())
+    head, random = json.loads((folder / "config.json").read_text()), random_model("llama")
+    keys = ("architectures", "id2label", "label2id", "pad_token_id")
+    wanted = json.loads(random.config.to_json_string()) | {key: head[key] for key in keys}
+    random.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(wanted))
 
 
-def test_an_adapter_without_its_labels_is_refused(base, tmp_path):
-    save_head_adapter(base, tmp_path / "adapter", with_configuration=False)
-    with pytest.raises(ModelError, match=r"no config.json beside it names its labels"):
-        open_scorer(str(tmp_path / "adapter"), EMOTION)
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (
+            {"labels": ("sadness", "joy", "love")},
+            r"has 3 labels \(sadness, joy, love\), and task 'emotion' has 6",
+        ),
+        ({"labels": (*SHUFFLED, "disgust")}, r"7 labels .*disgust\), and task 'emotion' has 6"),
+        ({"labels": (*SHUFFLED[:5], "disgust")}, r"has 6 labels .*disgust\)"),
+        ({"labels": [f"LABEL_{n}" for n in range(6)]}, "have no names .*write them into id2label"),
+        ({"problem_type": "multi_label_classification"}, "was trained for multi_label_classif"),
+        (no_padding, "no padding token, so texts cannot be put into batches"),
+        (no_head, r"lacks 1 weights of its classifier \(score.weight"),
+        (
+            lambda model, folder: save_head_adapter(model, folder, with_configuration=False),
+            r"no config.json beside it names its labels",
+        ),
+    ],
+)
+def test_a_head_that_does_not_give_the_tasks_labels_is_refused(model, tmp_path, head, reason):
+    folder = tmp_path / "head"
+    save_head(folder, **head) if isinstance(head, dict) else head(model, folder)
+    with pytest.raises(ModelError, match=reason):
+        open_scorer(str(folder), EMOTION)
 
 
 @pytest.mark.parametrize(
@@ -381,14 +337,8 @@ def test_an_adapter_without_its_labels_is_refused(base, tmp_path):
         ("tokens_per_batch=0", "tokens_per_batch=0 must be 1 or more"),
     ],
 )
-def test_what_a_head_cannot_do_is_refused(exported, texts, tmp_path, capsys, key, reason):
+def test_what_a_head_cannot_do_is_refused(predict_refuses, exported, texts, tmp_path, key, reason):
     call = [f"model_name_or_path={exported}", f"input={texts}", f"output={tmp_path / 'p.jsonl'}"]
-    code, said = refused(capsys, *call, key)
+    code, said = predict_refuses(*call, key)
     assert (code, reason in said) == (CallError.exit_code, True), said
     assert not (tmp_path / "p.jsonl").exists()
-
-
-def test_a_head_for_several_labels_at_once_is_refused(tmp_path):
-    folder = save_head(tmp_path / "head", problem_type="multi_label_classification")
-    with pytest.raises(ModelError, match="was trained for multi_label_classification"):
-        open_scorer(folder, EMOTION)
