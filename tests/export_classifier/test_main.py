@@ -117,7 +117,7 @@ def test_what_is_read_is_not_lost_with_the_folder(
         name = "link"
     elif linked == "input":
         Path("link").symlink_to(output)
-        words = [re.sub(rf"(^|=){name}", r"\1link", word) for word in words]
+        words = [re.sub(rf"(^|=){name}(?=/|$)", r"\1link", word) for word in words]
     before = contents(output)
 
     code, said = export_refuses(*words, f"output={name}", "overwrite=true")

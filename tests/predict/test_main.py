@@ -252,7 +252,10 @@ def lay_out(folder, model, texts):
     (folder / "adapter" / "notes.jsonl").write_text("")
     for name in ("texts.jsonl", "few.jsonl", "p.jsonl.meta.json"):
         shutil.copy(texts, folder / name)
-    (folder / "dataset_info.json").write_text(json.dumps({"mine": EMOTION_ENTRY}))
+    (folder / "hub" / "data").mkdir(parents=True)
+    shutil.copy(texts, folder / "hub" / "data" / "test.jsonl")
+    entries = {"mine": EMOTION_ENTRY, "hub": {"hf_hub_url": "hub", "formatting": "emotion"}}
+    (folder / "dataset_info.json").write_text(json.dumps(entries))
     (folder / "task.yaml").write_text(
         f"name: t\ninstruction: Which?\nlabels: [{', '.join(EMOTION.labels)}]\n"
     )
@@ -273,6 +276,7 @@ def lay_out(folder, model, texts):
         (["eval_dataset=mine", "dataset_dir=."], "texts.jsonl"),
         (["eval_dataset=mine", "dataset_dir=."], "link.jsonl"),
         (["eval_dataset=mine", "dataset_dir=."], "dataset_info.json"),
+        (["eval_dataset=hub", "dataset_dir=."], "hub/data/test.jsonl"),
         (["input=texts.jsonl"], "model/config.json"),
         (["input=texts.jsonl"], "adapter/adapter_model.safetensors"),
     ],

@@ -32,7 +32,7 @@ def test_each_checkpoint_gets_a_file(model, predict, texts, tmp_path, dtype):
     run, names = tmp_path / "run", ["checkpoint-10", "checkpoint-100", "checkpoint-9"]
     for seed, name in enumerate(names):
         save_adapter(model, run / name, seed=seed)
-    common = [f"input={texts}", f"infer_dtype={dtype}", "max_samples=9"]
+    common = [f"input={texts}", f"infer_dtype={dtype}", "max_samples=9", "cutoff_len=4096"]
     predict(*common, f"checkpoints={run}")
 
     files = sorted((run / "predictions").glob("*.jsonl"))

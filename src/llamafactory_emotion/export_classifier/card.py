@@ -71,13 +71,7 @@ def model_card(
 ) -> str:
     """Write the card: YAML for the hub between `---` lines, then Markdown.
 
-    Args:
-        name: The folder's name.
-        base: The base model; named where it is a hub id, as a path means nothing to others.
-        encoder: The prompt and the labels.
-        baked: How the prompt is put into the tokenizer.
-        figures: An evaluation, or None.
-        checked: What the comparison with the scorer found, in words.
+    The base model is named where it is a hub id: a path means nothing to others.
     """
     owner, _, rest = base.partition("/")
     is_hub_id = owner and rest and "/" not in rest and owner[0] not in ".~"

@@ -86,13 +86,7 @@ def _classifier_class(config: Any) -> Any:
 def save_classifier(
     folder: Path, loaded: LoadedModel, encoder: PromptEncoder, baked: BakedPrompt
 ) -> None:
-    """Save the classifier and its tokenizer.
-
-    Args:
-        folder: Where to.
-        loaded: The language model, its adapter merged; the classifier shares its weights.
-        encoder: Says which token each label is.
-        baked: The tokenizer with the prompt in it.
+    """Save the classifier, which shares the language model's weights, and its tokenizer.
 
     Raises:
         ModelError: The tokenizer has no token to pad with.

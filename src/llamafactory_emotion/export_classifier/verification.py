@@ -106,10 +106,6 @@ def rounding_tolerance(scores: Scores, layers: int) -> float:
     before, so errors grow with the root of the layers and with the size of the logits, which is
     measured from the mean of a text's labels (no probability depends on it):
     8 * eps(float32) * sqrt(layers) * largest logit.
-
-    Args:
-        scores: The label logits that the model gives.
-        layers: How many layers it has.
     """
     logits = scores.log_scores
     largest = float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max())

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.inputs import draw_examples, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.predict.outputs import (
     Models,
     Output,
-    check_lengths,
     check_outputs,
     length_table,
     list_outputs,
@@ -44,7 +44,14 @@ def predict(options: PredictOptions, call: Call) -> int:
         from llamafactory_emotion.scoring.opening import scorer_of
 
         loaded = models.load(output.source)
-        check_lengths(outputs, loaded.max_positions)
+        most = loaded.max_positions
+        beyond = [str(one) for one in sorted(options.cutoff_len) if most and one > most]
+        if beyond and len(options.cutoff_len) > 1:
+            # The model's own limit would be measured instead.
+            raise CallError(
+                f"cutoff_len={','.join(beyond)} is more than the {most} tokens this model reads; "
+                "leave it out."
+            )
         scorer = scorer_of(
             loaded,
             inputs.task,

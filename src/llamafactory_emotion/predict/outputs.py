@@ -132,21 +132,6 @@ class Models:
         return loaded
 
 
-def check_lengths(outputs: Sequence[Output], max_positions: int | None) -> None:
-    """Refuse to compare lengths that the model cannot read: its own limit would be measured.
-
-    Raises:
-        CallError: Names them.
-    """
-    lengths = {output.cutoff_len for output in outputs}
-    beyond = sorted(one for one in lengths if max_positions is not None and one > max_positions)
-    if beyond and len(lengths) > 1:
-        raise CallError(
-            f"cutoff_len={','.join(map(str, beyond))} is more than the {max_positions} tokens this "
-            "model reads; leave it out."
-        )
-
-
 def length_table(outputs: Sequence[Output], task: Task) -> Table:
     """Compare the files of several lengths; accuracy where rows have a gold label of the task."""
     rows = []

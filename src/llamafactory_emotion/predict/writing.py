@@ -3,9 +3,10 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -64,9 +65,7 @@ class PredictionRun:
     scorer: Scorer
     options: PredictOptions
     recipe: Path | None
-    rows: int = 0
-    truncated: int = 0
-    special_tokens: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         scorer, options = self.scorer, self.options
@@ -109,8 +108,8 @@ class PredictionRun:
                 "resumed_at_row": kept or None,
                 "seconds": round(seconds, 3),
                 "rows_per_second": round(new / seconds, 3),
-                "truncated": self.truncated,
-                "special_tokens": self.special_tokens,
+                "truncated": self.counts["truncated"],
+                "special_tokens": self.counts["special_tokens"],
             }
             write_sidecar(path, description)
         self._report(new, seconds)
@@ -164,8 +163,11 @@ class PredictionRun:
                         f"{first + len(rows):,}; it was written from another input."
                     )
                 prompts = self.scorer.encode_contents([row.content for row in rows])
-                cut = sum(prompt.truncated for prompt in prompts)
-                self._count(len(rows), cut, sum(prompt.special_tokens for prompt in prompts))
+                self.counts.update(
+                    rows=len(rows),
+                    truncated=sum(prompt.truncated for prompt in prompts),
+                    special_tokens=sum(prompt.special_tokens for prompt in prompts),
+                )
                 for number, line in enumerate(lines):
                     written = json.loads(line)
                     wanted = {"prompt": prompts[number].prompt, "label": rows[number].label}
@@ -194,7 +196,9 @@ class PredictionRun:
 
     def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
         answers = self._answer([row.content for row in rows])
-        self._count(len(rows), sum(answers.cut), answers.special_tokens)
+        self.counts.update(
+            rows=len(rows), truncated=sum(answers.cut), special_tokens=answers.special_tokens
+        )
         opening = self.inputs.task.user_content("")
         lines = []
         for number, row in enumerate(rows):
@@ -207,11 +211,6 @@ class PredictionRun:
                 line["label"] = row.label
             lines.append(line | answers.figures[number])
         return lines
-
-    def _count(self, rows: int, truncated: int, special_tokens: int) -> None:
-        self.rows += rows
-        self.truncated += truncated
-        self.special_tokens += special_tokens
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[int], None]]:
@@ -238,19 +237,18 @@ class PredictionRun:
             yield lambda rows: progress.advance(bar, rows)
 
     def _report(self, new: int, seconds: float) -> None:
+        path, counts = self.output.path, self.counts
         if new == 0:
-            said = f"{self.output.path}: complete already, {self.rows:,} rows"
-            print(said, file=sys.stderr)
+            print(f"{path}: complete already, {counts['rows']:,} rows", file=sys.stderr)
             return
-        parts = [f"{self.output.path}: {self.rows:,} rows"]
-        if self.rows != new:
+        parts = [f"{path}: {counts['rows']:,} rows"]
+        if counts["rows"] != new:
             parts.append(f"{new:,} of them new")
         parts.append(f"{new / seconds:,.1f} rows/s")
-        if self.truncated:
-            parts.append(f"{self.truncated:,} texts cut at cutoff_len={self.output.cutoff_len}")
-        if self.special_tokens:
-            count = f"{self.special_tokens:,}"
-            parts.append(f"{count} texts hold a special token's name (kept as text)")
+        if cut := counts["truncated"]:
+            parts.append(f"{cut:,} texts cut at cutoff_len={self.output.cutoff_len}")
+        if special := counts["special_tokens"]:
+            parts.append(f"{special:,} texts hold a special token's name (kept as text)")
         print("; ".join(parts), file=sys.stderr)
 
 
