@@ -4,21 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from random_models import TEXTS, random_model, tokenizer_of
+from calls import save_model
+from random_models import TEXTS, save_adapter
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.__main__ import main
 from llamafactory_emotion.export_classifier.verification import (
+    Sample,
     check_equal,
     compare,
-    pipeline_probabilities,
     rounding_tolerance,
 )
 from llamafactory_emotion.scoring.batches import Scores
-from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import EMOTION
 
@@ -28,10 +26,7 @@ OTHER_TASK = "name: other\ninstruction: Name the mood of this text.\nlabels: [{}
 
 @pytest.fixture(scope="module")
 def random_llama(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("llama")
-    random_model("llama", initializer_range=0.05).save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("llama"), initializer_range=0.05)
 
 
 @pytest.fixture(scope="module", params=["random_llama", "smollm2"])
@@ -39,15 +34,9 @@ def verified(request, tmp_path_factory):
     """Export an adapter of a usual size with `verify`; return call, folder, scores, layers."""
     base = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    model = load_model(ModelSource(str(base))).model
-    adapted = get_peft_model(
-        model, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=list(LAYERS))
+    save_adapter(
+        base, folder / "adapter", r=8, lora_alpha=16, target_modules=list(LAYERS), spread=0.02
     )
-    torch.manual_seed(0)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    adapted.save_pretrained(folder / "adapter")
     (folder / "rows.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     call = [f"model_name_or_path={base}", f"adapter_name_or_path={folder / 'adapter'}"]
     assert main([*call, f"output={folder / 'head'}", f"verify={folder / 'rows.txt'}"]) == 0
@@ -77,14 +66,14 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
     if change is not None:
         change(weights)
     save_file(weights, tmp_path / "head" / "model.safetensors", metadata={"format": "pt"})
-    found = pipeline_probabilities(tmp_path / "head", TEXTS, EMOTION.labels, device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
     allowed = rounding_tolerance(scores, layers)
 
     if change is None:
-        check_equal(compare(found, scores), "rows", allowed)
+        check_equal(found, "rows", allowed)
         return
     with pytest.raises(ModelError, match="does not give what predict gives on rows: 10 rows"):
-        check_equal(compare(found, scores), "rows", allowed)
+        check_equal(found, "rows", allowed)
 
 
 def test_the_tokenizer_of_another_prompt_is_refused(verified, tmp_path):
@@ -93,10 +82,10 @@ def test_the_tokenizer_of_another_prompt_is_refused(verified, tmp_path):
     task.write_text(OTHER_TASK.format(", ".join(EMOTION.labels)))
     assert main([*call, f"output={tmp_path / 'head'}", f"task={task}"]) == 0
     shutil.copy(folder / "model.safetensors", tmp_path / "head")
-    found = pipeline_probabilities(tmp_path / "head", TEXTS, EMOTION.labels, device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
 
     with pytest.raises(ModelError, match="does not give what predict gives on rows"):
-        check_equal(compare(found, scores), "rows", rounding_tolerance(scores, layers))
+        check_equal(found, "rows", rounding_tolerance(scores, layers))
 
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():

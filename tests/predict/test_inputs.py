@@ -1,18 +1,15 @@
 """Rows from files and from data sets as LLaMA-Factory would ask them."""
 
 import json
+from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from calls import write_lines
 
-from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.predict.inputs import (
-    draw_examples,
-    first_rows,
-    open_dataset,
-    open_file,
-)
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.options import read_options
+from llamafactory_emotion.predict.inputs import draw_examples, open_dataset, open_inputs
+from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.task import EMOTION, Task
 
 ROWS = [("so glad", "joy"), ("go away", "anger"), ("who is there", "fear")]
@@ -30,15 +27,17 @@ def write_info(folder, **entries):
     (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
 
 
-def write_lines(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def opened(*words):
+    options = read_options(["model_name_or_path=m", "output=o", *words], PredictOptions)[0]
+    return open_inputs(options, EMOTION)
 
 
 def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("words,mood\nso glad,1\ngo away,anger\nwho is there,4\n")
-    inputs = open_file(str(path), EMOTION, text_column="words", label_column="mood")
-    assert contents(inputs) == asked()
+    words = (f"input={path}", "text_column=words", "label_column=mood")
+    assert contents(opened(*words)) == asked()
+    assert contents(opened(*words, "max_samples=2")) == asked()[:2]
 
 
 def test_the_formatting_emotion_of_a_file(tmp_path):
@@ -50,107 +49,76 @@ def test_the_formatting_emotion_of_a_file(tmp_path):
     assert contents(open_dataset("mine", str(tmp_path), EMOTION)) == asked()
 
 
-def test_an_alpaca_files_instruction_becomes_the_tasks(tmp_path):
-    rows = [{"instruction": "What is felt?", "input": t, "output": label} for t, label in ROWS]
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    write_info(tmp_path, mine={"file_name": "rows.json"})
-    inputs = open_dataset("mine", str(tmp_path), EMOTION)
-    assert inputs.task.instruction == "What is felt?"
-    assert inputs.task.labels == EMOTION.labels
-    assert contents(inputs) == asked("What is felt?")
+MISSING_INPUT = [{"q": "Is it sad?"}, {"q": "What is felt?", "x": "so glad"}]
 
 
-def test_an_alpaca_row_may_lack_its_input_where_others_have_one(tmp_path):
-    rows = [{"instruction": "Is it sad?"}, {"instruction": "What is felt?", "input": "so glad"}]
+@pytest.mark.parametrize(
+    ("rows", "columns", "instruction", "wanted"),
+    [
+        (
+            [{"instruction": "What is felt?", "input": t, "output": label} for t, label in ROWS],
+            None,
+            "What is felt?",
+            asked("What is felt?"),
+        ),
+        (
+            MISSING_INPUT,
+            {"prompt": "q", "query": "x", "response": "output"},
+            EMOTION.instruction,
+            [("Is it sad?", None), ("What is felt?\nso glad", None)],
+        ),
+        # A gold value that names no label is the evaluator's business.
+        (
+            [{"q": "Is it sad?", "output": "so"}, {"q": "And now?", "output": ["joy"]}],
+            {"prompt": "q", "response": "output"},
+            EMOTION.instruction,
+            [("Is it sad?", "so"), ("And now?", '["joy"]')],
+        ),
+        ([{"q": "x", "output": "joy"}], {"prompt": "q"}, EMOTION.instruction, [("x", None)]),
+    ],
+)
+def test_an_alpaca_row_is_asked_as_the_host_asks_it(tmp_path, rows, columns, instruction, wanted):
     write_lines(tmp_path / "rows.jsonl", rows)
-    columns = {"prompt": "instruction", "query": "input", "response": "output"}
-    write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": columns})
+    entry = {"file_name": "rows.jsonl"} | ({"columns": columns} if columns else {})
+    write_info(tmp_path, mine=entry)
     inputs = open_dataset("mine", str(tmp_path), EMOTION)
-    assert contents(inputs) == [("Is it sad?", None), ("What is felt?\nso glad", None)]
-
-
-def test_an_alpaca_file_without_inputs_or_labels(tmp_path):
-    write_lines(tmp_path / "rows.jsonl", [{"q": "Is it sad?"}, {"q": "And now?", "output": "so"}])
-    write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": {"prompt": "q"}})
-    inputs = open_dataset("mine", str(tmp_path), EMOTION)
-    assert inputs.task == EMOTION
-    assert contents(inputs) == [("Is it sad?", None), ("And now?", None)]
+    assert inputs.task == replace(EMOTION, instruction=instruction)
+    assert contents(inputs) == wanted
 
 
 def test_several_data_sets_follow_one_another(tmp_path):
     write_lines(tmp_path / "a.jsonl", [{"text": "one", "label": 1}])
     write_lines(tmp_path / "b.jsonl", [{"text": "two", "label": 2}])
-    columns = {"prompt": "text", "response": "label"}
-    write_info(
-        tmp_path,
-        a={"file_name": "a.jsonl", "formatting": "emotion", "columns": columns},
-        b={"file_name": "b.jsonl", "formatting": "emotion", "columns": columns},
-    )
+    entry = {"formatting": "emotion", "columns": {"prompt": "text", "response": "label"}}
+    write_info(tmp_path, **{name: entry | {"file_name": f"{name}.jsonl"} for name in "ab"})
     found = contents(open_dataset("a, b", str(tmp_path), EMOTION))
     assert [label for _, label in found] == ["joy", "love"]
 
 
-def test_a_data_set_of_the_hub(tmp_path):
-    hub = tmp_path / "hub"
-    (hub / "data").mkdir(parents=True)
-    table = pa.table({"text": [text for text, _ in ROWS], "label": [1, 3, 4]})
-    pq.write_table(table, hub / "data" / "test-00000-of-00001.parquet")
-    columns = {"prompt": "text", "response": "label"}
-    entry = {
-        "hf_hub_url": str(hub),
-        "formatting": "emotion",
-        "split": "test",
-        "columns": columns,
-    }
-    write_info(tmp_path, mine=entry, other=entry | {"split": "nothing"})
-    cache = str(tmp_path / "cache")
-    assert contents(open_dataset("mine", str(tmp_path), EMOTION, cache_dir=cache)) == asked()
-    with pytest.raises(DataError, match=r"split nothing\) cannot be loaded"):
-        contents(open_dataset("other", str(tmp_path), EMOTION, cache_dir=cache))
-
-
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("line", "columns", "said"),
     [
-        ({"file_name": "rows.jsonl", "formatting": "sharegpt"}, "formatting 'sharegpt'"),
-        ({"file_name": "rows.jsonl", "num_samples": 3}, "num_samples"),
-        ({"script_url": "x"}, "neither file_name nor hf_hub_url"),
-        ({"file_name": "."}, "is a folder of files"),
-        ({"file_name": "missing.jsonl"}, "is not there"),
+        ('{"text": "x"', {}, "rows.jsonl:1"),
+        ('{"instruction": ""}', {}, "rows.jsonl:1: no text in the columns instruction, input"),
+        ('{"instruction": 3}', {}, "rows.jsonl:1: no text"),
+        ('{"q": "x"}', {"prompt": "other"}, "no column 'other'"),
+        ('{"q": "x"}', {"prompt": "q", "query": "other"}, "no row has the column other"),
     ],
 )
-def test_entries_that_are_not_read_are_refused(tmp_path, entry, message):
-    write_info(tmp_path, mine=entry)
-    with pytest.raises(CallError, match=message):
-        contents(open_dataset("mine", str(tmp_path), EMOTION))
-
-
-def test_an_undefined_data_set_is_told_with_those_there_are(tmp_path):
-    write_info(tmp_path, mine={})
-    with pytest.raises(CallError, match=r"'yours' is no data set of .*dataset_info\.json \(mine\)"):
-        open_dataset("yours", str(tmp_path), EMOTION)
-
-
-@pytest.mark.parametrize("line", ['{"text": "x"', '{"instruction": ""}', '{"instruction": 3}'])
-def test_a_wrong_row_is_told(tmp_path, line):
+def test_a_wrong_row_is_told(tmp_path, line, columns, said):
     (tmp_path / "rows.jsonl").write_text(line + "\n")
-    write_info(tmp_path, mine={"file_name": "rows.jsonl"})
-    with pytest.raises(DataError, match=r"1"):
+    write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": columns})
+    with pytest.raises(DataError, match=said):
         contents(open_dataset("mine", str(tmp_path), EMOTION))
 
 
-def test_the_first_rows_alone(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("a\nb\nc\n")
-    assert len(contents(first_rows(open_file(str(path), EMOTION), 2))) == 2
-    assert len(contents(first_rows(open_file(str(path), EMOTION), None))) == 3
-
-
-def test_nothing_to_predict_is_told(tmp_path):
-    path = tmp_path / "rows.txt"
-    path.write_text("")
-    with pytest.raises(DataError):
-        first_rows(open_file(str(path), EMOTION), None)
+@pytest.mark.parametrize("key", ["input", "eval_dataset"])
+def test_nothing_to_predict_is_told(tmp_path, key):
+    (tmp_path / "rows.jsonl").write_text("")
+    write_info(tmp_path, mine={"file_name": "rows.jsonl"})
+    value = tmp_path / "rows.jsonl" if key == "input" else "mine"
+    with pytest.raises(DataError, match="holds no"):
+        opened(f"{key}={value}", f"dataset_dir={tmp_path}")
 
 
 def test_examples_are_balanced_and_always_the_same(tmp_path):

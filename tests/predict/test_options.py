@@ -32,13 +32,13 @@ def test_every_problem_is_told_at_once():
         (["cutoff_len=0"], "cutoff_len=0 must be 1 or more"),
         (["stage=dpo"], "stage=dpo has no answers"),
         (["adapter_name_or_path=a,b"], "merge them first"),
-        (["output=-", "resume=true"], "can neither be resumed"),
+        (["output=-", "resume=true"], "cannot be resumed"),
         (["input=-", "checkpoints=x"], "read only once"),
         (["bf16=true", "fp16=true"], "exclude each other"),
         (["cutoff_len=8,8"], "names a length twice"),
-        (["cutoff_len=8,16", "input=-"], "each length reads it"),
+        (["cutoff_len=8,16", "input=-"], "several lengths read it again"),
         (["cutoff_len=8,16", "output=-"], "name a folder for the files"),
-        (["cutoff_len=8,16", "output=x.jsonl"], "each length gets its own file"),
+        (["cutoff_len=8,16", "output=x.jsonl"], "each checkpoint or length gets its own"),
         (["cutoff_len=8,16", "checkpoints=x"], "one of them at a time"),
     ],
 )
@@ -49,7 +49,7 @@ def test_values_that_cannot_be_are_refused(words, message):
 
 def test_a_recipe_of_the_host_is_taken_as_it_is():
     found = options("examples/emotion_predict.yaml", "model_name_or_path=m", "text_column=0")
-    assert found.place == "saves/emotion_predict/generated_predictions.jsonl"
+    assert str(found.output_path) == "saves/emotion_predict/generated_predictions.jsonl"
     assert found.eval_dataset == "emotion_test"
     assert found.text_column == "0"
     assert found.source.dtype == "auto"

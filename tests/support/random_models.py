@@ -187,7 +187,7 @@ def before_each_run(model, change):
     return model.base_model.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def save_adapter(base, folder, *, seed=0, **options):
+def save_adapter(base, folder, *, seed=0, spread=0.2, **options):
     """Save a LoRA adapter with random weights and return the model that it makes."""
     model = load_model(ModelSource(str(base))).model
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | options
@@ -197,7 +197,7 @@ def save_adapter(base, folder, *, seed=0, **options):
     torch.manual_seed(seed)
     for name, parameter in peft_model.named_parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data + torch.randn_like(parameter) * 0.2
+            parameter.data = parameter.data + torch.randn_like(parameter) * spread
             assert "lora" in name or "modules_to_save" in name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft has advice for those who adapt the output layer

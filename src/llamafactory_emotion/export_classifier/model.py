@@ -1,11 +1,13 @@
 """Cut the label rows out of a language model's output matrix: a sequence classifier with its head.
 
-Stands on `scoring`. Nothing is trained and nothing approximated: a label's logit is the same
-product of the same state with the same row, so only models of which that is all there is are taken.
+Nothing is trained and nothing approximated: a label's logit is the same product of the same state
+with the same row, so a model that does more than that is refused.
 """
 
 import copy
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
 from llamafactory_emotion.scoring.forward import logit_factor
 from llamafactory_emotion.scoring.heads import BAKED_PROMPT
+from llamafactory_emotion.scoring.loading import quiet_loading
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 
@@ -34,7 +37,7 @@ def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
 
 
 def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
-    """Say which labels a single row of the output matrix does not stand for."""
+    """Say which labels have no row of the output matrix to themselves."""
     tokenizer = encoder.tokenizer
     pieces = {
         label: tokenizer.convert_ids_to_tokens(list(ids))
@@ -59,7 +62,7 @@ def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
 def _model_problems(loaded: LoadedModel) -> Iterator[str]:
     config = loaded.model.config
     text = config.get_text_config()
-    if classifier_class(config) is None:
+    if _classifier_class(config) is None:
         yield f"transformers has no sequence classifier for the model type {config.model_type!r}"
     if getattr(text, "final_logit_softcapping", None):
         yield (
@@ -73,20 +76,65 @@ def _model_problems(loaded: LoadedModel) -> Iterator[str]:
         yield "its output layer has a bias, and a sequence classifier's head has none"
 
 
-def classifier_class(config: Any) -> Any:
-    """Give transformers' sequence classifier for a configuration, or None."""
+def _classifier_class(config: Any) -> Any:
+    """Return transformers' sequence classifier for a configuration, or None."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
 
     return CLASSES.get(type(config), None)
 
 
-def padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
-    """Give the token to pad with: the tokenizer's own, else its end token.
-
-    A head reads the last token that is no padding, so a prompt must not end with it.
+def save_classifier(
+    folder: Path, loaded: LoadedModel, encoder: PromptEncoder, baked: BakedPrompt
+) -> None:
+    """Save the classifier, which shares the language model's weights, and its tokenizer.
 
     Raises:
-        ModelError: There is none.
+        ModelError: The tokenizer has no token to pad with.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    padding = _padding_token(loaded, baked)
+    classifier = _build_classifier(
+        loaded, encoder, padding=loaded.tokenizer.convert_tokens_to_ids(padding)
+    )
+    begin = loaded.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids))
+    # By this predict writes the whole prompt into each row.
+    record = {
+        "task": encoder.task.name,
+        "instruction": encoder.task.instruction,
+        "before": "".join(begin) + encoder.opening,
+        "after": encoder.template.tail,
+        "lost_when_truncated": baked.glue_after,
+    }
+    setattr(classifier.config, BAKED_PROMPT, record)
+    with quiet_loading():
+        classifier.save_pretrained(folder)
+    own = loaded.tokenizer
+    names = ("bos_token", "eos_token", "unk_token")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=baked.tokenizer,
+        pad_token=padding,
+        padding_side="right",
+        truncation_side="right",
+        model_max_length=encoder.limit,
+        # A special token's name inside a text stays text.
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+        **{name: getattr(own, name) for name in names if getattr(own, name, None) is not None},
+    )
+    tokenizer.save_pretrained(folder)
+    # transformers 5 writes a name that transformers 4, which serving programs may use, lacks.
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
+    """Return the token to pad with: the tokenizer's own, else its end token.
+
+    A head reads the last token that is no padding, so a prompt must not end with it.
     """
     tokenizer = loaded.tokenizer
     rows = loaded.model.get_input_embeddings().num_embeddings
@@ -101,14 +149,7 @@ def padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
     )
 
 
-def build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: int) -> Any:
-    """Give the sequence classifier; it shares the language model's weights and copies nothing.
-
-    Args:
-        loaded: The language model, its adapter merged.
-        encoder: Says which token each label is.
-        padding: The id of the padding token.
-    """
+def _build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: int) -> Any:
     config = copy.deepcopy(loaded.model.config)
     labels = encoder.task.labels
     config.num_labels = len(labels)
@@ -117,18 +158,19 @@ def build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: in
     config.problem_type = "single_label_classification"
     config.pad_token_id = config.get_text_config().pad_token_id = padding
     with torch.device("meta"):
-        classifier = classifier_class(config)(config)
+        classifier = _classifier_class(config)(config)
     classifier.config.architectures = [type(classifier).__name__]
-    below = getattr(loaded.model, loaded.model.base_model_prefix)
+    body = getattr(loaded.model, loaded.model.base_model_prefix)
     getattr(classifier, classifier.base_model_prefix).load_state_dict(
-        below.state_dict(), strict=True, assign=True
+        body.state_dict(), strict=True, assign=True
     )
-    classifier.score.weight = torch.nn.Parameter(label_rows(loaded, encoder), requires_grad=False)
+    head = label_rows(loaded, encoder)
+    classifier.score.weight = torch.nn.Parameter(head, requires_grad=False)
     return classifier
 
 
 def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
-    """Give the head's matrix: each label's row of the output matrix times the model's logit scale.
+    """Compute the head's matrix: each label's row of the output matrix times the logit scale.
 
     Shape (labels, width), in the model's own type; in float32 where a scale is multiplied in, so
     that it is not rounded once more. In float32 the mean of the rows is taken off each of them:
@@ -141,20 +183,3 @@ def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
         return rows.clone()
     scaled = rows.double() * scale
     return (scaled - scaled.mean(dim=0, keepdim=True)).float()
-
-
-def prompt_record(encoder: PromptEncoder, baked: BakedPrompt) -> dict[str, str]:
-    """Give what `config.json` keeps of the prompt, by which `predict` writes it with each row."""
-    begin = "".join(encoder.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids)))
-    return {
-        "task": encoder.task.name,
-        "instruction": encoder.task.instruction,
-        "before": begin + encoder.opening,
-        "after": encoder.template.tail,
-        "lost_when_truncated": baked.glue_after,
-    }
-
-
-def describe_prompt(classifier: Any, encoder: PromptEncoder, baked: BakedPrompt) -> None:
-    """Write the prompt's record into a classifier's configuration."""
-    setattr(classifier.config, BAKED_PROMPT, prompt_record(encoder, baked))

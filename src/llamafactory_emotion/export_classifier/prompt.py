@@ -1,13 +1,14 @@
 r"""Put the prompt into the tokenizer: a text in, the ids of the whole prompt out.
 
-Stands on `scoring.prompts`, whose ids are the measure. The post-processor puts the ids of the
-prompt's two ends around every text. Where a word splitter joins a text's edge with the prompt (it
-reads "!\n" as one word), a few characters of the prompt, the glue, are put on the text itself.
+The ids are those of `scoring.prompts`. The post-processor puts the ids of the prompt's two ends
+around every text. Where a word splitter joins a text's edge with the prompt (it reads "!\n" as one
+word), a few characters of the prompt, the glue, are put on the text itself.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, processors
@@ -20,54 +21,16 @@ _BEFORE, _AFTER = "<prompt>", "<cue>"
 
 # Texts whose edges word splitters treat in special ways.
 HARD_TEXTS = (
-    "so glad",
-    "So glad!",
-    "what now?!",
-    "it is over.",
-    "one more thing...",
-    "wait, ",
-    " it begins with a space",
-    "it ends with a space ",
-    "  two  spaces  ",
-    "\nit begins with a break",
-    "it ends with a break\n",
-    "\r\n\r\nboth\r\n",
-    "full stop, then a break.\n",
-    "\t",
-    " ",
-    "\n",
-    ".",
-    "!",
-    "'s",
-    "don't",
-    "(in brackets)",
-    '"quoted"',
-    "12",
-    "in 2024",
-    "1,000.5 %",
-    "A",
-    "ALL CAPITALS",
-    "爱是什么",
-    "我很高兴。",
-    "嬉しい！",
-    "очень рад",
-    "سعيد",
-    "café cafe\u0301",
-    "🙂",
-    "well 🙂!",
-    "👩‍👩‍👧",
-    "\xa0hard spaces\xa0",
-    "\u200b",
-    "Answer:",
-    "Answer: joy\nAnswer:",
-    "<s>[INST] hello </s>",
-    "<|eot_id|>",
-    "<|begin_of_text|>well<|end_of_text|>",
-    "{{content}} %s $A",
-    "https://example.org/?q=1#top",
-    "#tag @name *bold* `code`",
-    "a" * 50,
-    "word " * 40,
+    *("so glad", "So glad!", "what now?!", "it is over.", "one more thing...", "wait, "),
+    *(" it begins with a space", "it ends with a space ", "  two  spaces  "),
+    *("\nit begins with a break", "it ends with a break\n", "\r\n\r\nboth\r\n"),
+    *("full stop, then a break.\n", "\t", " ", "\n", ".", "!", "'s", "don't"),
+    *("(in brackets)", '"quoted"', "12", "in 2024", "1,000.5 %", "A", "ALL CAPITALS"),
+    *("爱是什么", "我很高兴。", "嬉しい！", "очень рад", "سعيد", "café cafe\u0301"),
+    *("🙂", "well 🙂!", "👩‍👩‍👧", "\xa0hard spaces\xa0", "\u200b"),
+    *("Answer:", "Answer: joy\nAnswer:", "<s>[INST] hello </s>", "<|eot_id|>"),
+    *("<|begin_of_text|>well<|end_of_text|>", "{{content}} %s $A"),
+    *("https://example.org/?q=1#top", "#tag @name *bold* `code`", "a" * 50, "word " * 40),
 )
 
 
@@ -96,8 +59,7 @@ class BakedPrompt:
 def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
     """Find the smallest glue with which every text gets the ids that the encoder gives it.
 
-    Args:
-        encoder: Says which ids are right; its tokenizer stays as it is.
+    The encoder's own tokenizer stays as it is.
 
     Raises:
         ModelError: The tokenizer is not a fast one, or no glue gives the same ids.
@@ -111,7 +73,11 @@ def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
     wanted = {text: list(one.ids) for text, one in prompts.items() if not one.truncated}
     frame = _Frame(encoder)
     nearest = list(wanted)
-    for before, after in _glues(frame):
+    sizes = range(_LONGEST_GLUE + 1)
+    befores = dict.fromkeys(frame.lead[len(frame.lead) - size :] for size in sizes)
+    afters = dict.fromkeys(frame.tail[:size] for size in sizes)
+    # Little glue first, above all on a text's end, where truncation can cut it off.
+    for after, before in product(afters, befores):
         baked = frame.bake(before, after)
         unlike = [text for text, ids in wanted.items() if baked.tokenizer.encode(text).ids != ids]
         if not unlike:
@@ -124,22 +90,13 @@ def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
     )
 
 
-def _glues(frame: "_Frame") -> Iterator[tuple[str, str]]:
-    """Give glues, the smallest first; what is put on a text's end costs more, as it can be cut."""
-    befores = [frame.lead[len(frame.lead) - size :] for size in range(_LONGEST_GLUE + 1)]
-    afters = [frame.tail[:size] for size in range(_LONGEST_GLUE + 1)]
-    for after in dict.fromkeys(afters):
-        for before in dict.fromkeys(befores):
-            yield before, after
-
-
 class _Frame:
-    """The parts of a prompt that stand around its text, and their ids.
+    """The parts of a prompt around its text, and their ids.
 
     Attributes:
-        lead: What glue in front of a text can be a part of: a control token's name cannot, since
-            on a text it would be text.
-        tail: The same behind a text.
+        lead: The characters before a text that can be glue; a control token's name cannot, since
+            on a text it would be read as text.
+        tail: Those behind a text.
     """
 
     def __init__(self, encoder: PromptEncoder) -> None:
@@ -154,7 +111,7 @@ class _Frame:
         self.tail = tail[: min((tail.find(name) for name in names if name in tail), default=None)]
 
     def bake(self, before: str, after: str) -> BakedPrompt:
-        """Give a tokenizer with that glue; it is the same object every time, set anew."""
+        """Set the tokenizer to that glue and return it; it is the same object every time."""
         encoder, opening = self._encoder, self._encoder.opening
         plain = encoder.tokenizer(
             opening[: len(opening) - len(before)],
@@ -182,46 +139,34 @@ class _Frame:
 
 
 def _around(tokenizer: Tokenizer, before: Sequence[int], after: Sequence[int]) -> Any:
-    """Give a post-processor that puts ids around every text; they are counted when it truncates."""
-    ends = [(name, ids) for name, ids in ((_BEFORE, before), (_AFTER, after)) if ids]
-    names = [name for name, _ in ends]
-    first = [_BEFORE] if _BEFORE in names else []
-    last = [_AFTER] if _AFTER in names else []
-    tokens = [
-        {"id": name, "ids": list(ids), "tokens": [str(tokenizer.id_to_token(i)) for i in ids]}
-        for name, ids in ends
-    ]
+    """Return a post-processor that puts ids around every text; truncation leaves room for them."""
+    ends = {name: list(ids) for name, ids in ((_BEFORE, before), (_AFTER, after)) if ids}
+    first, last = [n for n in ends if n == _BEFORE], [n for n in ends if n == _AFTER]
     return processors.TemplateProcessing(
         single=[*first, "$A", *last],
         pair=[*first, "$A", "$B", *last],
-        special_tokens=tokens,
+        special_tokens=[
+            {"id": name, "ids": ids, "tokens": [str(tokenizer.id_to_token(one)) for one in ids]}
+            for name, ids in ends.items()
+        ],
     )
 
 
 def _without_dummy_space(tokenizer: Tokenizer) -> Tokenizer:
-    """Give a copy that puts no space of its own before a text: here the text is no beginning."""
+    """Copy a tokenizer, without the space that it puts before a text: ours follow a prompt."""
     content = json.loads(tokenizer.to_str())
-    content["normalizer"] = _without_prepend(content["normalizer"])
-    _without_prefix_space(content["pre_tokenizer"])
+    for part in ("normalizer", "pre_tokenizer"):
+        content[part] = _without_prepend(content[part])
     content["post_processor"] = content["truncation"] = content["padding"] = None
     return Tokenizer.from_str(json.dumps(content))
 
 
-def _without_prepend(normalizer: Any) -> Any:
-    if normalizer is None or normalizer["type"] == "Prepend":
+def _without_prepend(part: Any) -> Any:
+    if isinstance(part, list):
+        return [one for one in map(_without_prepend, part) if one is not None]
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") == "Prepend":
         return None
-    if normalizer["type"] == "Sequence":
-        parts = [_without_prepend(part) for part in normalizer["normalizers"]]
-        normalizer["normalizers"] = [part for part in parts if part is not None]
-    return normalizer
-
-
-def _without_prefix_space(pre_tokenizer: Any) -> None:
-    if pre_tokenizer is None:
-        return
-    if pre_tokenizer["type"] == "Metaspace":
-        pre_tokenizer["prepend_scheme"] = "never"
-    if "add_prefix_space" in pre_tokenizer:
-        pre_tokenizer["add_prefix_space"] = False
-    for part in pre_tokenizer.get("pretokenizers", ()):
-        _without_prefix_space(part)
+    never = {"prepend_scheme": "never", "add_prefix_space": False}
+    return {name: never.get(name, _without_prepend(value)) for name, value in part.items()}

@@ -1,22 +1,21 @@
 """Compare a written folder with the scorer it was made from, text by text.
 
-Stands on `scoring`. The folder is run by transformers' own pipeline, as its users will run it.
+The folder is run by transformers' own pipeline, as its users will run it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.export_classifier.prompt import BakedPrompt
 from llamafactory_emotion.scoring.batches import Scores
 from llamafactory_emotion.scoring.loading import as_model_error, quiet_loading
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from llamafactory_emotion.scoring.scorer import LabelScorer
 
 # The largest difference of a probability on texts of our own: it tells rounding from a mistake.
 _ROUNDING = 1e-4
@@ -24,6 +23,25 @@ _ROUNDING = 1e-4
 # and 1.7 with SmolLM2 and an adapter; a label row of which one weight is 1 % off had 138.
 _ROUNDING_FACTOR = 8
 _BATCH = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Texts to compare on, what the scorer gives for them, and how many could not be compared."""
+
+    texts: Sequence[str]
+    scores: Scores
+    left_out: int = 0
+
+
+def score_sample(scorer: LabelScorer, baked: BakedPrompt, texts: Sequence[str]) -> Sample:
+    """Score texts, leaving out those that predict cuts elsewhere or that get no prompt."""
+    whole = [
+        text
+        for text, prompt in zip(texts, scorer.encoder.encode(texts), strict=True)
+        if not prompt.truncated and (text or baked.empty_alike)
+    ]
+    return Sample(whole, scorer.score(whole), len(texts) - len(whole))
 
 
 @dataclass(frozen=True)
@@ -49,70 +67,8 @@ class Comparison:
         )
 
 
-def compare(found: "npt.NDArray[Any]", wanted: Scores) -> Comparison:
-    """Compare probabilities of shape (texts, labels) with the scorer's."""
-    differences = np.abs(found - wanted.probabilities).max(axis=1)
-    other = found.argmax(axis=1) != wanted.log_scores.argmax(axis=1)
-    worst = int(differences.argmax())
-    return Comparison(len(found), int(other.sum()), float(differences[worst]), worst)
-
-
-def check_alike(comparison: Comparison) -> None:
-    """Refuse a folder that gives other probabilities than its model on texts of our own.
-
-    Raises:
-        ModelError: Says how far apart they are.
-    """
-    if not comparison.difference <= _ROUNDING:
-        raise ModelError(
-            "the classifier does not give what predict gives on texts with difficult edges: "
-            f"{comparison}; it was not written. Serve this model with predict or "
-            "EmotionClassifier, and please report its architecture."
-        )
-
-
-def rounding_tolerance(scores: Scores, layers: int) -> float:
-    """Return by how much float32 rounding may move a probability between two runs of one model.
-
-    The folder and `predict` add up the same products in another order: whole prompts in padded
-    batches, against a prefix that is computed once. Each layer rounds anew, independently of those
-    before, so errors grow with the root of the layers and with the size of the logits, which is
-    measured from the mean of a text's labels (no probability depends on it):
-    8 * eps(float32) * sqrt(layers) * largest logit.
-
-    Args:
-        scores: The label logits that the model gives.
-        layers: How many layers it has.
-    """
-    logits = scores.log_scores
-    largest = float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max())
-    return _ROUNDING_FACTOR * float(np.finfo(np.float32).eps) * math.sqrt(layers) * largest
-
-
-def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
-    """Refuse a folder that does not give what `predict` gives on the rows to verify.
-
-    Raises:
-        ModelError: Says how far apart they are, and in which row.
-    """
-    if comparison.other_labels or not comparison.difference <= tolerance:
-        raise ModelError(
-            f"the classifier does not give what predict gives on {source}: {comparison} (in row "
-            f"{comparison.worst}; {tolerance:.1e} is allowed); it was not written. Allow "
-            "more with tolerance=1e-4, and please report the model if that is needed."
-        )
-
-
-def pipeline_probabilities(
-    folder: Path, texts: Sequence[str], labels: Sequence[str], *, device: str
-) -> "npt.NDArray[np.float64]":
-    """Run a folder in float32 through transformers' text-classification pipeline.
-
-    Args:
-        folder: The folder.
-        texts: Any texts; they are put into batches by length and given back in order.
-        labels: The order of the columns.
-        device: Where it runs.
+def compare(folder: Path, sample: Sample, *, device: str) -> Comparison:
+    """Run a folder in float32 through transformers' text-classification pipeline and compare.
 
     Raises:
         ModelError: transformers cannot read or run the folder.
@@ -120,7 +76,8 @@ def pipeline_probabilities(
     import torch
     from transformers import pipeline
 
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    texts, labels = sample.texts, sample.scores.labels
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # short with short
     with as_model_error("transformers cannot run the exported folder"), quiet_loading():
         classify = pipeline(
             "text-classification",
@@ -135,4 +92,49 @@ def pipeline_probabilities(
     for row, answer in zip(order, answers, strict=True):
         scores = {one["label"]: one["score"] for one in answer}
         found[row] = [scores[label] for label in labels]
-    return found
+    differences = np.abs(found - sample.scores.probabilities).max(axis=1)
+    other = found.argmax(axis=1) != sample.scores.log_scores.argmax(axis=1)
+    worst = int(differences.argmax())
+    return Comparison(len(found), int(other.sum()), float(differences[worst]), worst)
+
+
+def rounding_tolerance(scores: Scores, layers: int) -> float:
+    """Return by how much float32 rounding may move a probability between two runs of one model.
+
+    The folder and `predict` add up the same products in another order: whole prompts in padded
+    batches, against a prefix that is computed once. Each layer rounds anew, independently of those
+    before, so errors grow with the root of the layers and with the size of the logits, which is
+    measured from the mean of a text's labels (no probability depends on it):
+    8 * eps(float32) * sqrt(layers) * largest logit.
+    """
+    logits = scores.log_scores
+    largest = float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max())
+    return _ROUNDING_FACTOR * float(np.finfo(np.float32).eps) * math.sqrt(layers) * largest
+
+
+def check_rounding(comparison: Comparison) -> None:
+    """Refuse a folder that gives other probabilities than its model on texts of our own.
+
+    Raises:
+        ModelError: Says how far apart they are.
+    """
+    if not comparison.difference <= _ROUNDING:
+        raise ModelError(
+            "the classifier does not give what predict gives on texts with difficult edges: "
+            f"{comparison}; it was not written. Serve this model with predict or "
+            "EmotionClassifier, and please report its architecture."
+        )
+
+
+def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
+    """Refuse a folder that gives other answers than its model on the rows of `verify`.
+
+    Raises:
+        ModelError: Says how far apart they are, and in which row.
+    """
+    if comparison.other_labels or not comparison.difference <= tolerance:
+        raise ModelError(
+            f"the classifier does not give what predict gives on {source}: {comparison} (in row "
+            f"{comparison.worst}; {tolerance:.1e} is allowed); it was not written. Allow "
+            "more with tolerance=1e-4, and please report the model if that is needed."
+        )

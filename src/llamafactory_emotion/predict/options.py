@@ -1,62 +1,44 @@
-"""What a call of `predict` asks for.
+"""The keys of `predict`, and those that it shares with `export_classifier`.
 
-Keys of LLaMA-Factory that do not matter here are passed over, so that a training or prediction
-recipe can be given as it is; those that would change what the model computes, and are not done
-here, are refused.
+LLaMA-Factory's keys that do not matter here are passed over, so that a training or prediction
+recipe can be given as it is; those that would change what the model computes are refused.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.options import RecipeOptions, key
-from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.scoring.loading import DTYPES, ModelSource
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
 from llamafactory_emotion.task import EMOTION
 
-_DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
-_NOT_DONE = (
-    "add_special_tokens",
-    "add_tokens",
-    "default_system",
-    "new_special_tokens",
-    "resize_vocab",
-    "rope_scaling",
-    "train_from_scratch",
+_NOT_FOLLOWED = (
+    *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
+    *("resize_vocab", "rope_scaling", "train_from_scratch"),
 )
+_FILE_SUFFIXES = (".json", ".jsonl")
 PREDICTIONS = "generated_predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(RecipeOptions):
-    """The keys that name a model and its prompt, the same in `predict` and `export_classifier`."""
+    """The keys that name a model and its prompt."""
 
     model_name_or_path: str = key(
-        about="the model's folder or hub id (an adapter's folder stands for both)",
-        metavar="MODEL",
-        host=True,
+        about="the model's folder or hub id, or an adapter's folder", metavar="MODEL", host=True
     )
     adapter_name_or_path: str | None = key(
         None, about="a LoRA adapter for it", metavar="ADAPTER", host=True
     )
     template: str = key(
-        EMOTION_TEMPLATE,
-        about="emotion, or another one for the model's chat template",
-        host=True,
+        EMOTION_TEMPLATE, about="emotion, or another for the model's chat template", host=True
     )
-    infer_dtype: str = key(
-        "auto",
-        about="type of the weights",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        host=True,
-    )
+    infer_dtype: str = key("auto", about="type of the weights", choices=DTYPES, host=True)
     use_cpu: bool = key(False, about="run on the CPU even where there is a GPU", host=True)
     flash_attn: str = key(
-        "auto",
-        about="attention",
-        choices=("auto", "disabled", "sdpa", "fa2"),
-        host=True,
+        "auto", about="attention", choices=("auto", "disabled", "sdpa", "fa2"), host=True
     )
     model_revision: str = key("main", about="the hub revision", host=True)
     cache_dir: str | None = key(None, about="where downloads are kept", metavar="DIR", host=True)
@@ -82,19 +64,32 @@ class ModelOptions(RecipeOptions):
         yield from (
             f"{name} is not followed here and would change the result; remove it, or predict with "
             "LLaMA-Factory"
-            for name in _NOT_DONE
+            for name in _NOT_FOLLOWED
             if given.get(name)
+        )
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the model comes from and how it is held in memory."""
+        return ModelSource(
+            self.model_name_or_path,
+            self.adapter_name_or_path,
+            dtype=self.infer_dtype,
+            device="cpu" if self.use_cpu else self.device,
+            attention=self.flash_attn,
+            revision=self.model_revision,
+            cache_dir=self.cache_dir,
+            token=self.hf_hub_token,
+            trust_remote_code=self.trust_remote_code,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(ModelOptions):
-    """What a call of `predict` asks for."""
+    """The keys of `predict`."""
 
     input: str | None = key(
-        None,
-        about="JSON Lines, JSON, CSV, TSV, Parquet, one text a line; - is standard input",
-        metavar="FILE",
+        None, about="texts: JSON(L), CSV, TSV, Parquet, lines; - is standard input", metavar="FILE"
     )
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
@@ -131,16 +126,10 @@ class PredictOptions(ModelOptions):
     )
     max_samples: int | None = key(None, about="predict the first rows alone", least=1, host=True)
     output_dir: str | None = key(
-        None,
-        about="the folder that receives generated_predictions.jsonl where no output is given",
-        metavar="DIR",
-        host=True,
+        None, about="the folder of generated_predictions.jsonl, without output", host=True
     )
     max_new_tokens: int | None = key(
-        None,
-        about="the longest generated answer (default: 8, or more where a label is)",
-        least=1,
-        host=True,
+        None, about="the longest free answer (default: 8, or a label's length)", least=1, host=True
     )
     quantization_bit: int | None = key(None, about="8 or 4", host=True)
     bf16: bool = key(False, about="the same as infer_dtype=bfloat16", host=True)
@@ -156,66 +145,43 @@ class PredictOptions(ModelOptions):
             yield "input is missing: name a file of texts, - for standard input, or an eval_dataset"
         if given.get("stage", "sft") != "sft":
             yield f"stage={given['stage']} has no answers to score; only sft has"
-        if given.get("bf16") is True and given.get("fp16") is True:
-            yield "bf16 and fp16 exclude each other"
-        if given.get("resume") is True and given.get("overwrite") is True:
-            yield "resume and overwrite exclude each other"
-        if given.get("input") == "-" and "checkpoints" in given:
-            yield "input=- can be read only once, and checkpoints reads it for each of them"
-        if given.get("output") == "-" and ("checkpoints" in given or given.get("resume") is True):
-            yield "output=- is one stream: it can neither be resumed nor hold several checkpoints"
-        yield from length_problems(given)
-
-    @property
-    def longest(self) -> int:
-        """The longest prompt and answer in tokens, where the call names one length."""
-        return self.cutoff_len[0]
+        for one, other in (("bf16", "fp16"), ("resume", "overwrite")):
+            if given.get(one) is True and given.get(other) is True:
+                yield f"{one} and {other} exclude each other"
+        if given.get("output") == "-" and given.get("resume") is True:
+            yield "output=- is one stream and cannot be resumed"
+        yield from _problems_of_several_files(given)
 
     @property
     def source(self) -> ModelSource:
-        """Where the model comes from and how it is held."""
-        dtype = next((name for key, name in _DTYPES.items() if getattr(self, key)), None)
-        return ModelSource(
-            self.model_name_or_path,
-            self.adapter_name_or_path,
-            dtype=dtype or self.infer_dtype,
-            device="cpu" if self.use_cpu else self.device,
-            quantization_bit=self.quantization_bit,
-            attention=self.flash_attn,
-            revision=self.model_revision,
-            cache_dir=self.cache_dir,
-            token=self.hf_hub_token,
-            trust_remote_code=self.trust_remote_code,
-        )
+        """Where the model comes from and how it is held in memory."""
+        dtype = "bfloat16" if self.bf16 else "float16" if self.fp16 else self.infer_dtype
+        return replace(super().source, dtype=dtype, quantization_bit=self.quantization_bit)
 
     @property
-    def place(self) -> str:
-        """Where the predictions go; with `checkpoints` the folder for all of them."""
+    def output_path(self) -> Path:
+        """The predictions file, or the folder for several of them."""
         if self.output is not None:
-            return self.output
+            return Path(self.output)
         if self.checkpoints is not None:
-            return str(Path(self.checkpoints) / "predictions")
-        return str(Path(self.output_dir or ".") / PREDICTIONS)
+            return Path(self.checkpoints) / "predictions"
+        folder = Path(self.output_dir or ".")
+        return folder if len(self.cutoff_len) > 1 else folder / PREDICTIONS
 
 
-def length_problems(given: Mapping[str, Any]) -> Iterator[str]:
-    """Say what several lengths in `cutoff_len`, a file for each, do not go with."""
+def _problems_of_several_files(given: Mapping[str, Any]) -> Iterator[str]:
+    """Say what `checkpoints` and several lengths, a file for each, do not go with."""
     lengths = given.get("cutoff_len", [])
     if len(set(lengths)) < len(lengths):
         yield "cutoff_len names a length twice"
-    if len(lengths) < 2:
-        return
-    output = given.get("output")
-    if "checkpoints" in given:
+    if "checkpoints" in given and len(lengths) > 1:
         yield "several lengths do not go with checkpoints; study one of them at a time"
+    if "checkpoints" not in given and len(lengths) < 2:
+        return
     if given.get("input") == "-":
-        yield "input=- can be read only once, and each length reads it"
+        yield "input=- can be read only once, and checkpoints and several lengths read it again"
+    output = given.get("output")
     if output == "-":
         yield "output=- is one stream; name a folder for the files"
-    elif output is not None and names_a_file(Path(output)):
-        yield f"output={output} must be a folder: each length gets its own file"
-
-
-def names_a_file(output: Path) -> bool:
-    """Whether an output that must be a folder is a file, or is called like one."""
-    return output.is_file() or output.suffix in (".json", ".jsonl")
+    elif output is not None and (Path(output).is_file() or Path(output).suffix in _FILE_SUFFIXES):
+        yield f"output={output} must be a folder: each checkpoint or length gets its own file"

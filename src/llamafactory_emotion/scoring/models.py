@@ -80,7 +80,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
         CallError: The device is not there or a package for quantisation is missing.
         ModelError: The model, tokenizer or adapter cannot be read, or they do not fit together.
     """
-    source = _with_base(source)
+    source = with_base(source)
     device = device_of(source)
     tokenizer = _load_tokenizer(source)
     model = _load_weights(source, device).eval()
@@ -93,14 +93,14 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
 
 def stored_dtype(source: ModelSource) -> str:
     """Return the type that a checkpoint's weights are stored in."""
-    source = _with_base(source)
+    source = with_base(source)
     with as_model_error(f"the model {source.model} cannot be loaded"):
         config = AutoConfig.from_pretrained(source.model, **hub_options(source))
     name = str(config.get_text_config().dtype).removeprefix("torch.")
     return name if name in DTYPES else "float32"
 
 
-def _with_base(source: ModelSource) -> ModelSource:
+def with_base(source: ModelSource) -> ModelSource:
     """Check a source; for an adapter's folder name the base model and the adapter."""
     check_source(source)
     folder = Path(source.model)

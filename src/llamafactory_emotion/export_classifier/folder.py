@@ -1,0 +1,116 @@
+"""Write the folder: load the model, cut out the classifier, compare the two, move it into place."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamafactory_emotion.data.reading import read_texts
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.export_classifier.card import model_card, read_evaluation
+from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
+from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
+from llamafactory_emotion.export_classifier.verification import (
+    check_equal,
+    check_rounding,
+    compare,
+    rounding_tolerance,
+    score_sample,
+)
+from llamafactory_emotion.files import check_apart, write_whole_folder
+from llamafactory_emotion.predict.inputs import draw_examples
+from llamafactory_emotion.scoring.heads import find_head
+from llamafactory_emotion.scoring.loading import device_of
+from llamafactory_emotion.scoring.models import load_model, merge_adapter, stored_dtype, with_base
+from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.task import Task
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.export_classifier.__main__ import ExportOptions
+
+
+def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
+    """Write a model as a sequence classifier; return what was found, in lines.
+
+    Raises:
+        CallError: The call cannot be followed.
+        DataError: A file that was named is wrong.
+        ModelError: The model cannot be exported, or the folder does not answer as the model does.
+        EmotionError: The folder cannot be written.
+    """
+    output, source = Path(options.output), options.source
+    figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
+    texts = []
+    if options.verify is not None:
+        rows = read_texts(options.verify, task=task, text_column=options.text_column)
+        texts = [row.text for row in rows]
+        if not texts:
+            raise DataError(f"{options.verify} holds no text; name another file with verify.")
+    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+    if find_head(source) is not None:
+        raise CallError(
+            f"{source.adapter or source.model} is a classification head already; transformers, "
+            "vLLM and predict read it as it is."
+        )
+    source = with_base(source)
+    check_apart([output], [source.model] if Path(source.model).exists() else [])
+    if source.dtype == "auto":
+        source = replace(source, dtype=stored_dtype(source))
+    loaded = merge_adapter(load_model(source), rounded=True)
+    dtype = str(loaded.model.dtype).removeprefix("torch.")
+    encoder = PromptEncoder(
+        loaded.tokenizer,
+        task,
+        template=options.template,
+        few_shot=examples,
+        cutoff_len=options.cutoff_len,
+        max_positions=loaded.max_positions,
+    )
+    check_exportable(loaded, encoder)
+    baked = bake_prompt(encoder)
+    with write_whole_folder(output, overwrite=options.overwrite) as folder:
+        save_classifier(folder, loaded, encoder, baked)
+        loaded.model.float()  # as predict scores on a CPU
+        scorer = LabelScorer(
+            loaded,
+            task,
+            template=options.template,
+            few_shot=examples,
+            cutoff_len=options.cutoff_len,
+        )
+        hard = score_sample(scorer, baked, HARD_TEXTS)
+        real = score_sample(scorer, baked, texts)
+        if options.verify is not None and not real.texts:
+            raise DataError(
+                f"no text of {options.verify} fits into cutoff_len={options.cutoff_len}, so there "
+                "is nothing to verify on; raise it or name another file."
+            )
+        layers = loaded.model.config.get_text_config().num_hidden_layers
+        # The language model makes room before the folder is loaded: one of the two at a time.
+        del loaded, scorer
+        device = device_of(source)
+        checked = compare(folder, hard, device=device)
+        check_rounding(checked)
+        verified = None
+        if options.verify is not None:
+            verified = compare(folder, real, device=device)
+            tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
+            check_equal(verified, options.verify, tolerance)
+        said = f"Against the language model it was cut from, in float32: {checked} (difficult texts"
+        said += ")." if verified is None else f"); {verified} (rows of real data)."
+        text = model_card(output.name, base, encoder, baked, figures, said)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    lines = [
+        f"{output}: a sequence classifier ({dtype})",
+        f"  checked on difficult texts: {checked}",
+    ]
+    if verified is not None:
+        lines.append(f"  verified on {options.verify}: {verified}")
+        if real.left_out:
+            lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
+    if baked.glue_after:
+        lines.append(
+            f"  a text that truncation=True cuts loses {baked.glue_after!r} before the cue "
+            "(predict on this folder keeps it)"
+        )
+    return lines

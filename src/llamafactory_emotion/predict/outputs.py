@@ -1,0 +1,165 @@
+"""The predictions files a call writes: one, or one for each checkpoint or each input length.
+
+Each has a model and a cutoff of its own. Files of several lengths are compared in a table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamafactory_emotion.data.entries import read_entries
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.evaluate.one_file import evaluate_rows
+from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output
+from llamafactory_emotion.predict.options import PredictOptions
+from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
+from llamafactory_emotion.predictions.sidecar import read_sidecar, sidecar_path
+from llamafactory_emotion.scoring.loading import ModelSource, find_checkpoints
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import Table, printable
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.scoring.models import LoadedModel
+
+_MODEL_FILES = (
+    *("*config.json", "*.index.json", "*.safetensors", "*.bin", "*.py"),
+    *("*token*", "vocab.*", "merges.txt", "*.jinja"),
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A predictions file to write.
+
+    Attributes:
+        path: The file; `-` is standard output.
+        source: The model.
+        cutoff_len: The longest prompt and answer in tokens.
+    """
+
+    path: Path
+    source: ModelSource
+    cutoff_len: int
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the rows go to standard output, where nothing is kept beside them."""
+        return str(self.path) == STANDARD_STREAM
+
+
+def list_outputs(options: PredictOptions) -> list[Output]:
+    """List the files that a call writes, in the order of the checkpoints' steps or the lengths.
+
+    Raises:
+        CallError: There is no checkpoint.
+    """
+    path, source, lengths = options.output_path, options.source, sorted(options.cutoff_len)
+    if len(lengths) > 1:
+        return [Output(path / f"cutoff-{cutoff}.jsonl", source, cutoff) for cutoff in lengths]
+    if options.checkpoints is None:
+        return [Output(path, source, lengths[0])]
+    folder = Path(options.checkpoints)
+    found = find_checkpoints(folder)
+    if not found:
+        raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
+    return [
+        Output(path / f"{checkpoint.name}.jsonl", _source_of(checkpoint, source), lengths[0])
+        for checkpoint in found.values()
+    ]
+
+
+def _source_of(checkpoint: Path, source: ModelSource) -> ModelSource:
+    if (checkpoint / "adapter_config.json").is_file():
+        return replace(source, adapter=str(checkpoint))
+    return replace(source, model=str(checkpoint), adapter=None)
+
+
+def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Path | None) -> None:
+    """Refuse outputs that exist, cannot be written, or would replace a file that the call reads.
+
+    Raises:
+        CallError: Names the output.
+    """
+    files = [output for output in outputs if not output.is_stream]
+    for output in files:
+        check_output(output.path, overwrite=options.overwrite or options.resume)
+    read = [recipe, options.task, options.few_shot, options.input]
+    if options.input is None:
+        folder = Path(options.dataset_dir)
+        read.append(folder / "dataset_info.json")
+        for entry in read_entries(options.eval_dataset or "", folder):
+            place = entry.place if isinstance(entry.place, Path) else Path(entry.place.url)
+            read += place.rglob("*") if place.is_dir() else [place]
+    for output in files:
+        for name in filter(None, (output.source.model, output.source.adapter)):
+            # Its other files may be replaced: predictions often lie in the run's own folder.
+            read += [path for pattern in _MODEL_FILES for path in Path(name).glob(pattern)]
+    paths = [path for output in files for path in (output.path, sidecar_path(output.path))]
+    check_apart(paths, read)
+
+
+class Models:
+    """Loads the outputs' models one after another; never two of them in memory."""
+
+    def __init__(self) -> None:
+        self._source: ModelSource | None = None
+        self._loaded: LoadedModel | None = None
+
+    def load(self, source: ModelSource) -> "LoadedModel":
+        """Load a model; the one before it must not be in use any more.
+
+        A base whose adapter is not merged stays in memory and gets the next adapter.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        from llamafactory_emotion.scoring import scorer
+        from llamafactory_emotion.scoring.heads import find_head
+        from llamafactory_emotion.scoring.models import exchange_adapter
+
+        if self._loaded is not None and source == self._source:
+            return self._loaded
+        last, self._loaded = self._loaded, None
+        keeps_base = last is not None and last.peft_model is not None and not last.is_head
+        if last is not None and keeps_base and source.adapter and find_head(source) is None:
+            loaded = exchange_adapter(last, source.adapter, source)
+        else:
+            del last
+            loaded = scorer.open_model(source)
+        self._source, self._loaded = source, loaded
+        return loaded
+
+
+def length_table(outputs: Sequence[Output], task: Task) -> Table:
+    """Compare the files of several lengths; accuracy where rows have a gold label of the task."""
+    rows = []
+    for output in outputs:
+        known = sidecar.everything if (sidecar := read_sidecar(output.path)) else {}
+        broken = BrokenRows(str(output.path), skip=True)
+        try:
+            evaluation = evaluate_rows(read_predictions(output.path, broken), broken, task)
+        except DataError:  # no row has a gold label
+            figures = ["0", "", "", "", ""]
+        else:
+            metrics = evaluation.metrics
+            shares = (metrics.accuracy, *metrics.accuracy_ci)
+            figures = [f"{metrics.n:,}", *(f"{x:.4f}" for x in shares), f"{metrics.invalid:,}"]
+        counts = [f"{known['rows']:,}", f"{known['truncated']:,}"]
+        speed = f"{known['rows_per_second']:,.1f}"
+        rows.append((str(output.cutoff_len), *counts, *figures, speed))
+    return Table(
+        printable(f"input length (task {task.name}, match {task.match})"),
+        (
+            "cutoff_len",
+            "rows",
+            "rows cut",
+            "labelled",
+            "accuracy",
+            "low",
+            "high",
+            "invalid",
+            "rows/s",
+        ),
+        tuple(rows),
+    )

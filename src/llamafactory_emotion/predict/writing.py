@@ -1,0 +1,293 @@
+"""Write one predictions file: score or generate the rows in chunks, and write each chunk."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from llamafactory_emotion.data.records import read_records
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.files import STANDARD_STREAM
+from llamafactory_emotion.predict.inputs import InputRow, Inputs
+from llamafactory_emotion.predict.options import PredictOptions
+from llamafactory_emotion.predict.outputs import Output
+from llamafactory_emotion.predictions.sidecar import (
+    check_same_run,
+    read_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
+from llamafactory_emotion.predictions.writing import (
+    PredictionsWriter,
+    chunk_ends,
+    inspect_output,
+    numbers_by_label,
+    rounded,
+)
+from llamafactory_emotion.scoring.batches import Scorer
+from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
+from llamafactory_emotion.scoring.loading import fingerprint
+from llamafactory_emotion.scoring.models import hardware, versions
+from llamafactory_emotion.scoring.scorer import LabelScorer
+
+# What a resumed run must have the same, or its rows would not fit those before.
+_ROWS_DEPEND_ON = (
+    *("model_revision", "template", "flash_attn", "text_column", "label_column", "normalize"),
+    *("calibrate", "few_shot", "shots", "seed", "generate", "max_new_tokens", "log_likelihoods"),
+    *("margin", "quantization_bit", "tokens_per_batch", "chunk_rows", "max_samples"),
+)
+
+
+@dataclass
+class PredictionRun:
+    """Writes one predictions file and its sidecar, and counts what happened to its rows.
+
+    Raises:
+        CallError: Free answers are asked of a classification head, or are too short for a label.
+    """
+
+    output: Output
+    inputs: Inputs
+    scorer: Scorer
+    options: PredictOptions
+    recipe: Path | None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        scorer, options = self.scorer, self.options
+        self._answer: Callable[[list[str]], _Answers] = partial(_score, scorer, options)
+        if options.generate:
+            if not isinstance(scorer, LabelScorer):
+                raise CallError(
+                    f"{scorer.loaded.adapter or scorer.loaded.base} is a classification head and "
+                    "cannot write answers; remove generate, or name the language model."
+                )
+            longest = answer_tokens(scorer, options.max_new_tokens)
+            self._answer = partial(_generate, scorer, longest)
+
+    def write(self) -> None:
+        """Write the file from its first row, or from where a killed run left it.
+
+        Raises:
+            CallError: The file cannot be resumed with this input or these settings.
+            EmotionError: The file cannot be written; what was written stays valid.
+        """
+        path, is_file = self.output.path, not self.output.is_stream
+        description = self._describe()
+        overwrite = self.options.overwrite or self.options.resume
+        with PredictionsWriter(path, overwrite=overwrite) as writer:
+            if self.options.resume:
+                self._resume(writer)
+            kept, started = writer.rows, time.monotonic()
+            for lines in self._chunks(kept):
+                if is_file and writer.rows == 0:
+                    # Emptied first: a sidecar never lies beside the rows of another run.
+                    writer.begin()
+                    write_sidecar(path, {**description, "complete_rows": None})
+                writer.write(lines)
+            seconds = time.monotonic() - started
+        new = writer.rows - kept
+        if is_file and (new or kept == 0):
+            description |= {
+                "rows": writer.rows,
+                "complete_rows": writer.rows,
+                "resumed_at_row": kept or None,
+                "seconds": round(seconds, 3),
+                "rows_per_second": round(new / seconds, 3),
+                "truncated": self.counts["truncated"],
+                "special_tokens": self.counts["special_tokens"],
+            }
+            write_sidecar(path, description)
+        self._report(new, seconds)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the rows depend on; a resumed run must have the same."""
+        loaded, task = self.scorer.loaded, self.scorer.task
+        return {
+            "model": loaded.base,
+            "adapter": loaded.adapter,
+            "model_fingerprint": fingerprint(loaded.base),
+            "adapter_fingerprint": fingerprint(loaded.adapter),
+            "task": task.name,
+            "task_fingerprint": task.fingerprint,
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "cutoff_len": self.output.cutoff_len,
+            **{name: getattr(self.options, name) for name in _ROWS_DEPEND_ON},
+        }
+
+    def _describe(self) -> dict[str, Any]:
+        """Return all that is known of the run when it begins."""
+        model = self.scorer.loaded.model
+        return {
+            **self._settings(),
+            "recipe": None if self.recipe is None else str(self.recipe),
+            "trained_parameters": self.scorer.loaded.adapter_parameters,
+            "model_parameters": sum(weight.numel() for weight in model.parameters()),
+            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
+            "readout": self.scorer.readout,
+            "versions": versions(),
+            "hardware": hardware(model),
+        }
+
+    def _resume(self, writer: PredictionsWriter) -> None:
+        """Keep the rows of an earlier run, and check that they came from this input."""
+        path, name, step = self.output.path, self.inputs.name, self.options.chunk_rows
+        begun = read_sidecar(path)
+        check_same_run(path, begun.everything if begun else {}, self._settings())
+        resumed = inspect_output(path, largest_chunk=step)
+        if resumed.rows and begun is None:
+            raise CallError(
+                f"{sidecar_path(path)} is not there, so what {path} was begun with is not known; "
+                "start again with overwrite=true."
+            )
+        with path.open("rb") as file:
+            for first in range(0, resumed.rows, step):
+                lines = list(islice(file, min(step, resumed.rows - first)))
+                rows = list(islice(self.inputs.rows, len(lines)))
+                if len(rows) < len(lines):
+                    raise CallError(
+                        f"{path} holds {resumed.rows:,} rows and {name} only "
+                        f"{first + len(rows):,}; it was written from another input."
+                    )
+                prompts = self.scorer.encode_contents([row.content for row in rows])
+                self.counts.update(
+                    rows=len(rows),
+                    truncated=sum(prompt.truncated for prompt in prompts),
+                    special_tokens=sum(prompt.special_tokens for prompt in prompts),
+                )
+                for number, line in enumerate(lines):
+                    written = json.loads(line)
+                    wanted = {"prompt": prompts[number].prompt, "label": rows[number].label}
+                    for key in (key for key in wanted if written.get(key) != wanted[key]):
+                        raise CallError(
+                            f"row {first + number} of {path} has another {key} than row "
+                            f"{first + number} of {name}; it was written from another input, or "
+                            "with other examples."
+                        )
+        writer.keep(resumed)
+
+    def _chunks(self, done: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield the lines of each chunk behind the rows that are done, until the input ends."""
+        with self._progress() as advance:
+            advance(done)
+            for end in chunk_ends(self.options.chunk_rows):
+                if end <= done:
+                    continue
+                rows = list(islice(self.inputs.rows, end - done))
+                if rows:
+                    yield self._lines(rows, done)
+                    advance(len(rows))
+                if len(rows) < end - done:
+                    return
+                done = end
+
+    def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
+        answers = self._answer([row.content for row in rows])
+        self.counts.update(
+            rows=len(rows), truncated=sum(answers.cut), special_tokens=answers.special_tokens
+        )
+        opening = self.inputs.task.user_content("")
+        lines = []
+        for number, row in enumerate(rows):
+            line: dict[str, Any] = {"id": first + number, "prompt": answers.prompts[number]}
+            # The text, where it cannot be told from the prompt.
+            if answers.cut[number] or self.options.few_shot is not None:
+                line["text"] = row.content.removeprefix(opening)
+            line["predict"] = answers.predictions[number]
+            if row.label is not None:
+                line["label"] = row.label
+            lines.append(line | answers.figures[number])
+        return lines
+
+    @contextmanager
+    def _progress(self) -> Iterator[Callable[[int], None]]:
+        """Show rows and time left on a terminal; nothing in a log."""
+        shown = sys.stderr.isatty()
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rows"),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not shown,
+        )
+        most, source = self.options.max_samples, self.options.input
+        if shown and source not in (None, STANDARD_STREAM):
+            # Read once more, which is cheap beside a model.
+            count = sum(1 for _ in read_records(source, split_labels=False))
+            most = min(count, most or count)
+        name = "predict" if self.output.is_stream else self.output.path.name
+        with progress:
+            bar = progress.add_task(name, total=most)
+            yield lambda rows: progress.advance(bar, rows)
+
+    def _report(self, new: int, seconds: float) -> None:
+        path, counts = self.output.path, self.counts
+        if new == 0:
+            print(f"{path}: complete already, {counts['rows']:,} rows", file=sys.stderr)
+            return
+        parts = [f"{path}: {counts['rows']:,} rows"]
+        if counts["rows"] != new:
+            parts.append(f"{new:,} of them new")
+        parts.append(f"{new / seconds:,.1f} rows/s")
+        if cut := counts["truncated"]:
+            parts.append(f"{cut:,} texts cut at cutoff_len={self.output.cutoff_len}")
+        if special := counts["special_tokens"]:
+            parts.append(f"{special:,} texts hold a special token's name (kept as text)")
+        print("; ".join(parts), file=sys.stderr)
+
+
+class _Answers(NamedTuple):
+    """What a model says to the rows of a chunk; `figures` are the further keys of each line."""
+
+    prompts: Sequence[str]
+    cut: Sequence[bool]
+    predictions: Sequence[str]
+    special_tokens: int
+    figures: Sequence[dict[str, Any]]
+
+
+def _score(scorer: Scorer, options: PredictOptions, contents: list[str]) -> _Answers:
+    scores = scorer.score_contents(contents)
+    probabilities, margins = scores.probabilities, scores.margins
+    figures = []
+    for row in range(len(contents)):
+        found: dict[str, Any] = {
+            "probabilities": numbers_by_label(scores.labels, probabilities[row])
+        }
+        if options.log_likelihoods:
+            found["log_likelihoods"] = numbers_by_label(scores.labels, scores.log_scores[row])
+        if options.margin:
+            found["margin"] = rounded(margins[row])
+        figures.append(found)
+    return _Answers(scores.prompts, scores.cut, scores.predictions, scores.special_tokens, figures)
+
+
+def _generate(scorer: LabelScorer, max_new_tokens: int, contents: list[str]) -> _Answers:
+    prompts = scorer.encode_contents(contents)
+    return _Answers(
+        [prompt.prompt for prompt in prompts],
+        [prompt.truncated for prompt in prompts],
+        generate_answers(scorer, prompts, max_new_tokens=max_new_tokens),
+        sum(prompt.special_tokens for prompt in prompts),
+        [{} for _ in prompts],
+    )
