@@ -1,5 +1,7 @@
 """Two files compared: against statsmodels and scipy, against a plain bootstrap, and by hand."""
 
+from array import array
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,32 +9,29 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as judge_mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.comparison import (
-    PUBLISHED_ROWS,
+    Answers,
     compare_answers,
     compare_files,
-    compare_published,
     holm,
+    match_rows,
     mcnemar,
 )
-from llamafactory_emotion.evaluate.matching import Answers, match_rows
-from llamafactory_emotion.metrics.counts import metrics_of
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import EMOTION
 
 
-def answers(gold, predicted, *, ids=None, prompts=None, source="a", lines=None, broken=0):
-    n = len(gold)
+def answers(gold, predicted, *, ids=None, prompts=None, file="a", lines=None, broken=0):
+    missing = [None] * len(gold)
     return Answers(
-        source,
-        np.array(lines if lines is not None else range(1, n + 1)),
-        np.array(gold),
-        np.array(predicted),
-        ids,
-        prompts,
-        broken,
+        file,
+        lines=array("q", lines or range(1, len(gold) + 1)),
+        gold=array("q", gold),
+        predicted=array("q", predicted),
+        ids=ids or missing,
+        prompts=prompts or missing,
+        broken=broken,
     )
 
 
@@ -118,7 +117,7 @@ def test_many_labels_are_compared_too():
 
 def test_files_are_matched_by_id_whatever_their_order():
     first = answers([0, 1, 2], [0, 1, 2], ids=["x", "y", "z"])
-    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], source="b")
+    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], file="b")
 
     (pair,) = compare_files([first, second], EMOTION, seed=0)
 
@@ -129,7 +128,7 @@ def test_files_are_matched_by_id_whatever_their_order():
 
 def test_files_are_matched_by_prompt_when_ids_are_missing():
     first = answers([0, 1], [0, 1], prompts=[b"p", b"q"])
-    second = answers([1, 0], [1, 1], prompts=[b"q", b"p"], ids=["1", "2"], source="b")
+    second = answers([1, 0], [1, 1], prompts=[b"q", b"p"], ids=["1", "2"], file="b")
 
     match = match_rows(first, second, EMOTION)
 
@@ -148,14 +147,14 @@ def test_files_are_matched_by_prompt_when_ids_are_missing():
 )
 def test_files_are_matched_by_position_at_last(prompts, other_prompts):
     first = answers([0, 1, 2], [0, 1, 2], prompts=prompts)
-    second = answers([0, 1, 2], [0, 1, 1], prompts=other_prompts, source="b")
+    second = answers([0, 1, 2], [0, 1, 1], prompts=other_prompts, file="b")
 
     assert match_rows(first, second, EMOTION).matched_by == "position"
 
 
 def test_a_row_left_out_does_not_shift_the_rows_after_it():
     first = answers([0, 2], [0, 2], lines=[1, 3], broken=1)
-    second = answers([0, 1], [0, 1], lines=[1, 2], broken=1, source="b")
+    second = answers([0, 1], [0, 1], lines=[1, 2], broken=1, file="b")
 
     match = match_rows(first, second, EMOTION)
 
@@ -164,7 +163,7 @@ def test_a_row_left_out_does_not_shift_the_rows_after_it():
 
 def test_gold_labels_that_disagree_stop_with_the_first_row():
     first = answers([0, 1, 2], [0, 1, 2])
-    second = answers([0, 2, 1], [0, 1, 1], source="b", lines=[4, 5, 6])
+    second = answers([0, 2, 1], [0, 1, 1], file="b", lines=[4, 5, 6])
 
     with pytest.raises(
         DataError, match="gold label of 2 rows, first 'joy' at a:2 against 'love' at b:5"
@@ -179,7 +178,7 @@ def test_files_that_cannot_be_matched():
 
 def test_beyond_two_files_every_pair_is_corrected():
     gold = [0] * 40
-    files = [answers(gold, [0] * k + [1] * (40 - k), source=str(k)) for k in (40, 30, 20)]
+    files = [answers(gold, [0] * k + [1] * (40 - k), file=str(k)) for k in (40, 30, 20)]
 
     pairs = compare_files(files, EMOTION, seed=0)
 
@@ -192,33 +191,6 @@ def test_beyond_two_files_every_pair_is_corrected():
     assert raw == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**10])
     expected = multipletests(raw, method="holm")[1]
     assert [pair.p_value_holm for pair in pairs] == pytest.approx(list(expected))
-
-
-def test_published_rows_are_compared_as_statsmodels_does():
-    table = np.zeros((6, 7), dtype=int)
-    table[1, 1], table[1, 2] = 1884, 116
-    metrics = metrics_of(EMOTION.labels, table)
-
-    found = compare_published("a", metrics, EMOTION)
-
-    assert [one.published for one in found][-1] == "Llama-3-8B"
-    one = found[-1]
-    counts, rows = [1884, 0.9262 * PUBLISHED_ROWS], [2000, PUBLISHED_ROWS]
-    assert one.p_value == pytest.approx(proportions_ztest(counts, rows)[1], abs=1e-12)
-    expected = confint_proportions_2indep(
-        counts[0], rows[0], counts[1], rows[1], method="newcomb", compare="diff"
-    )
-    assert one.accuracy_difference_ci == pytest.approx(expected, abs=1e-9)
-    # What it takes to beat 0.9262 unpaired on 2,000 rows.
-    assert one.p_value < 0.05
-    assert one.p_value_holm >= one.p_value
-
-
-def test_published_rows_belong_to_one_task():
-    task = Task(name="two", labels=("a", "b"), instruction="Which?")
-
-    with pytest.raises(DataError, match="emotion"):
-        compare_published("a", metrics_of(("a", "b"), np.eye(2, 3, dtype=int)), task)
 
 
 def test_ids_that_mean_other_rows_give_way_to_the_prompts():
@@ -242,7 +214,7 @@ def test_ids_count_where_another_template_makes_other_prompts():
 
 def test_blank_lines_beside_broken_rows_are_not_counted_as_rows():
     first = answers([0, 2], [0, 2], lines=[1, 4], broken=1)
-    second = answers([0, 2], [0, 2], lines=[1, 3], broken=1, source="b")
+    second = answers([0, 2], [0, 2], lines=[1, 3], broken=1, file="b")
 
     with pytest.raises(DataError, match=r"^a has blank lines beside broken rows"):
         match_rows(first, second, EMOTION)

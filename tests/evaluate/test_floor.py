@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.floor import FloorRecorder, floor_sentence
+from llamafactory_emotion.evaluate.comparison import Answers
+from llamafactory_emotion.evaluate.floor import floor_of
 from llamafactory_emotion.evaluate.judging import Judged
-from llamafactory_emotion.evaluate.texts import TextFinder
+from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
+from llamafactory_emotion.evaluate.tables import floor_sentence
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -26,14 +28,13 @@ TRAIN = [Row(f"i laughed {k}", "joy") for k in range(20)]
 TRAIN += [Row(f"i wept {k}", "sadness") for k in range(20)]
 
 
-def floor(rows, train=TRAIN, task=EMOTION):
-    recorder = FloorRecorder(task, finder=TextFinder(task))
+def floor(rows, train=TRAIN, task=EMOTION, ask=None):
+    answers = Answers("p.jsonl", TextFinder(task))
     for text, gold, predicted in rows:
-        prompt = f"{task.instruction}\n{text}\nAnswer:"
-        recorder(
-            Judged(Prediction(1, "", "", prompt, None, None, None), gold, (predicted,), None, None)
-        )
-    return recorder.result(train, source="p.jsonl", name="t.jsonl", seed=0)
+        prompt = f"{ask or task.instruction}\n{text}\nAnswer:"
+        row = Prediction(1, "", "", prompt, None, None, None)
+        answers(Judged(row, gold, (predicted,), None, None))
+    return floor_of(answers, DataFile("t.jsonl", train), task, seed=0)
 
 
 def test_the_svm_answers_the_same_rows():
@@ -85,11 +86,8 @@ def test_what_cannot_be_fitted_is_an_error():
 
 
 def test_a_prompt_without_its_text_is_an_error_with_the_remedy():
-    recorder = FloorRecorder(EMOTION, finder=TextFinder(EMOTION))
-    row = Prediction(1, "", "", "Which feeling?", None, None, None)
-
-    with pytest.raises(DataError, match=r"--floor needs the texts.*--source"):
-        recorder(Judged(row, JOY, (JOY,), None, None))
+    with pytest.raises(DataError, match=r"floor needs the texts.*source="):
+        floor([("she wept", JOY, JOY)], ask="Which feeling?")
 
 
 def test_a_large_training_set_leaves_out_words_that_occur_once():

@@ -1,7 +1,6 @@
 """The HTML report: complete, bounded, and nothing of a file can act in it."""
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +8,6 @@ from evaluations import PAYLOADS, evaluations_of, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamafactory_emotion.evaluate.__main__ import main
 from llamafactory_emotion.evaluate.html_page import page_html, shown
 from llamafactory_emotion.task import Task
 
@@ -65,7 +63,7 @@ def probabilities(top, label="joy"):
 def test_the_summary_is_there(tmp_path):
     rows = [row("joy", "joy"), row("joy", "love"), row("fear", "no idea"), {"label": "joy"}]
 
-    text = read(page_of(tmp_path, {"p.jsonl": rows}, skip=True)).text
+    text = read(page_of(tmp_path, {"p.jsonl": rows}, skip_broken=True)).text
 
     assert "accuracy 0.3333 95 % interval 0.0615 to 0.7923" in text
     assert re.search(r"macro-F1 0\.1111 95 % interval 0\.\d+ to 0\.\d+", text)
@@ -130,17 +128,13 @@ def test_answers_to_read_are_bounded_and_the_most_confident_come_first(tmp_path)
     assert "id e99 " not in text
 
 
-def test_long_answers_are_cut(tmp_path):
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "x" * 1_000_000, prompt="y" * 1_000_000)]})
+def test_long_answers_are_cut_and_texts_lose_their_prompt(tmp_path):
+    asked = "Do emotion classification for data in the following text.\nwe won\nAnswer:"
+    rows = [row("joy", "x" * 1_000_000, prompt="y" * 1_000_000), row("joy", "love", prompt=asked)]
+
+    page = page_of(tmp_path, {"p.jsonl": rows})
 
     assert len(page) < 60_000
-
-
-def test_the_text_stands_without_its_prompt(tmp_path):
-    prompt = "Do emotion classification for data in the following text.\nwe won\nAnswer:"
-
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "love", prompt=prompt)]})
-
     assert "we won" in page
     assert "Do emotion classification" not in page
 
@@ -262,69 +256,11 @@ def test_what_is_shown_of_a_text(text, markup):
     assert str(shown(text)) == markup
 
 
-def write(tmp_path, rows):
-    evaluations_of(tmp_path, {"p.jsonl": rows})
-    return str(tmp_path / "p.jsonl")
-
-
-def test_the_command_writes_the_page_once(tmp_path, capsys):
-    path = write(tmp_path, [row("joy", "joy")])
-    out = tmp_path / "deep" / "out.HTML"
-
-    assert main([path, "--report", str(out)]) == 0
-    first = out.read_bytes()
-    assert first.startswith(b"<!doctype html>")
-    assert main([path, "--report", str(out)]) == 2
-    assert "exists; name another file or allow overwriting" in capsys.readouterr().err
-    assert main([path, "--report", str(out), "--overwrite"]) == 0
-    assert out.read_bytes() == first
-    assert [one.name for one in out.parent.iterdir()] == ["out.HTML"]
-
-
-@pytest.mark.parametrize(
-    ("flag", "name", "saying"),
-    [
-        ("--report", "out.pdf", "must end in one of .html, .htm, .md"),
-        ("--report", "out", "must end in one of .html, .htm, .md"),
-        ("--plot", "out.jpg", "must end in one of .png, .svg"),
-    ],
-)
-def test_an_unknown_ending_is_refused_before_anything_is_read(tmp_path, capsys, flag, name, saying):
-    assert main([str(tmp_path / "missing.jsonl"), flag, str(tmp_path / name)]) == 2
-
-    assert saying in capsys.readouterr().err
-
-
-def test_outputs_replace_neither_inputs_nor_each_other(tmp_path, capsys):
-    path = write(tmp_path, [row("joy", "joy")])
-    page = str(tmp_path / "out.html")
-    before = (tmp_path / "p.jsonl").read_bytes()
-
-    assert main([path, "--json", path, "--overwrite"]) == 2
-    assert main([path, "--report", page, "--report", page]) == 2
-
-    assert capsys.readouterr().err.count("is read or written by another flag too") == 2
-    assert (tmp_path / "p.jsonl").read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["p.jsonl"]
-
-
-def test_a_failed_run_leaves_no_page(tmp_path, capsys):
-    path = tmp_path / "p.jsonl"
-    path.write_text('{"predict": "joy", "label": "joy"}\n{"predict"')
-
-    assert main([str(path), "--report", str(tmp_path / "out.html")]) == 1
-
-    assert [one.name for one in tmp_path.iterdir()] == ["p.jsonl"]
-
-
-def test_empty_lists_and_files_without_errors_make_a_page(tmp_path):
-    evaluations, pairs = evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    nameless = replace(evaluations[0], source="standard input")
-
-    text = read(page_html([nameless], pairs)).text
+def test_a_file_without_errors_makes_a_page(tmp_path):
+    text = read(page_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})).text
 
     assert "Wrong answers 0 " in text
-    assert "standard input" in text
+    assert "Invalid answers 0 " in text
 
 
 def luminance(color):

@@ -19,11 +19,12 @@ import unicodedata
 from collections.abc import Iterable
 
 WORD_CHARACTER = re.compile(r"[^\W_]")
-_WITHOUT_SPACES = (
+# Ranges of the scripts without spaces between words, for a set in a pattern.
+WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-_SPACED = rf"[^\W_{_WITHOUT_SPACES}]"
+_SPACED = rf"[^\W_{WITHOUT_SPACES}]"
 
 
 class WordSearch:
@@ -104,7 +105,7 @@ def _guard_after() -> str:
 @functools.cache
 def _combining_marks() -> str:
     """Give the marks that belong to the letter before them, outside scripts without spaces."""
-    spaceless = re.compile(f"[{_WITHOUT_SPACES}]")
+    spaceless = re.compile(f"[{WITHOUT_SPACES}]")
     marks = {
         code
         for code in range(0x300, 0x1E00)

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.evaluate.one_file import Evaluation, evaluate_rows
+from llamafactory_emotion.evaluate.evaluation import Evaluation, evaluate_file
 from llamafactory_emotion.predict.options import PredictOptions
-from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.predictions.sidecar import read_sidecar
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import Table, printable
@@ -67,8 +66,7 @@ def _line(cutoff: int, place: Path, task: Task) -> tuple[str, ...]:
 
 def _evaluation(place: Path, task: Task) -> Evaluation | None:
     """Judge a file's rows that have a gold label of the task; None where none has."""
-    broken = BrokenRows(str(place), skip=True)
     try:
-        return evaluate_rows(read_predictions(place, broken), broken, task)
+        return evaluate_file(place, task, skip_broken=True)
     except DataError:
         return None

@@ -72,7 +72,7 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     """
     if str(path) == STANDARD_STREAM:
         return None
-    sidecar = next((place for place in _sidecar_places(Path(path)) if place.is_file()), None)
+    sidecar = next((place for place in sidecar_paths(path) if place.is_file()), None)
     if sidecar is None:
         return None
     try:
@@ -108,7 +108,9 @@ def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
         return sum(1 for _ in file) < written
 
 
-def _sidecar_places(path: Path) -> Sequence[Path]:
+def sidecar_paths(path: str | Path) -> Sequence[Path]:
+    """List the paths where a predictions file's sidecar may be."""
+    path = Path(path)
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     names = (path.name, plain.name, plain.stem)
     return [path.with_name(f"{name}.meta.json") for name in names if name]
