@@ -10,7 +10,6 @@ from llamafactory_emotion.evaluate.comparison import Answers
 from llamafactory_emotion.evaluate.floor import floor_of
 from llamafactory_emotion.evaluate.judging import Judged
 from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
-from llamafactory_emotion.evaluate.tables import floor_sentence
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -62,20 +61,6 @@ def test_texts_in_chinese_are_told_apart_by_their_characters():
     found = floor([("大家都很高兴", 0, 0), ("大家都很难过", 1, 0)] * 4, train=train, task=task)
 
     assert found.metrics.accuracy == 1
-
-
-def test_the_sentence_says_who_wins():
-    svm_loses = floor([("she wept", JOY, JOY)] * 30 + [("she laughed", JOY, JOY)] * 10)
-    svm_wins = floor([("she wept", SADNESS, JOY)] * 30 + [("she laughed", JOY, JOY)] * 10)
-    nobody = floor([("she wept", SADNESS, JOY), ("she wept", JOY, JOY)] * 5)
-
-    assert floor_sentence(replace(svm_loses, seconds=0.42)).startswith(
-        "1.0000 beats a 0.4-second SVM by 75.0 points (95 % interval 60.0 to 87.5, p = 1.9e-09)"
-    )
-    assert " loses to a " in floor_sentence(svm_wins)
-    assert "by 75.0 points (95 % interval 60.0 to 87.5, p = 1.9e-09)" in floor_sentence(svm_wins)
-    assert "is not told from a" in floor_sentence(nobody)
-    assert "+0.0 points" in floor_sentence(nobody)
 
 
 def test_what_cannot_be_fitted_is_an_error():

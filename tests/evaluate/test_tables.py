@@ -128,7 +128,8 @@ def test_data_files_are_joined_to_the_figures(tmp_path, capsys):
     assert "line 3: i beamed" in shown
     assert "and 2 more" in shown
     assert "1 are in train with another label, 1 gave that label" in shown
-    assert "-second SVM" in shown
+    assert "SVM accuracy                  0.5000" in shown
+    assert "minus SVM: right in one only  first 0, second 0: exact McNemar test p = 1" in shown
     assert capsys.readouterr().out.count(": row check against ") == 2
 
 

@@ -25,29 +25,17 @@ _DIGEST_BYTES = 12
 
 @dataclass
 class Answers:
-    """The rows of one file, as comparisons need them; an observer that gathers them.
-
-    Attributes:
-        file: The file's name.
-        finder: Finds texts, which are kept; None keeps none.
-        lines: Line numbers in the file.
-        gold: Indices of gold labels.
-        predicted: Indices of the labels answered; the number of labels where invalid.
-        ids: The rows' ids, or None.
-        prompts: Digests of the prompts, or None.
-        texts: The texts that were classified; None where they cannot be told.
-        broken: Rows of the file that were left out.
-    """
+    """The rows of one file, as comparisons need them; an observer that gathers them."""
 
     file: str
-    finder: TextFinder | None = None
+    finder: TextFinder | None = None  # finds the texts to keep; None keeps none
     lines: "array[int]" = field(default_factory=lambda: array("q"))
-    gold: "array[int]" = field(default_factory=lambda: array("q"))
-    predicted: "array[int]" = field(default_factory=lambda: array("q"))
+    gold: "array[int]" = field(default_factory=lambda: array("q"))  # indices of labels
+    predicted: "array[int]" = field(default_factory=lambda: array("q"))  # invalid is the last
     ids: list[str | None] = field(default_factory=list)
-    prompts: list[bytes | None] = field(default_factory=list)
+    prompts: list[bytes | None] = field(default_factory=list)  # digests
     texts: list[str | None] = field(default_factory=list)
-    broken: int = 0
+    broken: int = 0  # rows of the file that were left out
 
     def __call__(self, judged: Judged) -> None:
         """Take one row."""
@@ -57,13 +45,10 @@ class Answers:
         self.predicted.append(judged.predicted[0])
         self.ids.append(row.id)
         asked = row.prompt if row.prompt is not None else row.text
-        self.prompts.append(None if asked is None else _digest(asked))
+        content = None if asked is None else asked.encode("utf-8", "surrogatepass")
+        self.prompts.append(content and blake2b(content, digest_size=_DIGEST_BYTES).digest())
         if self.finder is not None:
             self.texts.append(self.finder.find(row))
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 class RowMatch(NamedTuple):
@@ -76,39 +61,22 @@ class RowMatch(NamedTuple):
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two sets of answers over the same rows; differences are the first minus the second.
-
-    Attributes:
-        first: Name of the first file.
-        second: Name of the second file.
-        matched_by: `id`, `prompt`, `position` or `same rows`.
-        n: Rows that both have; the figures are over these.
-        only_in_first: Rows of the first file that the second lacks.
-        only_in_second: The other way round.
-        first_right: Rows that only the first gets right.
-        second_right: Rows that only the second gets right.
-        accuracy_difference: Positive when the first is better.
-        accuracy_difference_ci: Its paired 95 % bootstrap interval.
-        f1_macro_difference: Positive when the first is better.
-        f1_macro_difference_ci: Its paired 95 % bootstrap interval.
-        p_value: Exact two-sided McNemar test (McNemar, Psychometrika 12, 1947).
-        p_value_holm: The same, corrected for all pairs compared (Holm, 1979).
-    """
+    """Two sets of answers over the same rows; differences are the first minus the second."""
 
     first: str
     second: str
-    matched_by: str
-    n: int
+    matched_by: str  # `id`, `prompt`, `position` or `same rows`
+    n: int  # rows that both have; the figures are over these
     only_in_first: int
     only_in_second: int
-    first_right: int
+    first_right: int  # rows that only the first gets right
     second_right: int
     accuracy_difference: float
-    accuracy_difference_ci: Interval
+    accuracy_difference_ci: Interval  # paired bootstrap, 95 %
     f1_macro_difference: float
     f1_macro_difference_ci: Interval
-    p_value: float
-    p_value_holm: float
+    p_value: float  # exact, two-sided (McNemar, Psychometrika 12, 1947)
+    p_value_holm: float  # corrected for all pairs compared (Holm, 1979)
 
 
 def compare_files(files: Sequence[Answers], task: Task, *, seed: int) -> list[PairedComparison]:
@@ -160,9 +128,26 @@ def compare_answers(
         names: What the two sets are called.
         seed: Draws the resamples.
     """
+    from scipy.sparse import csr_array
+
+    width = labels + 1
+    # Rows are resampled as cells of the joint table of gold label and both answers; two sparse
+    # matrices of 0 and 1 add such cells up to each file's own confusion matrix.
+    cells, counts = np.unique((gold * width + first) * width + second, return_counts=True)
+    shape = (len(cells), labels * width)
+    ones, rows = np.ones_like(cells), np.arange(len(cells))
+    to_first = csr_array((ones, (rows, cells // width)), shape=shape)
+    to_second = csr_array((ones, (rows, cells // width**2 * width + cells % width)), shape=shape)
+
+    def differences(tables: Counts) -> dict[str, NDArray[np.float64]]:
+        left = averages((tables @ to_first).reshape(-1, labels, width))
+        right = averages((tables @ to_second).reshape(-1, labels, width))
+        return {key: left[key] - right[key] for key in ("accuracy", "f1_macro")}
+
+    observed = differences(counts[np.newaxis])
+    intervals = bootstrap_intervals(counts, differences, seed=seed, width=max(shape))
     only_first = int(((first == gold) & (second != gold)).sum())
     only_second = int(((first != gold) & (second == gold)).sum())
-    figures, intervals = _differences(gold, first, second, labels=labels, seed=seed)
     p_value = mcnemar(only_first, only_second)
     return PairedComparison(
         first=names[0],
@@ -173,9 +158,9 @@ def compare_answers(
         only_in_second=0,
         first_right=only_first,
         second_right=only_second,
-        accuracy_difference=figures["accuracy"],
+        accuracy_difference=float(observed["accuracy"][0]),
         accuracy_difference_ci=intervals["accuracy"],
-        f1_macro_difference=figures["f1_macro"],
+        f1_macro_difference=float(observed["f1_macro"][0]),
         f1_macro_difference_ci=intervals["f1_macro"],
         p_value=p_value,
         p_value_holm=p_value,
@@ -198,35 +183,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[k] * (len(p_values) - rank)))
         corrected[k] = highest
     return corrected
-
-
-def _differences(
-    gold: NDArray[np.int64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    *,
-    labels: int,
-    seed: int,
-) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Compute the differences of accuracy and macro-F1, and their paired bootstrap intervals."""
-    from scipy.sparse import csr_array
-
-    width = labels + 1
-    # Rows are resampled as cells of the joint table of gold label and both answers; two sparse
-    # matrices of 0 and 1 add such cells up to each file's own confusion matrix.
-    cells, counts = np.unique((gold * width + first) * width + second, return_counts=True)
-    shape = (len(cells), labels * width)
-    ones, rows = np.ones_like(cells), np.arange(len(cells))
-    to_first = csr_array((ones, (rows, cells // width)), shape=shape)
-    to_second = csr_array((ones, (rows, cells // width**2 * width + cells % width)), shape=shape)
-
-    def differences(tables: Counts) -> dict[str, NDArray[np.float64]]:
-        left = averages((tables @ to_first).reshape(-1, labels, width))
-        right = averages((tables @ to_second).reshape(-1, labels, width))
-        return {key: left[key] - right[key] for key in ("accuracy", "f1_macro")}
-
-    observed = {key: float(value[0]) for key, value in differences(counts[np.newaxis]).items()}
-    return observed, bootstrap_intervals(counts, differences, seed=seed, width=max(shape))
 
 
 def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:

@@ -36,68 +36,37 @@ _LONGEST_TEXT = 2000
 
 @dataclass(frozen=True)
 class Example:
-    """A wrong or invalid answer to read; long texts are cut at 2,000 characters.
-
-    Attributes:
-        line: The line of the predictions file.
-        id: The row's `id`, or None.
-        text: The text that was classified; the whole prompt where it cannot be told, or None.
-        predict: The answer as generated.
-        gold: The gold label.
-        predicted: The label answered; None where the answer is invalid.
-        reason: Why it is invalid, or None.
-        confidence: The highest of the row's probabilities; None without probabilities.
-    """
+    """A wrong or invalid answer to read; long texts are cut at 2,000 characters."""
 
     line: int
     id: str | None
-    text: str | None
-    predict: str
+    text: str | None  # what was classified; the whole prompt where it cannot be told
+    predict: str  # the answer as generated
     gold: str
-    predicted: str | None
-    reason: str | None
-    confidence: float | None
+    predicted: str | None  # the label answered; None where the answer is invalid
+    reason: str | None  # why it is invalid
+    confidence: float | None  # the highest of the row's probabilities
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of one file of predictions; every report is made from it.
-
-    Attributes:
-        file: The file's name.
-        task: The task it was judged by.
-        match: The match rule that counts.
-        metrics: The figures under that rule.
-        reasons: Why answers are invalid: reason to count, the most frequent first.
-        by_rule: Under `match=all`, every match rule to its figures; else empty.
-        calibration: Figures of the probabilities; None where no row has any.
-        confident_errors: Wrong but valid answers, the most confident first where there are
-            probabilities, else the first in the file; at most 200.
-        invalid_answers: Invalid answers, the first in the file; at most 200.
-        broken: Rows left out because they could not be used.
-        broken_kinds: What was wrong with them: phrase to count.
-        broken_note: The same as a sentence that names the first of them.
-        sidecar: What its `.meta.json` says, or None.
-        unfinished: Whether the run that wrote the file had not ended.
-        row_check: The file against its source, where one was named.
-        train_explanation: The errors against the training data, where it was named.
-        floor: The file against an SVM, where training data was named for one.
-    """
+    """All that is known of one file of predictions; every report is made from it."""
 
     file: str
     task: Task
-    match: str
+    match: str  # the rule that counts
     metrics: Metrics
-    reasons: Mapping[str, int]
-    by_rule: Mapping[str, Metrics]
-    calibration: Calibration | None
+    reasons: Mapping[str, int]  # why answers are invalid, the most frequent first
+    by_rule: Mapping[str, Metrics]  # under `match=all` the figures of every rule; else empty
+    calibration: Calibration | None  # None where no row has probabilities
+    # Wrong but valid answers, the most confident first; without probabilities the file's first.
     confident_errors: tuple[Example, ...]
-    invalid_answers: tuple[Example, ...]
-    broken: int
-    broken_kinds: Mapping[str, int]
-    broken_note: str
+    invalid_answers: tuple[Example, ...]  # the file's first
+    broken: int  # rows left out because they could not be used
+    broken_kinds: Mapping[str, int]  # what was wrong with them: phrase to count
+    broken_note: str  # the same as a sentence that names the first of them
     sidecar: Sidecar | None
-    unfinished: bool
+    unfinished: bool  # the run that wrote the file had not ended
     row_check: RowCheck | None
     train_explanation: TrainExplanation | None
     floor: Floor | None

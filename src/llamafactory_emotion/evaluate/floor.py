@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.comparison import Answers, PairedComparison, compare_answers
@@ -26,21 +25,13 @@ _SAMPLED_TEXTS = 200
 
 @dataclass(frozen=True)
 class Floor:
-    """The SVM's figures and how the file compares with it.
-
-    Attributes:
-        train: Name of the training file.
-        train_rows: Its rows.
-        seconds: Processor seconds that fitting and answering took, imports left out.
-        metrics: The SVM's figures over the same rows.
-        comparison: The file (first) against the SVM (second).
-    """
+    """The SVM's figures and how the file compares with it."""
 
     train: str
     train_rows: int
-    seconds: float
-    metrics: Metrics
-    comparison: PairedComparison
+    seconds: float  # of the processor, for fitting and answering, without imports
+    metrics: Metrics  # the SVM's, over the same rows
+    comparison: PairedComparison  # the file (first) against the SVM (second)
 
 
 def floor_of(answers: Answers, train: DataFile, task: Task, *, seed: int) -> Floor:
@@ -49,55 +40,48 @@ def floor_of(answers: Answers, train: DataFile, task: Task, *, seed: int) -> Flo
     Raises:
         DataError: A text is not known, or the training rows have fewer than two labels or no words.
     """
-    texts = [text for text in answers.texts if text is not None]
-    if len(texts) < len(answers.texts):
-        raise texts_needed("floor", task)
-    labels = len(task.labels)
-    gold, predicted = np.asarray(answers.gold), np.asarray(answers.predicted)
-    by_svm, seconds = _fit_and_answer(train, texts, task)
-    return Floor(
-        train=train.name,
-        train_rows=len(train.rows),
-        seconds=seconds,
-        metrics=metrics_of(task.labels, confusion_of(gold, by_svm, labels=labels), seed=seed),
-        comparison=compare_answers(
-            gold, predicted, by_svm, labels=labels, names=(answers.file, NAME), seed=seed
-        ),
-    )
-
-
-def _fit_and_answer(
-    train: DataFile, texts: Sequence[str], task: Task
-) -> tuple[NDArray[np.int64], float]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
+    texts = [text for text in answers.texts if text is not None]
+    if len(texts) < len(answers.texts):
+        raise texts_needed("floor", task)
     # Processor time: it does not depend on what else the machine is doing.
     start = time.process_time()
     train_texts = [row.text for row in train.rows]
-    gold = [task.labels.index(row.label) for row in train.rows]
-    if len(set(gold)) < 2:
+    train_labels = [task.labels.index(row.label) for row in train.rows]
+    if len(set(train_labels)) < 2:
         raise DataError(f"{train.name} has rows of one label only; the floor needs two or more.")
-    by_character = _has_no_spaces(train_texts)
     # Settings were chosen on a validation part of the emotion training data.
+    spaced = _has_spaces(train_texts)
     features = TfidfVectorizer(
-        analyzer="char" if by_character else "word",
-        ngram_range=(1, 3) if by_character else (1, 2),
+        analyzer="word" if spaced else "char",
+        ngram_range=(1, 2) if spaced else (1, 3),
         min_df=2 if len(train_texts) >= _ENOUGH_ROWS else 1,
         sublinear_tf=True,
     )
-    svm = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
-    pipeline = make_pipeline(features, svm)
+    svm = make_pipeline(features, LinearSVC(C=0.5, class_weight="balanced", random_state=0))
     try:
-        pipeline.fit(train_texts, gold)
+        svm.fit(train_texts, train_labels)
     except ValueError as error:
         raise DataError(f"{train.name}: no SVM can be fitted on its texts ({error}).") from error
-    answers: NDArray[np.int64] = np.asarray(pipeline.predict(list(texts)), dtype=np.int64)
-    return answers, time.process_time() - start
+    by_svm = np.asarray(svm.predict(texts), dtype=np.int64)
+    seconds = time.process_time() - start
+
+    gold, predicted = np.asarray(answers.gold), np.asarray(answers.predicted)
+    labels, names = len(task.labels), (answers.file, NAME)
+    confusion = confusion_of(gold, by_svm, labels=labels)
+    return Floor(
+        train=train.name,
+        train_rows=len(train.rows),
+        seconds=seconds,
+        metrics=metrics_of(task.labels, confusion, seed=seed),
+        comparison=compare_answers(gold, predicted, by_svm, labels=labels, names=names, seed=seed),
+    )
 
 
-def _has_no_spaces(texts: Sequence[str]) -> bool:
-    """Whether most letters of the first texts are of a script without spaces."""
+def _has_spaces(texts: Sequence[str]) -> bool:
+    """Whether at most half the letters of the first texts are of a script without spaces."""
     sample = "".join(texts[:_SAMPLED_TEXTS])
-    return len(re.findall(f"[{WITHOUT_SPACES}]", sample)) * 2 > sum(map(str.isalpha, sample))
+    return len(re.findall(f"[{WITHOUT_SPACES}]", sample)) * 2 <= sum(map(str.isalpha, sample))

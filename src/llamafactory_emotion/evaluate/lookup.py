@@ -7,7 +7,7 @@ explains. Both hold the data they compare with.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -143,25 +143,15 @@ def _shown(text: str) -> str:
 
 @dataclass
 class RowCheck:
-    """Predictions against their source.
-
-    Attributes:
-        source: The source's name.
-        source_rows: Its rows.
-        matched: Rows found in both; these are the ones judged.
-        missing: Source rows without a prediction (lines of the source).
-        extra: Predictions whose text is not in the source; left out (lines of the predictions).
-        repeated: Predictions beyond as many as the source has of that text; left out.
-        other_gold: Predictions whose own gold label differs; judged by the source's.
-    """
+    """Predictions against their source."""
 
     source: str
     source_rows: int
-    matched: int = 0
-    missing: Listed = field(default_factory=Listed)
-    extra: Listed = field(default_factory=Listed)
-    repeated: Listed = field(default_factory=Listed)
-    other_gold: Listed = field(default_factory=Listed)
+    matched: int = 0  # rows found in both; these are the ones judged
+    missing: Listed = field(default_factory=Listed)  # source rows without a prediction
+    extra: Listed = field(default_factory=Listed)  # texts not in the source; left out
+    repeated: Listed = field(default_factory=Listed)  # more often than in the source; left out
+    other_gold: Listed = field(default_factory=Listed)  # judged by the source's label
 
 
 class SourceJoin:
@@ -228,33 +218,20 @@ class SourceJoin:
         return self._check
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainExplanation:
-    """What the training data says about the rows and their errors.
-
-    Attributes:
-        train: The training file's name.
-        rows_in_train: Judged rows whose text is in train.
-        rows_other_label: Those of them that have another label there.
-        errors: Wrong and invalid answers.
-        errors_in_train: Errors whose text is in train.
-        errors_other_label: Errors whose text has another label in train.
-        errors_as_trained: Errors that give a label the text has in train.
-        rows_without_text: Rows whose text could not be told; they count as clean.
-        examples: The first of `errors_other_label`.
-        clean: The figures over the rows that are not in train; None when all are.
-    """
+    """What the training data says about the rows and their errors."""
 
     train: str
-    rows_in_train: int
-    rows_other_label: int
-    errors: int
-    errors_in_train: int
-    errors_other_label: int
-    errors_as_trained: int
-    rows_without_text: int
-    examples: Listed
-    clean: Metrics | None
+    rows_in_train: int = 0  # judged rows whose text is in train
+    rows_other_label: int = 0  # those of them that have another label there
+    errors: int = 0  # wrong and invalid answers
+    errors_in_train: int = 0
+    errors_other_label: int = 0
+    errors_as_trained: int = 0  # errors that give a label the text has in train
+    rows_without_text: int = 0  # rows whose text could not be told; they count as clean
+    examples: Listed = field(default_factory=Listed)  # of `errors_other_label`
+    clean: Metrics | None = None  # figures of the rows that are not in train
 
 
 class TrainLookup:
@@ -262,41 +239,37 @@ class TrainLookup:
 
     def __init__(self, train: DataFile, task: Task, finder: TextFinder) -> None:
         """Look up in a training file."""
-        self._name = train.name
         self._task = task
         self._finder = finder
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
         for row in train.rows:
             self._labels[join_key(row.text)].add(row.label)
         self._rows = 0
-        self._counts: Counter[str] = Counter()
-        self._examples = Listed()
+        self._found = TrainExplanation(train.name)
         self._clean = np.zeros((len(task.labels), len(task.labels) + 1), dtype=np.int64)
 
     def __call__(self, judged: Judged) -> None:
         """Look one row up."""
+        found, predicted = self._found, judged.predicted[0]
         text = self._finder.find(judged.row)
-        predicted = judged.predicted[0]
         is_error = predicted != judged.gold
         self._rows += 1
-        self._counts["errors"] += is_error
-        self._counts["rows_without_text"] += text is None
+        found.errors += is_error
+        found.rows_without_text += text is None
         trained = self._labels.get(join_key(text)) if text is not None else None
         if text is None or trained is None:
             self._clean[judged.gold, predicted] += 1
             return
         gold = self._task.labels[judged.gold]
         others = trained - {gold}
-        self._counts["rows_in_train"] += 1
-        self._counts["rows_other_label"] += bool(others)
-        if not is_error:
-            return
-        self._counts["errors_in_train"] += 1
-        self._counts["errors_other_label"] += bool(others)
-        self._counts["errors_as_trained"] += (*self._task.labels, None)[predicted] in others
-        if others:
+        found.rows_in_train += 1
+        found.rows_other_label += bool(others)
+        found.errors_in_train += is_error
+        if is_error and others:
+            found.errors_other_label += 1
+            found.errors_as_trained += (*self._task.labels, None)[predicted] in others
             said = f"{gold!r}, in train {', '.join(sorted(others))}: {_shown(text)}"
-            self._examples.add(judged.row.line, said)
+            found.examples.add(judged.row.line, said)
 
     def result(self, *, seed: int) -> TrainExplanation:
         """Return what was found, after the pass.
@@ -304,20 +277,8 @@ class TrainLookup:
         Raises:
             DataError: No row's text could be told from its prompt.
         """
-        counts = self._counts
-        if counts["rows_without_text"] == self._rows:
+        if self._found.rows_without_text == self._rows:
             raise texts_needed("train", self._task)
-        return TrainExplanation(
-            train=self._name,
-            rows_in_train=counts["rows_in_train"],
-            rows_other_label=counts["rows_other_label"],
-            errors=counts["errors"],
-            errors_in_train=counts["errors_in_train"],
-            errors_other_label=counts["errors_other_label"],
-            errors_as_trained=counts["errors_as_trained"],
-            rows_without_text=counts["rows_without_text"],
-            examples=self._examples,
-            clean=metrics_of(self._task.labels, self._clean, seed=seed)
-            if self._clean.any()
-            else None,
-        )
+        if self._clean.any():
+            self._found.clean = metrics_of(self._task.labels, self._clean, seed=seed)
+        return self._found

@@ -5,12 +5,13 @@ texts) passes through `printable`, so that nothing in it acts on a terminal.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from llamafactory_emotion.evaluate.comparison import PairedComparison
-from llamafactory_emotion.evaluate.evaluation import Evaluation, confused_pairs
+from llamafactory_emotion.evaluate.evaluation import ConfusedPair, Evaluation, confused_pairs
 from llamafactory_emotion.evaluate.floor import Floor
-from llamafactory_emotion.evaluate.lookup import Listed, RowCheck
+from llamafactory_emotion.evaluate.lookup import Listed, RowCheck, TrainExplanation
 from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Interval, Metrics
 from llamafactory_emotion.predictions.sidecar import Sidecar
@@ -35,9 +36,8 @@ def all_blocks(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
             blocks.append(Facts(name, (("unfinished", UNFINISHED),)))
         if one.broken:
             blocks.append(Facts(name, (("left out", _broken_text(one)),)))
-        if one.by_rule:
-            blocks.append(rules_table(one, of=name))
-        blocks += joined_blocks(one, of=name)
+        own = [*([rules_table(one)] if one.by_rule else []), *joined_blocks(one)]
+        blocks += [replace(block, title=f"{name}: {block.title}") for block in own]
     return blocks
 
 
@@ -60,14 +60,15 @@ def evaluation_blocks(evaluation: Evaluation, *, texts: bool = True) -> list[Blo
     return [*blocks, *joined_blocks(evaluation, texts=texts)]
 
 
-def joined_blocks(evaluation: Evaluation, *, of: str = "", texts: bool = True) -> Iterator[Block]:
-    """Lay out what other data says about a file (`of`, where there are several)."""
+def joined_blocks(evaluation: Evaluation, *, texts: bool = True) -> Iterator[Block]:
+    """Lay out what other data says about a file; without `texts` no row of it is listed."""
     if evaluation.row_check is not None:
-        yield _row_check_facts(evaluation.row_check, of=of, texts=texts)
+        yield _row_check_facts(evaluation.row_check, texts=texts)
     if evaluation.train_explanation is not None:
-        yield _explanation_facts(evaluation, of=of, texts=texts)
+        pairs = confused_pairs(evaluation.metrics)
+        yield _explanation_facts(evaluation.train_explanation, pairs, texts=texts)
     if evaluation.floor is not None:
-        yield _floor_facts(evaluation.floor, of=of)
+        yield _floor_facts(evaluation.floor)
 
 
 def _summary_lines(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
@@ -105,10 +106,6 @@ def percent(share: float) -> str:
     return f"{share:.2%}".replace("%", " %")
 
 
-def _title(title: str, of: str) -> str:
-    return printable(f"{of}: {title}" if of else title)
-
-
 def _figures(metrics: Metrics) -> tuple[str, ...]:
     """Write accuracy, its interval, macro-F1 and the invalid answers, for one row of a table."""
     return (
@@ -122,10 +119,10 @@ def _figures(metrics: Metrics) -> tuple[str, ...]:
 _FIGURES = ("accuracy", "low", "high", "macro-F1", INVALID)
 
 
-def rules_table(evaluation: Evaluation, *, of: str = "") -> Table:
+def rules_table(evaluation: Evaluation) -> Table:
     """Lay out the three match rules side by side."""
     rows = tuple((rule, *_figures(one)) for rule, one in evaluation.by_rule.items())
-    return Table(_title("match rules", of), ("rule", *_FIGURES), rows)
+    return Table("match rules", ("rule", *_FIGURES), rows)
 
 
 def _labels_table(metrics: Metrics) -> Table:
@@ -183,7 +180,7 @@ def calibration_facts(calibration: Calibration, rows: int) -> Facts:
     return Facts("probabilities", tuple(lines))
 
 
-def _row_check_facts(check: RowCheck, *, of: str, texts: bool) -> Facts:
+def _row_check_facts(check: RowCheck, *, texts: bool) -> Facts:
     kinds = (
         ("missing", check.missing, "source rows without a prediction"),
         ("extra", check.extra, "predictions that are not in the source, left out"),
@@ -194,7 +191,7 @@ def _row_check_facts(check: RowCheck, *, of: str, texts: bool) -> Facts:
     for name, listed, meaning in kinds:
         lines.append((name, f"{listed.count:,}  ({meaning})"))
         lines += _listed_lines(listed) if texts else ()
-    return Facts(_title(f"row check against {check.source}", of), tuple(lines))
+    return Facts(printable(f"row check against {check.source}"), tuple(lines))
 
 
 def _listed_lines(listed: Listed) -> Iterator[tuple[str, str]]:
@@ -204,9 +201,9 @@ def _listed_lines(listed: Listed) -> Iterator[tuple[str, str]]:
         yield "", f"and {listed.count - LINES_SHOWN:,} more"
 
 
-def _explanation_facts(evaluation: Evaluation, *, of: str, texts: bool) -> Facts:
-    explanation = evaluation.train_explanation
-    assert explanation is not None  # noqa: S101 - the caller looked
+def _explanation_facts(
+    explanation: TrainExplanation, pairs: Sequence[ConfusedPair], *, texts: bool
+) -> Facts:
     other, as_trained = explanation.errors_other_label, explanation.errors_as_trained
     in_train = f"{explanation.rows_in_train:,} rows, {explanation.rows_other_label:,} of them"
     lines = [
@@ -218,7 +215,7 @@ def _explanation_facts(evaluation: Evaluation, *, of: str, texts: bool) -> Facts
         ),
         *(_listed_lines(explanation.examples) if texts else ()),
     ]
-    for pair in confused_pairs(evaluation.metrics)[:LINES_SHOWN]:
+    for pair in pairs[:LINES_SHOWN]:
         share = f"{pair.count:,} ({percent(pair.share)} of the errors)"
         lines.append(("confused", f"{printable(f'{pair.gold} as {pair.predicted}')}: {share}"))
     clean = explanation.clean
@@ -228,38 +225,18 @@ def _explanation_facts(evaluation: Evaluation, *, of: str, texts: bool) -> Facts
         lines.append(("clean rows", said))
     if explanation.rows_without_text:
         lines.append(("no text", f"{explanation.rows_without_text:,} rows; counted as clean"))
-    return Facts(_title(f"errors against {explanation.train}", of), tuple(lines))
+    return Facts(printable(f"errors against {explanation.train}"), tuple(lines))
 
 
-def _floor_facts(floor: Floor, *, of: str) -> Facts:
-    accuracy = f"{floor.metrics.accuracy:.4f}  {_interval(floor.metrics.accuracy_ci)}"
-    title = f"floor: a tf-idf SVM fitted on {floor.train} ({floor.train_rows:,} rows)"
+def _floor_facts(floor: Floor) -> Facts:
     lines = (
-        ("SVM accuracy", accuracy),
+        ("SVM accuracy", f"{floor.metrics.accuracy:.4f}  {_interval(floor.metrics.accuracy_ci)}"),
         ("SVM macro-F1", f"{floor.metrics.f1_macro:.4f}"),
-        ("worth", floor_sentence(floor)),
+        ("SVM time", f"{floor.seconds:.1f} seconds of one core"),
+        *(("minus SVM: " + name, said) for name, said in _difference_lines(floor.comparison)),
     )
-    return Facts(_title(title, of), lines)
-
-
-def floor_sentence(floor: Floor) -> str:
-    """Say in one sentence what the language model is worth."""
-    comparison = floor.comparison
-    points = 100 * comparison.accuracy_difference
-    accuracy = floor.metrics.accuracy + comparison.accuracy_difference
-    svm = f"a {floor.seconds:.1f}-second SVM"
-    tested = f"p = {comparison.p_value:.2g}"
-    low, high = (100 * bound for bound in comparison.accuracy_difference_ci)
-    if low <= 0 <= high:
-        return (
-            f"{accuracy:.4f} is not told from {svm} ({floor.metrics.accuracy:.4f}): "
-            f"{points:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, {tested})."
-        )
-    low, high = sorted((abs(low), abs(high)))
-    return (
-        f"{accuracy:.4f} {'beats' if points > 0 else 'loses to'} {svm} by {abs(points):.1f} points "
-        f"(95 % interval {low:.1f} to {high:.1f}, {tested})."
-    )
+    title = f"floor: a tf-idf SVM fitted on {floor.train} ({floor.train_rows:,} rows)"
+    return Facts(printable(title), lines)
 
 
 def comparison_blocks(
@@ -289,24 +266,26 @@ def _file_row(one: Evaluation, name: str) -> tuple[str, ...]:
 
 def _pair_facts(pair: PairedComparison, names: dict[str, str], *, pairs: int) -> Facts:
     left, right = pair.only_in_first, pair.only_in_second
-    unmatched = (
-        f"; {left:,} only in the first, {right:,} only in the second" if left + right else ""
+    matched = f"matched by {pair.matched_by}"
+    if left + right:
+        matched += f"; {left:,} only in the first, {right:,} only in the second"
+    lines = (
+        ("rows in both", f"{pair.n:,} ({matched})"),
+        *_difference_lines(pair, pairs=pairs),
     )
+    return Facts(f"{names[pair.first]} minus {names[pair.second]}", lines)
+
+
+def _difference_lines(pair: PairedComparison, *, pairs: int = 1) -> Iterator[tuple[str, str]]:
+    for name, difference, interval in (
+        ("accuracy", pair.accuracy_difference, pair.accuracy_difference_ci),
+        ("macro-F1", pair.f1_macro_difference, pair.f1_macro_difference_ci),
+    ):
+        yield name, f"{difference:+.4f}  {_interval(interval, signed=True)}"
     tested = f"exact McNemar test p = {pair.p_value:.2g}"
     if pairs > 1:
         tested += f", Holm-corrected for {pairs} pairs p = {pair.p_value_holm:.2g}"
-    accuracy_ci = _interval(pair.accuracy_difference_ci, signed=True)
-    f1_ci = _interval(pair.f1_macro_difference_ci, signed=True)
-    lines = (
-        ("rows in both", f"{pair.n:,} (matched by {pair.matched_by}{unmatched})"),
-        ("accuracy", f"{pair.accuracy_difference:+.4f}  {accuracy_ci}"),
-        ("macro-F1", f"{pair.f1_macro_difference:+.4f}  {f1_ci}"),
-        (
-            "right in one only",
-            f"first {pair.first_right:,}, second {pair.second_right:,}: {tested}",
-        ),
-    )
-    return Facts(f"{names[pair.first]} minus {names[pair.second]}", lines)
+    yield "right in one only", f"first {pair.first_right:,}, second {pair.second_right:,}: {tested}"
 
 
 def short_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:
