@@ -58,11 +58,11 @@ def test_no_output_replaces_what_is_read(tmp_path, fails, name, link):
     if link:
         output = tmp_path / "link"
         output.symlink_to(tmp_path / name)
-    inputs = [f"{key}={tmp_path / key}" for key in ("task.yaml", "source.csv", "train.csv")]
-    inputs = [one.replace(".yaml=", "=").replace(".csv=", "=") for one in inputs]
+    inputs = {"task": "task.yaml", "source": "source.csv", "train": "train.csv"}
+    words = [f"{key}={tmp_path / file}" for key, file in inputs.items()]
 
     fails(
-        *(str(tmp_path / "p.jsonl"), *inputs, f"errors={output}", "overwrite=true"),
+        *(str(tmp_path / "p.jsonl"), *words, f"errors={output}", "overwrite=true"),
         code=2,
         saying="is read or written under another key too",
     )

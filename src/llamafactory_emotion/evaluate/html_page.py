@@ -1,4 +1,4 @@
-"""Lay out evaluations as one HTML page that stands alone: no network, nothing of a text can run.
+"""Lay out evaluations as one HTML page that needs no network and in which no text can run.
 
 The page's skeleton, looks and search are the package's files `page.html.jinja`, `page.css` and
 `page.js`; this module hands them the figures and computes none. Whatever comes from a file is
@@ -42,8 +42,8 @@ from llamafactory_emotion.terminal import Block, Facts
 WIDEST_MATRIX = 100
 _HEAT_LEVELS = 10
 _RISK_SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-# Joiners shape letters and emoji and show nothing of their own.
-_JOINERS = "\u200c\u200d"
+# Spaces, and the joiners that shape letters and emoji and show nothing of their own.
+_HARMLESS = "\n\t\u00a0\u3000\u200c\u200d"
 
 
 def page_html(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparison]) -> str:
@@ -96,7 +96,7 @@ def _source_hash(text: str) -> str:
 
 
 def shown(text: str) -> Markup:
-    r"""Give text as markup in which every character that would act or hide is shown as its escape.
+    r"""Return text as markup in which what would act or hide is written as its escape.
 
     Line ends, tabs, spaces of all kinds and joiners stay; controls, overrides of the direction
     of writing, lone surrogates and the like are written out (`\u202e`) and marked.
@@ -104,17 +104,13 @@ def shown(text: str) -> Markup:
     if text.isprintable():
         return escape(text)
     parts: list[str] = []
-    for harmless, run in groupby(text, _is_harmless):
+    for harmless, run in groupby(text, lambda one: one.isprintable() or one in _HARMLESS):
         if harmless:
             parts.append(escape("".join(run)))
         else:
             code = "".join(run).encode("unicode_escape").decode("ascii")
             parts.append(Markup('<span class="code">{}</span>').format(code))
     return Markup("").join(parts)
-
-
-def _is_harmless(character: str) -> bool:
-    return character.isprintable() or character in "\n\t\u00a0\u3000" or character in _JOINERS
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ For slides and papers. scikit-learn draws the matrix and the reliability; matplo
 changed for the time of drawing alone, so that nothing of the caller's plots changes.
 """
 
+import contextlib
 import io
 import math
 from collections.abc import Sequence
@@ -83,24 +84,21 @@ def plot_image(evaluations: Sequence[Evaluation], *, kind: str) -> bytes:
 def _fonts_for(text: str) -> list[str]:
     """Name the fonts that draw every character, as far as fonts of this machine have them.
 
-    DejaVu Sans draws a box for whatever is left, without a warning.
+    The first draws a box for whatever is left, without a warning.
     """
-    chosen: list[str] = ["DejaVu Sans"]
-    missing = set(text) - _characters_of(font_manager.findfont("DejaVu Sans"))
+    default = "DejaVu Sans"
+    chosen: list[str] = []
+    missing = set(text)
     installed = sorted({(one.name, one.fname) for one in font_manager.fontManager.ttflist})
-    for name, path in installed if missing else []:
-        found = missing & _characters_of(path)
-        if found:
-            chosen.append(name)
-            missing -= found
+    for name, path in [(default, font_manager.findfont(default)), *installed]:
+        with contextlib.suppress(OSError, RuntimeError):  # a broken font file
+            found = missing & set(map(chr, font_manager.get_font(path).get_charmap()))
+            if found or not chosen:
+                chosen.append(name)
+                missing -= found
+        if not missing:
+            break
     return chosen
-
-
-def _characters_of(path: str) -> set[str]:
-    try:
-        return {chr(code) for code in font_manager.get_font(path).get_charmap()}
-    except (OSError, RuntimeError):  # a broken font file is no reason to draw nothing
-        return set()
 
 
 def _draw_confusion(axes: "Axes", metrics: Metrics, *, name: str) -> None:

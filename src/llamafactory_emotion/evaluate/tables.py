@@ -138,7 +138,7 @@ def _labels_table(metrics: Metrics) -> Table:
 
 
 def _confusion_table(metrics: Metrics) -> Table:
-    names = tuple(printable(label) for label in metrics.labels)
+    names = tuple(map(printable, metrics.labels))
     rows = tuple(
         (name, *(f"{count:,}" for count in row))
         for name, row in zip(names, metrics.confusion, strict=True)
