@@ -6,7 +6,7 @@ from llamafactory_emotion.evaluate.comparison import Answers, compare_files
 from llamafactory_emotion.evaluate.evaluation import evaluate_file
 from llamafactory_emotion.task import EMOTION
 
-# Each would set the title, draw a picture from elsewhere, end the list it stands in or add up.
+# Each would set the title, draw a picture from elsewhere, end the list it is in or add up.
 PAYLOADS = (
     "<script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",
