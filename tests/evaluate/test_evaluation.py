@@ -37,19 +37,6 @@ def test_probabilities_give_calibration(predictions, figures):
     assert found["risk_coverage"][0] == {"threshold": 0, "coverage": 1, "risk": 0.5}
 
 
-def test_a_task_in_chinese(predictions, figures, tmp_path):
-    task = tmp_path / "charges.yaml"
-    task.write_text(
-        "name: charges\ninstruction: 判断罪名\nlabels: [盗窃, 故意伤害, 抢劫]\n", encoding="utf-8"
-    )
-    path = predictions(row("盗窃", "答案:盗窃。"), row("抢劫", "不知道"))
-
-    found = figures(path, f"task={task}")
-
-    assert (found["accuracy"], found["invalid"]) == (0.5, 1)
-    assert found["per_class"]["盗窃"]["recall"] == 1
-
-
 def test_examples_to_read_are_bounded_and_the_most_confident_come_first(tmp_path):
     rows = []
     for k in range(1000):

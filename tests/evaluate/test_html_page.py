@@ -5,7 +5,6 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from evaluations import PAYLOADS, evaluations_of, row
 from hypothesis import given, settings
@@ -139,17 +138,6 @@ def test_answers_to_read_are_bounded_and_the_most_confident_come_first(tmp_path)
     assert "id e99 " not in text
 
 
-def test_long_answers_are_cut_and_texts_lose_their_prompt(tmp_path):
-    asked = "Do emotion classification for data in the following text.\nwe won\nAnswer:"
-    rows = [row("joy", "x" * 1_000_000, prompt="y" * 1_000_000), row("joy", "love", prompt=asked)]
-
-    page = page_of(tmp_path, {"p.jsonl": rows})
-
-    assert len(page) < 60_000
-    assert "we won" in page
-    assert "Do emotion classification" not in page
-
-
 def test_several_files_are_compared(tmp_path):
     rows = [row("joy", "joy", id=k) for k in range(9)]
     other = [row("joy", "love", id=k) for k in range(9)]
@@ -247,32 +235,3 @@ def test_shown_text_is_text(text):
 )
 def test_what_is_shown_of_a_text(text, markup):
     assert str(shown(text)) == markup
-
-
-def luminance(color):
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in color]
-    return np.dot([0.2126, 0.7152, 0.0722], linear)
-
-
-def contrast(one, other):
-    """The contrast of WCAG 2.1, from 1 to 21; text needs 4.5."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", [0, 1])
-def test_colors_can_be_read_in_light_and_dark(tmp_path, scheme):
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    blocks = re.findall(r":root \{(.*?)\}", page, re.DOTALL)
-    colors = {
-        name: np.array(list(bytes.fromhex(color))) / 255
-        for name, color in re.findall(r"--(\w+): #(\w{6})", blocks[scheme])
-    }
-    strongest = max(int(level) for level in re.findall(r"--heat: (\d+)%", page)) / 100
-
-    for ink in ("ink", "muted", "link"):
-        assert min(contrast(colors[ink], colors[paper]) for paper in ("paper", "panel")) >= 4.5
-    for tint in ("right", "wrong", "invalid"):
-        ground = colors[tint] * strongest + colors["paper"] * (1 - strongest)
-        assert contrast(colors["ink"], ground) >= 4.5
-        assert contrast(colors[tint], colors["paper"]) >= 3  # bars and lines

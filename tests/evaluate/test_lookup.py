@@ -176,14 +176,6 @@ def test_the_wrong_source_is_an_error_with_the_remedy(prompt):
         join(data(("a", "joy")), [asked(prompt)])
 
 
-def test_many_rows_of_one_text_take_time_in_proportion():
-    source = data(*[("a", "joy")] * 50_000)
-
-    rows, _, _ = join(source, (prediction(k, "a", "love") for k in range(50_000)))
-
-    assert len(rows) == 50_000
-
-
 def judged(text, gold, predicted, line=1):
     return Judged(prediction(line, text), gold, (predicted,), None, None)
 

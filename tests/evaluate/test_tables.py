@@ -133,6 +133,19 @@ def test_data_files_are_joined_to_the_figures(tmp_path, capsys):
     assert capsys.readouterr().out.count(": row check against ") == 2
 
 
+def test_rows_whose_text_cannot_be_told_count_as_clean(tmp_path, predictions, capsys):
+    path = predictions(row("joy", "joy", text="i laughed"), row("joy", "joy", prompt="Which?"))
+    train = write_rows(tmp_path / "train.jsonl", {"text": "i laughed", "label": "joy"})
+
+    main([path, f"train={train}"])
+    shown = capsys.readouterr().out
+    main([predictions(row("joy", "joy", text="i laughed")), f"train={train}"])
+
+    assert "clean rows          1 not in train" in shown
+    assert "no text             1 rows; counted as clean" in shown
+    assert "clean rows" not in capsys.readouterr().out
+
+
 def test_short_names_are_the_ends_that_differ():
     def short(*files):
         return list(short_names([SimpleNamespace(file=file) for file in files]).values())

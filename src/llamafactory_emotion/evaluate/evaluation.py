@@ -83,18 +83,18 @@ class _Tally:
         self.invalid: list[Judged] = []
         self.calibrator = Calibrator(labels, threshold=threshold)
 
-    def __call__(self, one: Judged) -> None:
-        self.counts[one.gold, one.predicted] += 1
-        predicted = one.predicted[0]
-        if one.probabilities is not None:
-            self.calibrator.add(one.probabilities, one.gold, predicted)
-        if one.reason is not None:
-            self.reasons[one.reason] += 1
+    def __call__(self, judged: Judged) -> None:
+        self.counts[judged.gold, judged.predicted] += 1
+        predicted = judged.predicted[0]
+        if judged.probabilities is not None:
+            self.calibrator.add(judged.probabilities, judged.gold, predicted)
+        if judged.reason is not None:
+            self.reasons[judged.reason] += 1
             if len(self.invalid) < EXAMPLES_KEPT:
-                self.invalid.append(one)
-        elif predicted != one.gold:
+                self.invalid.append(judged)
+        elif predicted != judged.gold:
             # The line breaks ties, the earlier first, so that rows are never compared.
-            entry = (max(one.probabilities or [0.0]), -one.row.line, one)
+            entry = (max(judged.probabilities or [0.0]), -judged.row.line, judged)
             add = heapq.heappush if len(self.errors) < EXAMPLES_KEPT else heapq.heappushpop
             add(self.errors, entry)
 
@@ -191,18 +191,18 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     )
 
 
-def _example(one: Judged, task: Task, finder: TextFinder) -> Example:
-    row = one.row
+def _example(judged: Judged, task: Task, finder: TextFinder) -> Example:
+    row = judged.row
     text = finder.find(row) or row.prompt
     return Example(
         line=row.line,
         id=row.id,
         text=None if text is None else text[:_LONGEST_TEXT],
         predict=row.predict[:_LONGEST_TEXT],
-        gold=task.labels[one.gold],
-        predicted=(*task.labels, None)[one.predicted[0]],
-        reason=one.reason,
-        confidence=max(one.probabilities) if one.probabilities else None,
+        gold=task.labels[judged.gold],
+        predicted=(*task.labels, None)[judged.predicted[0]],
+        reason=judged.reason,
+        confidence=max(judged.probabilities) if judged.probabilities else None,
     )
 
 

@@ -9,7 +9,7 @@ no script and no style but those two files, named by their hashes, and no reques
 import base64
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.evaluate.comparison import PairedComparison
-from llamafactory_emotion.evaluate.evaluation import Evaluation
+from llamafactory_emotion.evaluate.evaluation import Evaluation, confused_pairs
 from llamafactory_emotion.evaluate.tables import (
     INVALID,
     UNFINISHED,
@@ -42,6 +42,10 @@ from llamafactory_emotion.terminal import Block, Facts
 WIDEST_MATRIX = 100
 _HEAT_LEVELS = 10
 _RISK_SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_OF_THE_RUN = (
+    *("model", "adapter", "recipe", "trained_parameters", "seconds", "rows_per_second", "seed"),
+    *("hardware", "versions"),
+)
 # Spaces, and the joiners that shape letters and emoji and show nothing of their own.
 _HARMLESS = "\n\t\u00a0\u3000\u200c\u200d"
 
@@ -68,7 +72,7 @@ def page_html(evaluations: Sequence[Evaluation], pairs: Sequence[PairedCompariso
         "matrix": _matrix,
         "more_blocks": _more_blocks,
         "risk_scale": _risk_scale,
-        "wrong_answers": _wrong_answers,
+        "wrong_answers": lambda metrics: sum(pair.count for pair in confused_pairs(metrics)),
     }
     names = list(short_names(evaluations).values())
     style, script = _package_text("page.css"), _package_text("page.js")
@@ -137,11 +141,6 @@ def _matrix(metrics: Metrics) -> Iterator[tuple[str, list[_Cell]]]:
         yield gold, cells
 
 
-def _wrong_answers(metrics: Metrics) -> int:
-    right = sum(row[k] for k, row in enumerate(metrics.confusion))
-    return metrics.n - metrics.invalid - right
-
-
 def _risk_scale(calibration: Calibration) -> float:
     """Return the top of the risk axis: the first round number above the curve."""
     highest = max((point.risk for point in calibration.risk_coverage), default=0.0)
@@ -164,20 +163,11 @@ def _more_blocks(evaluation: Evaluation) -> Iterator[Block]:
 
 def _run_lines(sidecar: Sidecar) -> Iterator[tuple[str, str]]:
     """Say what is known of the run that wrote the predictions."""
-    for name, value in (
-        ("model", sidecar.model),
-        ("adapter", sidecar.adapter),
-        ("recipe", sidecar.recipe),
-        ("trained parameters", _number(sidecar.trained_parameters)),
-        ("seconds", _number(sidecar.seconds)),
-        ("rows/s", _number(sidecar.rows_per_second)),
-        ("seed", sidecar.seed),
-        ("hardware", sidecar.hardware),
-        ("versions", ", ".join(f"{name} {one}" for name, one in sidecar.versions.items())),
-    ):
+    for name in _OF_THE_RUN:
+        value = getattr(sidecar, name)
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {one}" for key, one in value.items())
+        elif isinstance(value, int | float) and name != "seed":
+            value = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
         if value is not None and value != "":
-            yield name, str(value)
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+            yield name.replace("_", " "), str(value)
