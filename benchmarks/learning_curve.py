@@ -5,7 +5,7 @@
 Samples of the training rows, each label in proportion; the same rows for all; all judged on the
 same test rows. FOLDER holds train.jsonl and test.jsonl.
 
-    svm      tf-idf and a linear SVM, `evaluate --floor`
+    svm      tf-idf and a linear SVM, `evaluate floor=`
     minilm   examples/head/minilm.yaml: 22 million parameters, pretrained on a billion sentences;
              the recipe's settings, at least 100 steps and 2.5 epochs
     smollm2  examples/emotion_cpu.yaml: a LoRA on a Llama of 135 million parameters, with more

@@ -328,11 +328,10 @@ def _typed(value: Any, kind: Any) -> Any:
     Raises:
         ValueError: It is not of that kind.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     if get_origin(kind) is list:
         value = value if isinstance(value, list) else [value]
+        if get_args(kind) == (str,) and all(isinstance(one, str) for one in value):
+            return value  # `evaluate FILE` converts nothing else
         if get_args(kind) == (int,):  # numbers may be one text with commas; paths may hold some
             value = _parts(value)
     elif _plain(kind) is str and isinstance(value, list) and value:
@@ -341,6 +340,9 @@ def _typed(value: Any, kind: Any) -> Any:
     # A number is no answer to true or false, and true or false no text.
     if not isinstance(value, str) and isinstance(value, bool) is not (_plain(kind) is bool):
         raise ValueError
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     holder = dataclasses.make_dataclass("Holder", [("value", kind)])
     try:
         config = OmegaConf.structured(holder)

@@ -94,7 +94,7 @@ class Site:
         return f"--proxy-server=http://127.0.0.1:{self.server.server_port}"
 
     def asked_by_pages(self):
-        """Give what pages asked for; a browser's own hosts are none of these."""
+        """What pages asked for; a browser's own hosts are none of these."""
         return sorted({one for one in self.asked if ".example" in one})
 
 

@@ -1,5 +1,7 @@
 """Two files compared: against statsmodels and scipy, against a plain bootstrap, and by hand."""
 
+from array import array
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,32 +9,29 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as judge_mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.comparison import (
-    PUBLISHED_ROWS,
+    Answers,
     compare_answers,
     compare_files,
-    compare_published,
     holm,
+    match_rows,
     mcnemar,
 )
-from llamafactory_emotion.evaluate.matching import Answers, match_rows
-from llamafactory_emotion.metrics.counts import metrics_of
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import EMOTION
 
 
-def answers(gold, predicted, *, ids=None, prompts=None, source="a", lines=None, broken=0):
-    n = len(gold)
+def answers(gold, predicted, *, ids=None, prompts=None, file="a", lines=None, broken=0):
+    missing = [None] * len(gold)
     return Answers(
-        source,
-        np.array(lines if lines is not None else range(1, n + 1)),
-        np.array(gold),
-        np.array(predicted),
-        ids,
-        prompts,
-        broken,
+        file,
+        lines=array("q", lines or range(1, len(gold) + 1)),
+        gold=array("q", gold),
+        predicted=array("q", predicted),
+        ids=ids or missing,
+        prompts=prompts or missing,
+        broken=broken,
     )
 
 
@@ -90,96 +89,106 @@ def test_the_paired_bootstrap_agrees_with_resampling_rows():
     assert again == pair
 
 
-def test_the_intervals_of_a_seed_stay_what_they_were():
+@pytest.mark.parametrize(
+    ("labels", "accuracy_ci", "f1_ci"),
+    [
+        (3, (-0.15, 0.116666667), (-0.057849857, 0.156912005)),
+        (150, (-0.15, 0.116666667), (-0.001156997, 0.00313824)),
+    ],
+)
+def test_the_intervals_of_a_seed_stay_what_they_were(labels, accuracy_ci, f1_ci):
     gold = np.arange(60) % 3
-    first, second = np.where(np.arange(60) % 7, gold, 3), np.where(np.arange(60) % 5, gold, 0)
+    first, second = np.where(np.arange(60) % 7, gold, labels), np.where(np.arange(60) % 5, gold, 0)
 
-    pair = compare_answers(gold, first, second, labels=3, names=("a", "b"), seed=0)
+    pair = compare_answers(gold, first, second, labels=labels, names=("a", "b"), seed=0)
 
-    assert pair.accuracy_difference_ci == pytest.approx((-0.15, 0.116666667))
-    assert pair.f1_macro_difference_ci == pytest.approx((-0.057849857, 0.156912005))
-
-
-def test_many_labels_are_compared_too():
-    generator = np.random.default_rng(0)
-    gold = generator.integers(0, 150, 3000)
-    first = np.where(generator.random(3000) < 0.8, gold, generator.integers(0, 151, 3000))
-    second = np.where(generator.random(3000) < 0.7, gold, generator.integers(0, 151, 3000))
-
-    pair = compare_answers(gold, first, second, labels=150, names=("a", "b"), seed=5)
-
-    assert pair.accuracy_difference == pytest.approx(
-        (first == gold).mean() - (second == gold).mean()
-    )
-    low, high = pair.f1_macro_difference_ci
-    assert low < pair.f1_macro_difference < high
-    assert pair.p_value < 1e-6
+    assert pair.accuracy_difference_ci == pytest.approx(accuracy_ci)
+    assert pair.f1_macro_difference_ci == pytest.approx(f1_ci, abs=1e-8)
 
 
-def test_files_are_matched_by_id_whatever_their_order():
+P = [b"p", b"q", b"r"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "matched_by", "indices"),
+    [
+        ({"ids": ["x", "y", "z"]}, {"ids": ["z", "x", "y"]}, "id", [1, 2, 0]),
+        ({"prompts": P}, {"prompts": P[::-1], "ids": ["1", "2", "3"]}, "prompt", [2, 1, 0]),
+        # The same prompts under other ids: the ids only number the rows.
+        (
+            {"prompts": P, "ids": ["0", "1", "2"]},
+            {"prompts": P[::-1], "ids": ["0", "1", "2"]},
+            "prompt",
+            [2, 1, 0],
+        ),
+        # Another template makes other prompts.
+        (
+            {"prompts": P, "ids": ["0", "1", "2"]},
+            {"prompts": [b"P", b"Q", b"R"], "ids": ["2", "1", "0"]},
+            "id",
+            [2, 1, 0],
+        ),
+        ({"prompts": [b"p", b"p", b"q"]}, {"prompts": [b"p", b"p", b"q"]}, "position", [0, 1, 2]),
+        ({"prompts": P}, {"prompts": [b"P", b"Q", b"r"]}, "position", [0, 1, 2]),
+        ({}, {"prompts": P}, "position", [0, 1, 2]),
+    ],
+)
+def test_rows_are_matched_by_id_else_prompt_else_position(first, second, matched_by, indices):
+    gold = [0, 0, 0]
+
+    match = match_rows(answers(gold, gold, **first), answers(gold, gold, **second), EMOTION)
+
+    assert (match.matched_by, match.second.tolist()) == (matched_by, indices)
+
+
+def test_the_rows_that_one_file_lacks_are_counted():
     first = answers([0, 1, 2], [0, 1, 2], ids=["x", "y", "z"])
-    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], source="b")
+    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], file="b")
 
     (pair,) = compare_files([first, second], EMOTION, seed=0)
 
-    assert pair.matched_by == "id"
     assert (pair.n, pair.only_in_first, pair.only_in_second) == (3, 0, 1)
     assert (pair.first_right, pair.second_right) == (1, 0)
 
 
-def test_files_are_matched_by_prompt_when_ids_are_missing():
-    first = answers([0, 1], [0, 1], prompts=[b"p", b"q"])
-    second = answers([1, 0], [1, 1], prompts=[b"q", b"p"], ids=["1", "2"], source="b")
-
-    match = match_rows(first, second, EMOTION)
-
-    assert match.matched_by == "prompt"
-    assert match.second.tolist() == [1, 0]
-
-
-@pytest.mark.parametrize(
-    ("prompts", "other_prompts"),
-    [
-        ([b"p", b"p", b"q"], [b"p", b"p", b"q"]),
-        ([b"p", b"q", b"r"], [b"P", b"Q", b"r"]),
-        (None, [b"p", b"q", b"r"]),
-    ],
-    ids=["repeated prompts", "other prompts", "no prompts"],
-)
-def test_files_are_matched_by_position_at_last(prompts, other_prompts):
-    first = answers([0, 1, 2], [0, 1, 2], prompts=prompts)
-    second = answers([0, 1, 2], [0, 1, 1], prompts=other_prompts, source="b")
-
-    assert match_rows(first, second, EMOTION).matched_by == "position"
-
-
 def test_a_row_left_out_does_not_shift_the_rows_after_it():
     first = answers([0, 2], [0, 2], lines=[1, 3], broken=1)
-    second = answers([0, 1], [0, 1], lines=[1, 2], broken=1, source="b")
+    second = answers([0, 1], [0, 1], lines=[1, 2], broken=1, file="b")
 
     match = match_rows(first, second, EMOTION)
 
     assert (match.first.tolist(), match.second.tolist()) == ([0], [0])
 
 
-def test_gold_labels_that_disagree_stop_with_the_first_row():
-    first = answers([0, 1, 2], [0, 1, 2])
-    second = answers([0, 2, 1], [0, 1, 1], source="b", lines=[4, 5, 6])
-
-    with pytest.raises(
-        DataError, match="gold label of 2 rows, first 'joy' at a:2 against 'love' at b:5"
-    ):
+@pytest.mark.parametrize(
+    ("first", "second", "saying"),
+    [
+        (
+            answers([0, 1, 2], [0, 1, 2]),
+            answers([0, 2, 1], [0, 1, 1], file="b", lines=[4, 5, 6]),
+            "gold label of 2 rows, first 'joy' at a:2 against 'love' at b:5",
+        ),
+        (answers([0] * 3, [0] * 3), answers([0] * 2, [0] * 2), "3 rows.*2 rows.*not equally long"),
+        (
+            answers([0, 2], [0, 2], lines=[1, 4], broken=1),
+            answers([0, 2], [0, 2], lines=[1, 3], broken=1, file="b"),
+            "^a has blank lines beside broken rows",
+        ),
+        (
+            answers([0], [0], lines=[1], broken=1),
+            answers([0], [0], lines=[2], broken=1, file="b"),
+            "a and b have no row in common",
+        ),
+    ],
+)
+def test_files_that_cannot_be_matched(first, second, saying):
+    with pytest.raises(DataError, match=saying):
         match_rows(first, second, EMOTION)
-
-
-def test_files_that_cannot_be_matched():
-    with pytest.raises(DataError, match=r"3 rows.*2 rows.*not equally long"):
-        match_rows(answers([0, 1, 2], [0, 1, 2]), answers([0, 1], [0, 1]), EMOTION)
 
 
 def test_beyond_two_files_every_pair_is_corrected():
     gold = [0] * 40
-    files = [answers(gold, [0] * k + [1] * (40 - k), source=str(k)) for k in (40, 30, 20)]
+    files = [answers(gold, [0] * k + [1] * (40 - k), file=str(k)) for k in (40, 30, 20)]
 
     pairs = compare_files(files, EMOTION, seed=0)
 
@@ -192,57 +201,3 @@ def test_beyond_two_files_every_pair_is_corrected():
     assert raw == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**10])
     expected = multipletests(raw, method="holm")[1]
     assert [pair.p_value_holm for pair in pairs] == pytest.approx(list(expected))
-
-
-def test_published_rows_are_compared_as_statsmodels_does():
-    table = np.zeros((6, 7), dtype=int)
-    table[1, 1], table[1, 2] = 1884, 116
-    metrics = metrics_of(EMOTION.labels, table)
-
-    found = compare_published("a", metrics, EMOTION)
-
-    assert [one.published for one in found][-1] == "Llama-3-8B"
-    one = found[-1]
-    counts, rows = [1884, 0.9262 * PUBLISHED_ROWS], [2000, PUBLISHED_ROWS]
-    assert one.p_value == pytest.approx(proportions_ztest(counts, rows)[1], abs=1e-12)
-    expected = confint_proportions_2indep(
-        counts[0], rows[0], counts[1], rows[1], method="newcomb", compare="diff"
-    )
-    assert one.accuracy_difference_ci == pytest.approx(expected, abs=1e-9)
-    # What it takes to beat 0.9262 unpaired on 2,000 rows.
-    assert one.p_value < 0.05
-    assert one.p_value_holm >= one.p_value
-
-
-def test_published_rows_belong_to_one_task():
-    task = Task(name="two", labels=("a", "b"), instruction="Which?")
-
-    with pytest.raises(DataError, match="emotion"):
-        compare_published("a", metrics_of(("a", "b"), np.eye(2, 3, dtype=int)), task)
-
-
-def test_ids_that_mean_other_rows_give_way_to_the_prompts():
-    first = answers([0, 0, 1], [0, 1, 1], ids=["0", "1", "2"], prompts=[b"p", b"q", b"r"])
-    second = answers([0, 0, 1], [1, 0, 1], ids=["0", "1", "2"], prompts=[b"q", b"p", b"r"])
-
-    match = match_rows(first, second, EMOTION)
-
-    assert match.matched_by == "prompt"
-    assert match.second.tolist() == [1, 0, 2]
-
-
-def test_ids_count_where_another_template_makes_other_prompts():
-    first = answers([0, 0], [0, 1], ids=["0", "1"], prompts=[b"p", b"q"])
-    second = answers([0, 0], [0, 0], ids=["1", "0"], prompts=[b"Q", b"P"])
-
-    match = match_rows(first, second, EMOTION)
-
-    assert (match.matched_by, match.second.tolist()) == ("id", [1, 0])
-
-
-def test_blank_lines_beside_broken_rows_are_not_counted_as_rows():
-    first = answers([0, 2], [0, 2], lines=[1, 4], broken=1)
-    second = answers([0, 2], [0, 2], lines=[1, 3], broken=1, source="b")
-
-    with pytest.raises(DataError, match=r"^a has blank lines beside broken rows"):
-        match_rows(first, second, EMOTION)

@@ -1,14 +1,15 @@
 """The SVM that a language model has to beat."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.floor import FloorRecorder, floor_sentence
+from llamafactory_emotion.evaluate.comparison import Answers
+from llamafactory_emotion.evaluate.floor import floor_of
 from llamafactory_emotion.evaluate.judging import Judged
-from llamafactory_emotion.evaluate.texts import TextFinder
+from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -26,14 +27,13 @@ TRAIN = [Row(f"i laughed {k}", "joy") for k in range(20)]
 TRAIN += [Row(f"i wept {k}", "sadness") for k in range(20)]
 
 
-def floor(rows, train=TRAIN, task=EMOTION):
-    recorder = FloorRecorder(task, finder=TextFinder(task))
+def floor(rows, train=TRAIN, task=EMOTION, ask=None):
+    answers = Answers("p.jsonl", TextFinder(task))
     for text, gold, predicted in rows:
-        prompt = f"{task.instruction}\n{text}\nAnswer:"
-        recorder(
-            Judged(Prediction(1, "", "", prompt, None, None, None), gold, (predicted,), None, None)
-        )
-    return recorder.result(train, source="p.jsonl", name="t.jsonl", seed=0)
+        prompt = f"{ask or task.instruction}\n{text}\nAnswer:"
+        row = Prediction(1, "", "", prompt, None, None, None)
+        answers(Judged(row, gold, (predicted,), None, None))
+    return floor_of(answers, DataFile("t.jsonl", train), task, seed=0)
 
 
 def test_the_svm_answers_the_same_rows():
@@ -47,12 +47,6 @@ def test_the_svm_answers_the_same_rows():
     assert found.comparison.p_value == pytest.approx(2 / 2**10)
 
 
-def test_it_is_the_same_every_time():
-    rows = [("she laughed and wept", JOY, JOY)] * 5
-
-    assert replace(floor(rows), seconds=0) == replace(floor(rows), seconds=0)
-
-
 def test_texts_in_chinese_are_told_apart_by_their_characters():
     task = Task(name="mood", labels=("好", "坏"), instruction="哪种心情？")
     train = [Row(f"今天我非常高兴极了{k}", "好") for k in range(9)]
@@ -63,20 +57,6 @@ def test_texts_in_chinese_are_told_apart_by_their_characters():
     assert found.metrics.accuracy == 1
 
 
-def test_the_sentence_says_who_wins():
-    svm_loses = floor([("she wept", JOY, JOY)] * 30 + [("she laughed", JOY, JOY)] * 10)
-    svm_wins = floor([("she wept", SADNESS, JOY)] * 30 + [("she laughed", JOY, JOY)] * 10)
-    nobody = floor([("she wept", SADNESS, JOY), ("she wept", JOY, JOY)] * 5)
-
-    assert floor_sentence(replace(svm_loses, seconds=0.42)).startswith(
-        "1.0000 beats a 0.4-second SVM by 75.0 points (95 % interval 60.0 to 87.5, p = 1.9e-09)"
-    )
-    assert " loses to a " in floor_sentence(svm_wins)
-    assert "by 75.0 points (95 % interval 60.0 to 87.5, p = 1.9e-09)" in floor_sentence(svm_wins)
-    assert "is not told from a" in floor_sentence(nobody)
-    assert "+0.0 points" in floor_sentence(nobody)
-
-
 def test_what_cannot_be_fitted_is_an_error():
     with pytest.raises(DataError, match="one label only"):
         floor([("a", JOY, JOY)], train=TRAIN[:20])
@@ -85,11 +65,8 @@ def test_what_cannot_be_fitted_is_an_error():
 
 
 def test_a_prompt_without_its_text_is_an_error_with_the_remedy():
-    recorder = FloorRecorder(EMOTION, finder=TextFinder(EMOTION))
-    row = Prediction(1, "", "", "Which feeling?", None, None, None)
-
-    with pytest.raises(DataError, match=r"--floor needs the texts.*--source"):
-        recorder(Judged(row, JOY, (JOY,), None, None))
+    with pytest.raises(DataError, match=r"floor needs the texts.*source="):
+        floor([("she wept", JOY, JOY)], ask="Which feeling?")
 
 
 def test_a_large_training_set_leaves_out_words_that_occur_once():

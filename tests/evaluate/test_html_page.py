@@ -1,7 +1,8 @@
 """The HTML report: complete, bounded, and nothing of a file can act in it."""
 
+import base64
+import hashlib
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,6 @@ from evaluations import PAYLOADS, evaluations_of, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamafactory_emotion.evaluate.__main__ import main
 from llamafactory_emotion.evaluate.html_page import page_html, shown
 from llamafactory_emotion.task import Task
 
@@ -62,20 +62,27 @@ def probabilities(top, label="joy"):
     return {one: top if one == label else (1 - top) / 5 for one in labels}
 
 
-def test_the_summary_is_there(tmp_path):
+def test_all_that_is_known_of_a_file_is_shown(tmp_path):
+    (tmp_path / "p.meta.json").write_text('{"model": "some/base", "trained_parameters": 1234567}')
     rows = [row("joy", "joy"), row("joy", "love"), row("fear", "no idea"), {"label": "joy"}]
 
-    text = read(page_of(tmp_path, {"p.jsonl": rows}, skip=True)).text
+    page = page_of(tmp_path, {"p.jsonl": rows}, skip_broken=True, match="all")
 
-    assert "accuracy 0.3333 95 % interval 0.0615 to 0.7923" in text
+    text = read(page).text
     assert re.search(r"macro-F1 0\.1111 95 % interval 0\.\d+ to 0\.\d+", text)
-    assert "invalid answers 1 33.33 %" in text
-    assert "rows 3 task emotion, match flexible" in text
-    assert "majority baseline 0.6667 always joy" in text
-    assert "broken rows 1 left out" in text
-    assert 'left out: 1 have no "predict"' in text
-    assert "invalid because: no_label 1" in text
-    assert "no gold rows: sadness , love , anger , surprise (counted" in text
+    for said in (
+        "accuracy 0.3333 95 % interval 0.0615 to 0.7923",
+        "invalid answers 1 33.33 %",
+        "rows 3 task emotion, match flexible",
+        "majority baseline 0.6667 always joy",
+        "broken rows 1 left out",
+        'left out: 1 have no "predict"',
+        "invalid because: no_label 1",
+        "no gold rows: sadness , love , anger , surprise (counted",
+        "match rules",
+        "model some/base trained parameters 1,234,567",
+    ):
+        assert said in text
 
 
 def test_the_matrix_shades_shares_and_leads_to_the_answers(tmp_path):
@@ -105,6 +112,7 @@ def test_charts_are_drawn_where_there_are_probabilities(tmp_path):
     plain = page_of(tmp_path, {"q.jsonl": [row("joy", "joy")]})
 
     assert 'class="chart"' not in plain
+    assert "Wrong answers 0 Invalid answers 0" in read(plain).text
     # Three of four rows right at 0.95: a bar of full height in the last bin, none at 0.5.
     bars = re.findall(r'<rect class="fill" x="([\d.]+)" y="([\d.]+)" .*?height="([\d.]+)">', page)
     assert bars == [("165.3", "210.0", "0.0"), ("286.7", "10.0", "200.0")]
@@ -130,21 +138,6 @@ def test_answers_to_read_are_bounded_and_the_most_confident_come_first(tmp_path)
     assert "id e99 " not in text
 
 
-def test_long_answers_are_cut(tmp_path):
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "x" * 1_000_000, prompt="y" * 1_000_000)]})
-
-    assert len(page) < 60_000
-
-
-def test_the_text_stands_without_its_prompt(tmp_path):
-    prompt = "Do emotion classification for data in the following text.\nwe won\nAnswer:"
-
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "love", prompt=prompt)]})
-
-    assert "we won" in page
-    assert "Do emotion classification" not in page
-
-
 def test_several_files_are_compared(tmp_path):
     rows = [row("joy", "joy", id=k) for k in range(9)]
     other = [row("joy", "love", id=k) for k in range(9)]
@@ -157,16 +150,6 @@ def test_several_files_are_compared(tmp_path):
     assert text.count("Confusion matrix") == 2
 
 
-def test_what_else_is_known_of_a_file_is_shown(tmp_path):
-    (tmp_path / "p.meta.json").write_text('{"model": "some/base", "trained_parameters": 1234567}')
-
-    text = read(page_of(tmp_path, {"p.jsonl": [row("joy", "joy")]}, match="all")).text
-
-    assert "model some/base trained parameters 1,234,567" in text
-    assert "match rules" in text
-    assert "contains 1.0000" in text
-
-
 def test_a_matrix_of_too_many_labels_gives_way_to_pairs(tmp_path):
     labels = tuple(f"label{k}" for k in range(101))
     task = Task("many", labels, "Which?")
@@ -177,25 +160,19 @@ def test_a_matrix_of_too_many_labels_gives_way_to_pairs(tmp_path):
     assert "most confused labels" in page
 
 
-def hostile_files():
-    task = Task(
-        "<b>task</b>", ("plain", "<script>alert(1)</script>", '" onclick="x', "{{7*7}}"), "?"
-    )
+def test_nothing_of_a_file_becomes_markup(tmp_path):
+    labels = ("plain", "<script>alert(1)</script>", '" onclick="x', "{{7*7}}")
     rows = [
         row(label, text, prompt=text, id=f"{k} {label} {text}")
         for k, text in enumerate(PAYLOADS)
-        for label in task.labels[:2]
+        for label in labels[:2]
     ]
-    rows += [row(task.labels[0], task.labels[1]), row(task.labels[2], task.labels[3])]
-    return task, {"<img src=x>.jsonl": rows, "b.jsonl": rows}
-
-
-def test_nothing_of_a_file_becomes_markup(tmp_path):
-    task, files = hostile_files()
+    rows += [row(labels[0], labels[1]), row(labels[2], labels[3])]
     sidecar = '{"model": "<script>alert(1)</script>", "hardware": {"<b>": "</style>"}}'
     (tmp_path / "b.meta.json").write_text(sidecar)
+    files = {"<img src=x>.jsonl": rows, "b.jsonl": rows}
 
-    page = page_of(tmp_path, files, task=task)
+    page = page_of(tmp_path, files, task=Task("<b>task</b>", labels, "?"))
 
     page.encode("utf-8")
     reader = read(page)
@@ -215,9 +192,6 @@ def test_nothing_of_a_file_becomes_markup(tmp_path):
 
 
 def test_the_policy_allows_two_inline_blocks_and_no_request(tmp_path):
-    from base64 import b64encode
-    from hashlib import sha256
-
     page = page_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
 
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)[1].replace("&#39;", "'")
@@ -226,7 +200,8 @@ def test_the_policy_allows_two_inline_blocks_and_no_request(tmp_path):
     assert rules.pop("base-uri") == rules.pop("form-action") == "'none'"
     for name, element in (("style-src", "style"), ("script-src", "script")):
         block = re.search(f"<{element}>(.*?)</{element}>", page, re.DOTALL)[1]
-        assert rules.pop(name) == f"'sha256-{b64encode(sha256(block.encode()).digest()).decode()}'"
+        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
+        assert rules.pop(name) == f"'sha256-{digest}'"
     assert not rules
     assert page.index("Content-Security-Policy") < page.index("<style>")
     assert "http://" not in page
@@ -260,101 +235,3 @@ def test_shown_text_is_text(text):
 )
 def test_what_is_shown_of_a_text(text, markup):
     assert str(shown(text)) == markup
-
-
-def write(tmp_path, rows):
-    evaluations_of(tmp_path, {"p.jsonl": rows})
-    return str(tmp_path / "p.jsonl")
-
-
-def test_the_command_writes_the_page_once(tmp_path, capsys):
-    path = write(tmp_path, [row("joy", "joy")])
-    out = tmp_path / "deep" / "out.HTML"
-
-    assert main([path, "--report", str(out)]) == 0
-    first = out.read_bytes()
-    assert first.startswith(b"<!doctype html>")
-    assert main([path, "--report", str(out)]) == 2
-    assert "exists; name another file or allow overwriting" in capsys.readouterr().err
-    assert main([path, "--report", str(out), "--overwrite"]) == 0
-    assert out.read_bytes() == first
-    assert [one.name for one in out.parent.iterdir()] == ["out.HTML"]
-
-
-@pytest.mark.parametrize(
-    ("flag", "name", "saying"),
-    [
-        ("--report", "out.pdf", "must end in one of .html, .htm, .md"),
-        ("--report", "out", "must end in one of .html, .htm, .md"),
-        ("--plot", "out.jpg", "must end in one of .png, .svg"),
-    ],
-)
-def test_an_unknown_ending_is_refused_before_anything_is_read(tmp_path, capsys, flag, name, saying):
-    assert main([str(tmp_path / "missing.jsonl"), flag, str(tmp_path / name)]) == 2
-
-    assert saying in capsys.readouterr().err
-
-
-def test_outputs_replace_neither_inputs_nor_each_other(tmp_path, capsys):
-    path = write(tmp_path, [row("joy", "joy")])
-    page = str(tmp_path / "out.html")
-    before = (tmp_path / "p.jsonl").read_bytes()
-
-    assert main([path, "--json", path, "--overwrite"]) == 2
-    assert main([path, "--report", page, "--report", page]) == 2
-
-    assert capsys.readouterr().err.count("is read or written by another flag too") == 2
-    assert (tmp_path / "p.jsonl").read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["p.jsonl"]
-
-
-def test_a_failed_run_leaves_no_page(tmp_path, capsys):
-    path = tmp_path / "p.jsonl"
-    path.write_text('{"predict": "joy", "label": "joy"}\n{"predict"')
-
-    assert main([str(path), "--report", str(tmp_path / "out.html")]) == 1
-
-    assert [one.name for one in tmp_path.iterdir()] == ["p.jsonl"]
-
-
-def test_empty_lists_and_files_without_errors_make_a_page(tmp_path):
-    evaluations, pairs = evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    nameless = replace(evaluations[0], source="standard input")
-
-    text = read(page_html([nameless], pairs)).text
-
-    assert "Wrong answers 0 " in text
-    assert "standard input" in text
-
-
-def luminance(color):
-    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, other):
-    """The contrast of WCAG 2.1, from 1 to 21; text needs 4.5."""
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def mixed(color, paper, share):
-    parts = [(int(color[k : k + 2], 16), int(paper[k : k + 2], 16)) for k in (1, 3, 5)]
-    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in parts)
-
-
-@pytest.mark.parametrize("scheme", [0, 1])
-def test_colors_can_be_read_in_light_and_dark(tmp_path, scheme):
-    page = page_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    blocks = re.findall(r":root \{(.*?)\}", page, re.DOTALL)
-    colors = dict(re.findall(r"--(\w+): (#\w{6})", blocks[scheme]))
-    strongest = max(int(level) for level in re.findall(r"--heat: (\d+)%", page)) / 100
-
-    for ink in ("ink", "muted", "link"):
-        for ground in ("paper", "panel"):
-            assert contrast(colors[ink], colors[ground]) >= 4.5
-    for tint in ("right", "wrong", "invalid"):
-        ground = mixed(colors[tint], colors["paper"], strongest)
-        assert contrast(colors["ink"], ground) >= 4.5
-        assert contrast(colors[tint], colors["paper"]) >= 3  # bars and lines

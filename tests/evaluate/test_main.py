@@ -1,85 +1,130 @@
-"""The command: its tables, its JSON, its exit codes, and that nothing in a file can act."""
+"""The command: which calls it refuses, what it prints and writes, and how it starts."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 
 import pytest
+from evaluations import row, write_rows
 
-from llamafactory_emotion.evaluate import __main__ as evaluate
 from llamafactory_emotion.evaluate.__main__ import main
-from llamafactory_emotion.evaluate.judging import AnswerJudge
-from llamafactory_emotion.evaluate.one_file import evaluate_rows
-from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
-from llamafactory_emotion.task import EMOTION
 
-ROWS = [(" joy", " joy"), (" joy", " love"), (" sadness", "sadness"), (" fear", "no idea")]
+NASTY = ("\x1b]0;owned\x07\x1b[31m", "=HYPERLINK(1)", "[bold red]x[/]", "\u202egnp.exe", "a\rb")
 
 
-def row(gold, answer, **more):
-    return {"prompt": "Which?\nI laughed", "predict": answer, "label": gold, **more}
+def test_wrong_calls(predictions, fails, tmp_path):
+    path = predictions(row("joy", "joy"))
+
+    fails("json=out.json", code=2, saying="name a file of predictions")
+    fails(str(tmp_path / "none.jsonl"), code=2, saying="is not there")
+    fails(str(tmp_path), code=2, saying="is a directory")
+    fails(path, "task=mood", code=2, saying="neither built in")
+    fails(path, path, code=2, saying="named twice")
+    fails("-", "source=-", code=2, saying="only once")
+    fails(path, "seed=-1", code=2, saying="seed=-1 must be 0 or more")
+    fails(path, "threshold=nan", code=2, saying="threshold=nan must be from 0 to 1")
+    fails(path, "threshold=0.5", code=1, saying="no row of")
+    fails(path, "--match", "guess", code=2, saying="match='guess' is none of strict, flexible")
+    fails(path, "published=true", code=2, saying="unknown key 'published'")
 
 
-@pytest.fixture
-def predictions(tmp_path):
-    def write(*rows, name="predictions.jsonl"):
-        path = tmp_path / name
-        lines = [one if isinstance(one, str) else json.dumps(one) for one in rows]
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def figures(tmp_path):
-    def run(*arguments):
-        out = tmp_path / "figures.json"
-        assert main([*arguments, "--json", str(out), "--overwrite"]) == 0
-        return json.loads(out.read_text(encoding="utf-8"))
-
-    return run
+@pytest.mark.parametrize(
+    ("output", "saying"),
+    [
+        ("report=out.pdf", "must end in one of .html, .htm, .md"),
+        ("report=out", "must end in one of .html, .htm, .md"),
+        ("plot=out.jpg", "must end in one of .png, .svg"),
+    ],
+)
+def test_an_unknown_ending_is_refused_before_anything_is_read(fails, output, saying):
+    fails("missing.jsonl", output, code=2, saying=saying)
 
 
-def fails(capsys, arguments, *, code, saying):
-    assert main(arguments) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert saying in captured.err
-    return captured.err
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize(
+    "name", ["p.jsonl", "p.meta.json", "p.jsonl.meta.json", "task.yaml", "source.csv", "train.csv"]
+)
+def test_no_output_replaces_what_is_read(tmp_path, fails, name, link):
+    write_rows(tmp_path / "p.jsonl", row("joy", "joy", text="a"))
+    (tmp_path / "task.yaml").write_text("name: t\ninstruction: Which?\nlabels: [joy, love]\n")
+    for data in ("source.csv", "train.csv"):
+        (tmp_path / data).write_text("text,label\na,joy\n")
+    for sidecar in ("p.meta.json", "p.jsonl.meta.json"):
+        (tmp_path / sidecar).write_text("{}")
+    before = (tmp_path / name).read_bytes()
+    output = tmp_path / name
+    if link:
+        output = tmp_path / "link"
+        output.symlink_to(tmp_path / name)
+    inputs = {"task": "task.yaml", "source": "source.csv", "train": "train.csv"}
+    words = [f"{key}={tmp_path / file}" for key, file in inputs.items()]
+
+    fails(
+        *(str(tmp_path / "p.jsonl"), *words, f"errors={output}", "overwrite=true"),
+        code=2,
+        saying="is read or written under another key too",
+    )
+
+    assert (tmp_path / name).read_bytes() == before
 
 
-def test_the_json_has_the_promised_keys_and_figures(predictions, figures):
-    found = figures(predictions(*(row(*pair) for pair in ROWS)))
+def test_outputs_are_whole_new_and_different(predictions, tmp_path, capsys, fails):
+    path, out = predictions(row("joy", "joy")), tmp_path / "deep" / "out.HTML"
 
-    assert found["n"] == 4
-    assert found["accuracy"] == 0.5
-    assert found["accuracy_ci"] == pytest.approx([0.15, 0.85], abs=0.01)
-    assert found["balanced_accuracy"] == 0.5
-    assert found["f1_macro"] == pytest.approx((1 + 2 / 3) / 6)
-    assert found["f1_weighted"] == pytest.approx((2 * 2 / 3 + 1) / 4)
-    assert (found["invalid"], found["invalid_rate"]) == (1, 0.25)
-    assert found["majority_baseline"] == 0.5
-    assert found["per_class"]["joy"] == {
-        "precision": 1.0,
-        "recall": 0.5,
-        "f1": pytest.approx(2 / 3),
-        "support": 2,
+    assert main([path, f"report={out}"]) == 0
+    first = out.read_bytes()
+    capsys.readouterr()
+    fails(path, f"--report={out}", code=2, saying="exists; name another file or allow overwriting")
+    assert main([path, f"report={out}", "--overwrite"]) == 0
+    capsys.readouterr()
+    assert out.read_bytes() == first
+    assert [one.name for one in out.parent.iterdir()] == ["out.HTML"]
+    fails(path, "report=a.md", "report=a.md", code=2, saying="under another key too")
+
+
+def test_the_command_writes_all_kinds_in_one_run(predictions, tmp_path):
+    path = predictions(row("joy", "joy"), row("joy", "love"))
+    begins = {
+        "report": (("a.md", b"---\n"), ("a.html", b"<!doctype html>")),
+        "plot": (("a.png", b"\x89PNG"), ("a.SVG", b"<?xml")),
+        "errors": (("a.csv", b"file,line"),),
+        "json": (("a.json", b"{"),),
     }
-    labels = found["confusion"]["labels"]
-    matrix = found["confusion"]["matrix"]
-    assert labels == ["sadness", "joy", "love", "anger", "fear", "surprise"]
-    assert matrix[labels.index("joy")] == [0, 1, 1, 0, 0, 0, 0]
-    assert matrix[labels.index("fear")] == [0, 0, 0, 0, 0, 0, 1]
-    assert found["reasons"] == {"no_label": 1}
-    assert found["broken"] == 0
-    assert found["match"] == "flexible"
+    outputs = [f"{key}={tmp_path / name}" for key, kinds in begins.items() for name, _ in kinds]
+
+    assert main([path, *outputs]) == 0
+
+    for name, begin in (kind for kinds in begins.values() for kind in kinds):
+        assert (tmp_path / name).read_bytes().startswith(begin)
+    assert len(list(tmp_path.iterdir())) == 1 + len(outputs)
+
+
+def test_a_failed_run_leaves_no_file(predictions, tmp_path, fails):
+    path = predictions(row("joy", "love"), "x")
+    outputs = [f"{key}={tmp_path / key}" for key in ("json", "errors")]
+
+    fails(path, *outputs, f"report={tmp_path / 'a.html'}", code=1, saying="JSON")
+
+    assert [one.name for one in tmp_path.iterdir()] == ["predictions.jsonl"]
+
+
+@pytest.mark.parametrize("words", [["json=-"], ["--json"], ["--json=-"], ["--json", "-"]])
+def test_json_can_be_printed_instead_of_the_tables(predictions, capsys, words):
+    path = predictions(row("joy", "愤怒\x9b"), name="数据.jsonl")
+
+    assert main([path, *words]) == 0
+
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["file"] == path
+    assert printed.isascii()
 
 
 def test_the_plain_table(predictions, capsys):
-    assert main([predictions(*(row(*pair) for pair in ROWS))]) == 0
+    rows = [(" joy", " joy"), (" joy", " love"), (" sadness", "sadness"), (" fear", "no idea")]
+
+    assert main([predictions(*(row(*pair) for pair in rows))]) == 0
 
     out = capsys.readouterr().out
     assert "accuracy           0.5000  (95 % interval 0.1500 to 0.8500)" in out
@@ -89,280 +134,72 @@ def test_the_plain_table(predictions, capsys):
     assert "\x1b" not in out
 
 
-def test_all_answers_invalid_is_a_result(predictions, figures):
-    found = figures(predictions(row("joy", ""), row("fear", "who knows")))
-
-    assert (found["accuracy"], found["invalid"], found["f1_macro"]) == (0, 2, 0)
-    assert found["reasons"] == {"empty": 1, "no_label": 1}
-
-
-@pytest.mark.parametrize(
-    "gold",
-    [" joy", "Joy\n", "joy<|eot_id|>", "joy</s>\n", "<|pad|><|pad|> joy<|eot_id|>", 1, "1", 1.0],
-)
-def test_gold_labels_as_they_stand_in_files(predictions, figures, gold):
-    assert figures(predictions(row(gold, "joy")))["accuracy"] == 1
-
-
-def test_end_tokens_behind_gold_labels_do_not_change_what_a_source_says(
-    tmp_path, predictions, figures
-):
-    source = tmp_path / "source.csv"
-    source.write_text("text,label\nI wept,sadness\nI wept,joy\n")
-    rows = [row("sadness<|eot_id|>", "sadness", text="I wept")]
-
-    found = figures(predictions(*rows), "--source", str(source))
-
-    assert (found["n"], found["accuracy"]) == (1, 1.0)
-    assert found["row_check"]["other_gold"]["count"] == 0
-
-
-@pytest.mark.parametrize(
-    ("match", "accuracy", "invalid"),
-    [("strict", 0.25, 3), ("flexible", 0.5, 1), ("contains", 0.75, 0)],
-)
-def test_match_rules(predictions, figures, match, accuracy, invalid):
-    path = predictions(
-        row("joy", "joy"),
-        row("joy", "The answer is joy."),
-        row("joy", "joy or love"),
-        row("joy", "**love**"),
-    )
-
-    found = figures(path, "--match", match)
-
-    assert (found["accuracy"], found["invalid"]) == (accuracy, invalid)
-    assert figures(path, "--match", "all")["by_rule"][match]["accuracy"] == accuracy
-
-
-def test_contains_takes_gold_where_contained_and_flexible_elsewhere(predictions, figures):
-    found = figures(
-        predictions(row("joy", "joy or love"), row("joy", "love"), row("joy", "anger or fear")),
-        "--match",
-        "contains",
-    )
-
-    assert found["confusion"]["matrix"][1] == [0, 1, 1, 0, 0, 0, 1]
-
-
-def test_match_all_shows_the_three_side_by_side(predictions, capsys):
-    main([predictions(row("joy", "joy or love")), "--match", "all"])
-
-    table = capsys.readouterr().out.split("match rules\n")[1].split("\n\n")[0]
-    assert [line.split()[:2] for line in table.splitlines()[1:]] == [
-        ["flexible", "0.0000"],
-        ["strict", "0.0000"],
-        ["contains", "1.0000"],
-    ]
-
-
-def test_the_reason_is_that_of_the_rule_that_counts():
-    broken = BrokenRows("p")
-    rows = [Prediction(1, answer, "joy", None, None, None, None) for answer in ("a love!", "?")]
-
-    judged = list(AnswerJudge(EMOTION, match="all").judge(rows, broken))
-
-    assert [one.predicted for one in judged] == [(2, 6, 2), (6, 6, 6)]
-    assert [one.reason for one in judged] == [None, "empty"]
-
-
-def test_probabilities_give_calibration(predictions, figures):
-    even = dict.fromkeys(("love", "anger", "fear", "surprise"), 0.025)
-    path = predictions(
-        row("joy", "joy", id=1, probabilities={"sadness": 0.1, "joy": 0.8, **even}),
-        row("joy", "sadness", id=2, probabilities={"sadness": 0.6, "joy": 0.3, **even}),
-    )
-
-    found = figures(path, "--threshold", "0.7")
-
-    assert found["n"] == found["n_probabilities"] == 2
-    assert found["top_2_accuracy"] == 1
-    assert found["expected_calibration_error"] == pytest.approx(0.4)
-    assert found["abstention"]["accuracy"] == 1
-    assert found["abstention"]["coverage"] == 0.5
-    assert found["risk_coverage"][0] == {"threshold": 0, "coverage": 1, "risk": 0.5}
-
-
-def test_rows_without_gold_are_an_error_and_all_of_them_counted(predictions, capsys):
-    path = predictions(row("joy", "joy"), *[row("neutral", "joy")] * 3, row("disgust", "joy"))
-
-    error = fails(capsys, [path], code=1, saying="label outside the task 'emotion'")
-
-    assert "4 have a label outside the task 'emotion': 'neutral' (3), 'disgust' (1)" in error
-    assert f"{path}:2" in error
-
-
-@pytest.mark.parametrize(
-    ("broken", "saying"),
-    [
-        ('{"predict": "joy", "label"', "not JSON"),
-        (json.dumps({"label": "joy"}), 'have no "predict"'),
-        (json.dumps({"predict": "joy"}), 'have no "label"'),
-        (json.dumps(row("joy", "joy", probabilities={"joy": 0.5})), "for other labels"),
-        ('{"predict": "joy", "label": NaN}', "label outside the task"),
-    ],
-)
-def test_broken_rows_stop_or_are_counted(predictions, capsys, figures, broken, saying):
-    path = predictions(row("joy", "joy"), broken)
-
-    fails(capsys, [path], code=1, saying=f"{path}:2")
-    fails(capsys, [path], code=1, saying=saying)
-    found = figures(path, "--skip-broken")
-
-    assert (found["n"], found["broken"]) == (1, 1)
-    assert saying in str(found["broken_kinds"])
-    assert "left out           1 broken rows: 1 " in capsys.readouterr().out
-
-
 def test_each_of_several_files_has_what_was_found_out_about_it(predictions, capsys):
     first = predictions(row("joy", "joy"), "not JSON")
     second = predictions(row("joy", "joy or love"), name="second.jsonl")
 
-    assert main([first, second, "--skip-broken", "--match", "all"]) == 0
+    assert main([first, second, "--skip-broken", "match=all"]) == 0
 
     printed = capsys.readouterr().out
     assert printed.count("match rules") == 2
     assert "1 broken rows: 1 are not JSON" in printed
 
 
-def test_a_long_reading_says_how_far_it_is_on_a_terminal(predictions, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(evaluate, "_QUIET_SECONDS", -1)
-    monkeypatch.setattr(evaluate, "_ROWS_BETWEEN_LOOKS", 2)
-    path = predictions(*[row("joy", "joy")] * 3)
+def test_escape_codes_in_a_file_do_not_reach_the_terminal(predictions, fails):
+    error = fails(predictions(row("\x1b[31mred\x07", "joy")), code=1, saying="red")
 
-    assert main([path]) == 0
-
-    assert capsys.readouterr().err == f"\r{path}: 0 rows\n"
+    assert not {"\x1b", "\x07"} & set(error)
 
 
-def test_an_empty_file_and_one_without_a_readable_row(predictions, capsys):
-    fails(capsys, [predictions()], code=1, saying="is empty")
-    fails(capsys, [predictions("x", "y"), "--skip-broken"], code=1, saying="2 are not JSON")
+def run_in_terminal(*arguments):
+    """Run the command in a terminal and return what it wrote there."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llamafactory_emotion.evaluate", *arguments],
+        stdout=follower,
+        stderr=follower,
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(leader)
+    assert process.wait() == 0, written
+    return written.decode()
 
 
-def test_wrong_calls(predictions, capsys, tmp_path):
-    path = predictions(row("joy", "joy"))
-
-    fails(capsys, [str(tmp_path / "none.jsonl")], code=2, saying="is not there")
-    fails(capsys, [str(tmp_path)], code=2, saying="is a directory")
-    fails(capsys, [path, "--task", "mood"], code=2, saying="neither built in")
-    fails(capsys, [path, "--json", path], code=2, saying="exists")
-    fails(capsys, [path, "--errors", path], code=2, saying="exists")
-    fails(capsys, [path, path], code=2, saying="named twice")
-    fails(capsys, ["-", "--source", "-"], code=2, saying="only once")
-    fails(capsys, [path, "--seed", "-1"], code=2, saying="--seed")
-    fails(capsys, [path, "--threshold", "nan"], code=2, saying="--threshold is a probability")
-    fails(capsys, [path, "--threshold", "0.5"], code=1, saying="no row of")
-    with pytest.raises(SystemExit) as stop:
-        main([path, "--match", "guess"])
-    assert stop.value.code == 2
-
-
-def test_an_existing_json_file_is_replaced_only_when_asked(predictions, tmp_path, capsys):
-    path, out = predictions(row("joy", "joy")), tmp_path / "out.json"
-    out.write_text("mine")
-
-    fails(capsys, [path, "--json", str(out)], code=2, saying="exists")
-    assert out.read_text() == "mine"
-    assert main([path, "--json", str(out), "--overwrite"]) == 0
-    assert json.loads(out.read_text())["n"] == 1
-
-
-def test_a_failed_run_leaves_no_file(predictions, tmp_path, capsys):
-    fails(capsys, [predictions("x"), "--json", str(tmp_path / "out.json")], code=1, saying="JSON")
-
-    assert sorted(place.name for place in tmp_path.iterdir()) == ["predictions.jsonl"]
-
-
-def test_escape_codes_in_a_file_do_not_reach_the_terminal(predictions, capsys):
-    main([predictions(row("\x1b[31mred\x07", "joy"))])
-
-    captured = capsys.readouterr()
-    assert "\x1b" not in captured.out + captured.err
-    assert "\x07" not in captured.err
-
-
-def test_a_task_in_chinese(predictions, figures, tmp_path):
-    task = tmp_path / "charges.yaml"
-    task.write_text(
-        "name: charges\ninstruction: 判断罪名\nlabels: [盗窃, 故意伤害, 抢劫]\n", encoding="utf-8"
+def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
+    task = tmp_path / "task.yaml"
+    labels = ["plain", "[bold red]x[/]", "<b>"]
+    task.write_text(f"name: nasty\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
+    path = write_rows(
+        tmp_path / "p\x1b[35m.jsonl",
+        *(row("plain", text, prompt=text) for text in NASTY),
+        {"predict": "x", "label": "\x1b[31m\x07"},
+        *[row("plain", "plain")] * 9000,
     )
 
-    path = predictions(row("盗窃", "答案:盗窃。"), row("抢劫", "不知道"))
+    shown = run_in_terminal(path, f"task={task}", "--skip-broken")
 
-    found = figures(path, "--task", str(task))
-    assert (found["accuracy"], found["invalid"]) == (0.5, 1)
-    assert found["per_class"]["盗窃"]["recall"] == 1
-
-
-def test_a_label_without_end_is_a_label_outside_the_task(predictions, capsys):
-    for gold in ("9" * 5000, " " * 200_000 + "x", "<|" * 100_000):
-        fails(capsys, [predictions(row(gold, "joy"))], code=1, saying="label outside the task")
+    assert "accuracy" in shown
+    assert ": 8,192 rows" in shown  # on the way
+    assert "\x1b[1m" in shown  # bold titles: rich is at work
+    assert not any(code in shown for code in ("\x1b[31m", "\x1b[35m", "\x1b[1;31m", "\x07"))
+    assert shown.count("[bold red]x[/]") == 4  # in a sentence, a label, a row and a column
+    assert r"\x1b[31m" in shown
 
 
-def test_the_bounded_cache_of_verdicts_changes_no_figure(predictions, figures, monkeypatch):
-    monkeypatch.setattr("llamafactory_emotion.evaluate.judging._VERDICTS_KEPT", 3)
-    rows = [row("joy", f"{answer} {k}") for k in range(5) for answer in ("joy", "love", "")]
-
-    found = figures(predictions(*rows, *rows))
-
-    assert found["confusion"]["matrix"][1] == [0, 10, 10, 0, 0, 0, 10]
-
-
-@pytest.mark.parametrize(
-    ("labels", "whole"),
-    [(["a", "b"], True), ([f"a label of several words, number {k}" for k in range(5)], False)],
-)
-def test_a_matrix_too_wide_for_a_terminal_is_not_printed(
-    predictions, capsys, tmp_path, labels, whole
-):
-    task = tmp_path / "wide.yaml"
-    task.write_text(f"name: wide\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
-
-    main([predictions(row(labels[0], labels[1])), "--task", str(task)])
-
-    assert ("rows gold, columns predicted" in capsys.readouterr().out) is whole
-
-
-def test_many_labels_show_the_most_confused_pairs(predictions, capsys, tmp_path):
-    task = tmp_path / "many.yaml"
-    labels = [f"label{k:02}" for k in range(40)]
-    task.write_text(f"name: many\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
-
-    main([predictions(row("label01", "label02"), row("label03", "label03")), "--task", str(task)])
-
-    out = capsys.readouterr().out
-    assert "most confused labels (40 labels" in out
-    assert "label01    label02     1   100.00 %" in out
-    assert "invalid\n" not in out
-
-
-def test_examples_to_read_are_bounded_and_the_most_confident_come_first(tmp_path):
-    def rows():
-        for k in range(1000):
-            confidence = 0.5 + k * 0.0004
-            even = dict.fromkeys(EMOTION.labels, (1 - confidence) / 5)
-            probabilities = even | {"love": confidence}
-            yield Prediction(k, "love", "joy", "x" * 9999, None, None, probabilities)
-            yield Prediction(k, "?", "joy", "x" * 9999, None, None, None)
-
-    evaluation = evaluate_rows(rows(), BrokenRows("p"), EMOTION)
-
-    assert [one.line for one in evaluation.confident_errors] == list(range(999, 799, -1))
-    assert [one.line for one in evaluation.invalid_answers] == list(range(200))
-    first = evaluation.confident_errors[0]
-    assert (first.gold, first.predicted, len(first.prompt)) == ("joy", "love", 2000)
-    assert first.confidence == pytest.approx(0.8996)
-    assert evaluation.calibration.n == 1000
-    assert evaluation.metrics.n == 2000
-
-
-def test_standard_input_and_ascii_terminals(predictions):
-    lines = json.dumps(row("joy", "joy")) + "\n"
+def test_standard_input(predictions):
     done = subprocess.run(
         [sys.executable, "-m", "llamafactory_emotion.evaluate", "-"],
-        input=lines.encode(),
+        input=json.dumps(row("joy", "joy")).encode() + b"\n",
         capture_output=True,
         check=False,
     )
@@ -373,11 +210,13 @@ def test_standard_input_and_ascii_terminals(predictions):
 
 def test_it_starts_without_the_heavy_libraries(predictions):
     path = predictions(*[row("joy", "joy")] * 20)
+    heavy = (
+        *("torch", "transformers", "llamafactory", "sklearn", "scipy", "datasets", "pyarrow"),
+        *("rich", "matplotlib", "omegaconf", "yaml", "jinja2", "huggingface_hub"),
+    )
     code = (
         "import sys; from llamafactory_emotion.evaluate.__main__ import main; main(sys.argv[1:]);"
-        "heavy = {'torch', 'transformers', 'llamafactory', 'sklearn', 'scipy', 'datasets',"
-        " 'pyarrow', 'rich', 'matplotlib'};"
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+        f"sys.exit(', '.join(set({heavy}) & set(sys.modules)) or 0)"
     )
 
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=False)
@@ -385,14 +224,11 @@ def test_it_starts_without_the_heavy_libraries(predictions):
     assert done.returncode == 0, done.stderr
 
 
-def unfinished_file(place, complete_rows):
+def unfinished_file(path, complete_rows):
     """Write four rows and what a run says of them."""
-    rows = [{"id": n, "prompt": f"text {n}", "predict": "joy", "label": "joy"} for n in range(4)]
-    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    place.with_name(f"{place.name}.meta.json").write_text(
-        json.dumps({"model": "m", "complete_rows": complete_rows})
-    )
-    return str(place)
+    sidecar = {"model": "m", "complete_rows": complete_rows}
+    path.with_name(f"{path.name}.meta.json").write_text(json.dumps(sidecar))
+    return write_rows(path, *(row("joy", "joy", id=k, prompt=f"text {k}") for k in range(4)))
 
 
 @pytest.mark.parametrize(("complete_rows", "said"), [(None, True), (5, True), (4, False)])
@@ -400,7 +236,7 @@ def test_a_file_whose_run_had_not_ended_is_told_everywhere(tmp_path, capsys, com
     one = unfinished_file(tmp_path / "one.jsonl", complete_rows)
     two = unfinished_file(tmp_path / "two.jsonl", complete_rows)
     out = {name: tmp_path / f"out.{name}" for name in ("html", "md", "json")}
-    reports = [f"--report={out['html']}", f"--report={out['md']}", f"--json={out['json']}"]
+    reports = [f"report={out['html']}", f"report={out['md']}", f"json={out['json']}"]
 
     assert main([one, *reports]) == 0
     told = [capsys.readouterr().out, *(path.read_text(encoding="utf-8") for path in out.values())]
@@ -410,10 +246,10 @@ def test_a_file_whose_run_had_not_ended_is_told_everywhere(tmp_path, capsys, com
     assert capsys.readouterr().out.count("had not ended") == 2 * said
 
 
-def test_rows_that_the_source_lacks_do_not_make_a_file_unfinished(tmp_path, capsys):
+def test_rows_that_the_source_lacks_do_not_make_a_file_unfinished(tmp_path, figures):
     predictions = unfinished_file(tmp_path / "one.jsonl", 4)
-    source = tmp_path / "source.jsonl"
-    source.write_text('{"text": "text 1", "label": "joy"}\n{"text": "text 2", "label": "joy"}\n')
+    source = write_rows(
+        tmp_path / "source.jsonl", *({"text": f"text {k}", "label": "joy"} for k in (1, 2))
+    )
 
-    assert main([predictions, "--source", str(source)]) == 0
-    assert "unfinished" not in capsys.readouterr().out
+    assert figures(predictions, f"source={source}")["unfinished"] is False

@@ -1,15 +1,12 @@
 """The picture: drawn for any labels without a warning, and complete."""
 
 import struct
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
 from evaluations import evaluations_of, row
 
-from llamafactory_emotion.evaluate.__main__ import main
 from llamafactory_emotion.evaluate.plots import plot_image
 from llamafactory_emotion.task import Task
 
@@ -94,31 +91,3 @@ def test_the_same_figures_give_the_same_bytes_and_settings_are_left_alone(tmp_pa
         assert mpl.rcParams["text.parse_math"]
 
     assert plot_image(evaluations, kind="svg") == first
-
-
-def test_the_command_writes_pictures(tmp_path):
-    evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    png, svg = tmp_path / "out.png", tmp_path / "out.SVG"
-
-    assert main([str(tmp_path / "p.jsonl"), "--plot", str(png), "--plot", str(svg)]) == 0
-
-    assert png.read_bytes().startswith(b"\x89PNG")
-    assert b"<svg" in svg.read_bytes()
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["out.SVG", "out.png", "p.jsonl"]
-
-
-def test_nothing_heavy_is_loaded_without_the_flags(tmp_path):
-    evaluations_of(tmp_path, {"p.jsonl": [row("joy", "joy")]})
-    code = (
-        "import sys; from llamafactory_emotion.evaluate.__main__ import main; main([sys.argv[1]]);"
-        "print(sorted({'jinja2', 'matplotlib', 'yaml'} & set(sys.modules)))"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "p.jsonl")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout.splitlines()[-1] == "[]"

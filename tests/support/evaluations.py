@@ -2,14 +2,11 @@
 
 import json
 
-from llamafactory_emotion.evaluate.comparison import compare_files
-from llamafactory_emotion.evaluate.matching import AnswersRecorder
-from llamafactory_emotion.evaluate.one_file import evaluate_rows
-from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
-from llamafactory_emotion.predictions.sidecar import read_sidecar
+from llamafactory_emotion.evaluate.comparison import Answers, compare_files
+from llamafactory_emotion.evaluate.evaluation import evaluate_file
 from llamafactory_emotion.task import EMOTION
 
-# Each would set the title, draw a picture from elsewhere, end the list it stands in or add up.
+# Each would set the title, draw a picture from elsewhere, end the list it is in or add up.
 PAYLOADS = (
     "<script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",
@@ -35,24 +32,20 @@ def row(gold, answer, **more):
     return {"prompt": "Which?\nI laughed", "predict": answer, "label": gold, **more}
 
 
-def evaluations_of(folder, files, *, task=EMOTION, skip=False, threshold=None, match=None):
-    """Write each list of rows as a file of that name, and give evaluations and their pairs."""
+def write_rows(path, *rows):
+    """Write rows as JSON Lines, text as a line of its own, and return the path as text."""
+    lines = [one if isinstance(one, str) else json.dumps(one) for one in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def evaluations_of(folder, files, *, task=EMOTION, **options):
+    """Write each list of rows as a file of that name; return evaluations and their pairs."""
     evaluations, answers = [], []
     for name, rows in files.items():
-        path = folder / name
-        path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-        broken = BrokenRows(str(path), skip=skip)
-        recorder = AnswersRecorder(str(path))
-        evaluations.append(
-            evaluate_rows(
-                read_predictions(path, broken),
-                broken,
-                task,
-                match=match,
-                threshold=threshold,
-                sidecar=read_sidecar(path),
-                observers=[recorder],
-            )
-        )
-        answers.append(recorder.answers(broken=broken.total))
+        path = write_rows(folder / name, *rows)
+        gathered = Answers(path)
+        evaluations.append(evaluate_file(path, task, observers=[gathered], **options))
+        gathered.broken = evaluations[-1].broken
+        answers.append(gathered)
     return evaluations, compare_files(answers, task, seed=0)

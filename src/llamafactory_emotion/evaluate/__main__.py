@@ -1,44 +1,41 @@
 """`python -m llamafactory_emotion.evaluate`: how good are the predictions in these files?
 
-The command over `evaluation` and `report`; it reads flags, opens files and prints.
-It stands on the pure layer alone (the reader of data files is loaded when a flag names one), so
-that it starts in a fraction of a second.
+The command reads its keys, opens files and prints; `evaluation` does the work. It starts in a
+fraction of a second: what only some keys need (the reader of data files, the page, the card, the
+plots) is imported when a key asks for it.
 """
 
 import contextlib
+import functools
+import itertools
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.evaluate.comparison import compare_files
-from llamafactory_emotion.evaluate.comparison_tables import comparison_blocks
-from llamafactory_emotion.evaluate.error_list import ErrorList
-from llamafactory_emotion.evaluate.floor import FloorRecorder
-from llamafactory_emotion.evaluate.json_report import report_json
-from llamafactory_emotion.evaluate.judging import ALL_RULES, Observer
-from llamafactory_emotion.evaluate.matching import Answers, AnswersRecorder
-from llamafactory_emotion.evaluate.one_file import Evaluation, evaluate_rows
-from llamafactory_emotion.evaluate.report_files import check_suffix, write_plot, write_report
-from llamafactory_emotion.evaluate.rows import SourceJoin, TrainLookup
-from llamafactory_emotion.evaluate.tables import evaluation_blocks
-from llamafactory_emotion.evaluate.texts import TextFinder
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, real_place, write_whole
-from llamafactory_emotion.options import Options, key
-from llamafactory_emotion.predictions.reading import (
-    BrokenRows,
-    Prediction,
-    name_of,
-    read_predictions,
+from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.evaluate.comparison import Answers, PairedComparison, compare_files
+from llamafactory_emotion.evaluate.evaluation import Evaluation, evaluate_file
+from llamafactory_emotion.evaluate.json_and_csv import ErrorList, figures_json
+from llamafactory_emotion.evaluate.judging import ALL_RULES, Judged, Observer
+from llamafactory_emotion.evaluate.lookup import DataFile
+from llamafactory_emotion.evaluate.tables import all_blocks
+from llamafactory_emotion.files import (
+    STANDARD_STREAM,
+    check_apart,
+    check_output,
+    write_json,
+    write_whole,
+    write_whole_binary,
 )
-from llamafactory_emotion.predictions.sidecar import is_unfinished, read_sidecar
-from llamafactory_emotion.task import EMOTION, MATCH_RULES, LabelledRow, Task, load_task
-from llamafactory_emotion.terminal import print_blocks, run_command
+from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.predictions.reading import name_of
+from llamafactory_emotion.predictions.sidecar import sidecar_paths
+from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task
+from llamafactory_emotion.terminal import print_blocks, printable, run_command
 
-_QUIET_SECONDS = 2.0
+PAGES, CARDS, PLOTS = (".html", ".htm"), (".md",), (".png", ".svg")
 _ROWS_BETWEEN_LOOKS = 4096
 
 
@@ -55,7 +52,9 @@ class EvaluateOptions(Options):
         about="what counts as a right answer (default: the task's rule, usually flexible)",
         choices=(*MATCH_RULES, ALL_RULES),
     )
-    json: Path | None = key(None, about="write the figures as JSON")
+    json: Path | None = key(
+        None, about="write the figures as JSON; - prints them instead of the tables", bare="-"
+    )
     errors: Path | None = key(None, about="write wrong and invalid answers as CSV")
     report: list[Path] = key(
         [], about="write a page (.html) or a model card's section (.md); may be given twice"
@@ -96,143 +95,130 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The data files that flags name, read once for all files of predictions."""
-
-    source: Sequence[LabelledRow] | None
-    train: Sequence[LabelledRow] | None
-    floor: Sequence[LabelledRow] | None
-
-
 def _run(options: EvaluateOptions) -> int:
-    _check_call(options)
+    _check_paths(options)
     task = load_task(options.task)
-    data = _read_data(options, task)
+    source, train, floor = _read_data(options, task)
     evaluations: list[Evaluation] = []
     answers: list[Answers] = []
-    with contextlib.ExitStack() as stack:
-        errors = None
-        if options.errors is not None:
-            out = stack.enter_context(write_whole(options.errors, overwrite=options.overwrite))
-            errors = ErrorList(out, task)
+    errors_file = (
+        write_whole(options.errors, overwrite=options.overwrite)
+        if options.errors is not None
+        else contextlib.nullcontext()
+    )
+    with errors_file as out:
+        errors = ErrorList(out, task) if out else None
         for path in options.files:
-            recorder = AnswersRecorder(name_of(path)) if len(options.files) > 1 else None
-            observers: list[Observer] = [one for one in (recorder, errors) if one is not None]
-            if errors is not None:
-                errors.source = name_of(path)
-            evaluations.append(_evaluate(path, task, options, data, observers))
-            if recorder is not None:
-                answers.append(recorder.answers(broken=evaluations[-1].broken))
+            file = name_of(path)
+            observers: list[Observer] = [functools.partial(errors.add, file)] if errors else []
+            gathered = Answers(file)
+            if len(options.files) > 1:
+                observers.append(gathered)
+            with _progress(file) as progress:
+                evaluation = evaluate_file(
+                    path,
+                    task,
+                    match=options.match,
+                    threshold=options.threshold,
+                    seed=options.seed,
+                    skip_broken=options.skip_broken,
+                    source=source,
+                    train=train,
+                    floor=floor,
+                    observers=[*observers, *progress],
+                )
+            gathered.broken = evaluation.broken
+            answers.append(gathered)
+            evaluations.append(evaluation)
         pairs = compare_files(answers, task, seed=options.seed)
-        if options.json is not None:
-            with write_whole(options.json, overwrite=options.overwrite) as out:
-                out.write(report_json(evaluations, pairs))
-        for page in options.report:
-            write_report(page, evaluations, pairs, overwrite=options.overwrite)
-        for plot in options.plot:
-            write_plot(plot, evaluations, overwrite=options.overwrite)
-    if len(evaluations) > 1:
-        print_blocks(comparison_blocks(evaluations, pairs), sys.stdout)
-    else:
-        print_blocks(evaluation_blocks(evaluations[0]), sys.stdout)
+        _write_outputs(options, evaluations, pairs)
+    if not _prints_json(options):
+        print_blocks(all_blocks(evaluations, pairs), sys.stdout)
     return 0
 
 
-def _check_call(options: EvaluateOptions) -> None:
+def _check_paths(options: EvaluateOptions) -> None:
+    """Refuse inputs named twice, and outputs that cannot be written or would replace an input."""
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
-    _check_outputs(options, {real_place(path) for path in inputs})
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("Standard input (-) can be read only once; name a file instead.")
     if len(set(options.files)) < len(options.files):
         raise CallError("A file of predictions is named twice; name different ones to compare.")
+    for name, outputs, known in (
+        ("report", options.report, PAGES + CARDS),
+        ("plot", options.plot, PLOTS),
+    ):
+        for output in outputs:
+            if output.suffix.lower() not in known:
+                raise CallError(f"{name}={output}: the name must end in one of {', '.join(known)}.")
+    taken = [*inputs, options.task]
+    taken += [str(sidecar) for path in options.files for sidecar in sidecar_paths(path)]
+    json = None if _prints_json(options) else options.json
+    written = [*filter(None, (json, options.errors, *options.report, *options.plot))]
+    for output in written:
+        check_output(output, overwrite=options.overwrite)
+    check_apart(written, taken)
 
 
-def _check_outputs(options: EvaluateOptions, taken: set[Path]) -> None:
-    """Refuse outputs that cannot be written or would replace an input or each other."""
-    for name, outs in (("report", options.report), ("plot", options.plot)):
-        for out in outs:
-            check_suffix(name, out)
-    for out in filter(None, (options.json, options.errors, *options.report, *options.plot)):
-        check_output(out, overwrite=options.overwrite)
-        if real_place(out) in taken:
-            raise CallError(f"{out} is read or written under another key too; name another file.")
-        taken.add(real_place(out))
+def _prints_json(options: EvaluateOptions) -> bool:
+    return str(options.json) == STANDARD_STREAM
 
 
-def _read_data(options: EvaluateOptions, task: Task) -> _Data:
-    read: dict[str, Sequence[LabelledRow]] = {}
-    for path in filter(None, (options.source, options.train, options.floor)):
-        if path not in read:
+def _read_data(options: EvaluateOptions, task: Task) -> Iterator[DataFile | None]:
+    """Read the data files that `source`, `train` and `floor` name, each file once."""
+    read: dict[str, DataFile] = {}
+    for path in (options.source, options.train, options.floor):
+        if path and path not in read:
             from llamafactory_emotion.data.reading import read_rows
 
-            read[path] = read_rows(path, task)
-    return _Data(*(read.get(path or "") for path in (options.source, options.train, options.floor)))
+            read[path] = DataFile(path, read_rows(path, task))
+        yield read[path] if path else None
 
 
-def _evaluate(
-    path: str,
-    task: Task,
-    options: EvaluateOptions,
-    data: _Data,
-    observers: list[Observer],
-) -> Evaluation:
-    """Judge one file, with all that the flags ask for, in one pass."""
-    name = name_of(path)
-    finder = TextFinder(task)
-    broken = BrokenRows(name, skip=options.skip_broken)
-    rows = _with_progress(read_predictions(path, broken), name)
-    join = lookup = floor = None
-    if data.source is not None:
-        join = SourceJoin(data.source, task, name=str(options.source), finder=finder)
-        rows = join.correct(rows, broken)
-    if data.train is not None:
-        lookup = TrainLookup(data.train, task, name=str(options.train), finder=finder)
-    if data.floor is not None:
-        floor = FloorRecorder(task, finder=finder)
-    evaluation = evaluate_rows(
-        rows,
-        broken,
-        task,
-        match=options.match,
-        threshold=options.threshold,
-        seed=options.seed,
-        sidecar=read_sidecar(path),
-        observers=[*observers, *(one for one in (lookup, floor) if one is not None)],
-    )
-    if options.threshold is not None and evaluation.calibration is None:
-        raise DataError(f"threshold needs probabilities, and no row of {name} has any.")
-    counted = evaluation.metrics.n + evaluation.broken
-    return replace(
-        evaluation,
-        unfinished=is_unfinished(path, evaluation.sidecar, counted),
-        row_check=join.result() if join else None,
-        train_explanation=lookup.result(seed=options.seed) if lookup else None,
-        floor=floor.result(
-            data.floor or (), source=name, name=str(options.floor), seed=options.seed
-        )
-        if floor
-        else None,
-    )
+@contextlib.contextmanager
+def _progress(file: str) -> Iterator[list[Observer]]:
+    """Count the rows on a terminal while they are read."""
+    if not sys.stderr.isatty():
+        yield []
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(printable(file))) as status:
+        rows = itertools.count(1)
+
+        def count(_: Judged) -> None:
+            row = next(rows)
+            if not row % _ROWS_BETWEEN_LOOKS:
+                status.update(Text(f"{printable(file)}: {row:,} rows"))
+
+        yield [count]
 
 
-def _with_progress(rows: Iterable[Prediction], name: str) -> Iterable[Prediction]:
-    """Say on a terminal how far the reading is, once it takes longer than two seconds."""
-    return _told(rows, name) if sys.stderr.isatty() else rows
+def _write_outputs(
+    options: EvaluateOptions, evaluations: list[Evaluation], pairs: list[PairedComparison]
+) -> None:
+    if options.json is not None:
+        # ASCII cannot act on a terminal, and is JSON in every encoding.
+        text = figures_json(evaluations, pairs, ensure_ascii=_prints_json(options))
+        write_json(options.json, text, overwrite=options.overwrite)
+    for path in options.report:
+        if path.suffix.lower() in PAGES:
+            from llamafactory_emotion.evaluate.html_page import page_html
 
+            text = page_html(evaluations, pairs)
+        else:
+            from llamafactory_emotion.evaluate.model_card import model_card
 
-def _told(rows: Iterable[Prediction], name: str) -> Iterator[Prediction]:
-    from llamafactory_emotion.terminal import printable
+            text = model_card(evaluations, pairs)
+        with write_whole(path, overwrite=options.overwrite) as out:
+            out.write(text)
+    for path in options.plot:
+        from llamafactory_emotion.evaluate.plots import plot_image
 
-    said = time.monotonic() + _QUIET_SECONDS
-    has_said = False
-    for count, row in enumerate(rows):
-        if not count % _ROWS_BETWEEN_LOOKS and time.monotonic() > said:
-            print(f"\r{printable(name)}: {count:,} rows", end="", file=sys.stderr, flush=True)
-            said, has_said = time.monotonic() + 0.5, True
-        yield row
-    if has_said:
-        print(file=sys.stderr)
+        image = plot_image(evaluations, kind=path.suffix.lower().removeprefix("."))
+        with write_whole_binary(path, overwrite=options.overwrite) as binary:
+            binary.write(image)
 
 
 if __name__ == "__main__":

@@ -1,105 +1,82 @@
 """Say whether one set of answers is really better than another.
 
-Two files of predictions over the same rows are compared pairwise: the exact McNemar test on the
-rows that one gets right and the other wrong, and bootstrap intervals of the differences. Published
-figures, whose answers nobody has, are compared unpaired. Both stand on `metrics`.
-
-Matching rows takes memory in proportion to the rows: about 100 bytes a row and file.
+Two files of predictions are compared over the rows they share: the exact McNemar test on the rows
+that one gets right and the other wrong, and paired bootstrap intervals of the differences. Rows are
+matched by id, else by prompt, else by position; that takes about 100 bytes a row and file.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.matching import Answers, match_rows
-from llamafactory_emotion.metrics.counts import (
-    Counts,
-    Interval,
-    Metrics,
-    averages,
-    bootstrap_intervals,
-    wilson_interval,
-)
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.evaluate.lookup import TextFinder
+from llamafactory_emotion.metrics.counts import Counts, Interval, averages, bootstrap_intervals
+from llamafactory_emotion.task import Task
 
-# The table of the seed work, whose n is not told: its test set has 2,000 rows, but no n from 100
-# to 3,564 gives all five figures, so they are no single runs over it.
-PUBLISHED = (
-    ("BERT-base", 0.9063),
-    ("BERT-large", 0.9086),
-    ("RoBERTa-base", 0.9125),
-    ("RoBERTa-large", 0.9189),
-    ("Llama-3-8B", 0.9262),
-)
-PUBLISHED_ROWS = 2000
+_DIGEST_BYTES = 12
+
+
+@dataclass
+class Answers:
+    """The rows of one file, as comparisons need them; an observer that gathers them."""
+
+    file: str
+    finder: TextFinder | None = None  # finds the texts to keep; None keeps none
+    lines: "array[int]" = field(default_factory=lambda: array("q"))
+    gold: "array[int]" = field(default_factory=lambda: array("q"))  # indices of labels
+    predicted: "array[int]" = field(default_factory=lambda: array("q"))  # invalid is the last
+    ids: list[str | None] = field(default_factory=list)
+    prompts: list[bytes | None] = field(default_factory=list)  # digests
+    texts: list[str | None] = field(default_factory=list)
+    broken: int = 0  # rows of the file that were left out
+
+    def __call__(self, judged: Judged) -> None:
+        """Take one row."""
+        row = judged.row
+        self.lines.append(row.line)
+        self.gold.append(judged.gold)
+        self.predicted.append(judged.predicted[0])
+        self.ids.append(row.id)
+        asked = row.prompt if row.prompt is not None else row.text
+        content = None if asked is None else asked.encode("utf-8", "surrogatepass")
+        self.prompts.append(content and blake2b(content, digest_size=_DIGEST_BYTES).digest())
+        if self.finder is not None:
+            self.texts.append(self.finder.find(row))
+
+
+class RowMatch(NamedTuple):
+    """Indices of the rows that two files share, in the order of the first."""
+
+    matched_by: str
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two sets of answers over the same rows; differences are the first minus the second.
-
-    Attributes:
-        first: Name of the first file.
-        second: Name of the second file.
-        matched_by: `id`, `prompt`, `position` or `same rows`.
-        n: Rows that both have; the figures below are over these.
-        only_in_first: Rows of the first file that the second lacks.
-        only_in_second: The other way round.
-        first_right: Rows that only the first gets right.
-        second_right: Rows that only the second gets right.
-        accuracy_difference: Positive when the first is better.
-        accuracy_difference_ci: Its paired 95 % bootstrap interval.
-        f1_macro_difference: Positive when the first is better.
-        f1_macro_difference_ci: Its paired 95 % bootstrap interval.
-        p_value: Exact two-sided McNemar test (McNemar, Psychometrika 12, 1947).
-        p_value_holm: The same, corrected for all pairs compared (Holm, 1979).
-    """
+    """Two sets of answers over the same rows; differences are the first minus the second."""
 
     first: str
     second: str
-    matched_by: str
-    n: int
+    matched_by: str  # `id`, `prompt`, `position` or `same rows`
+    n: int  # rows that both have; the figures are over these
     only_in_first: int
     only_in_second: int
-    first_right: int
+    first_right: int  # rows that only the first gets right
     second_right: int
     accuracy_difference: float
-    accuracy_difference_ci: Interval
+    accuracy_difference_ci: Interval  # paired bootstrap, 95 %
     f1_macro_difference: float
     f1_macro_difference_ci: Interval
-    p_value: float
-    p_value_holm: float
-
-
-@dataclass(frozen=True)
-class PublishedComparison:
-    """A file against a published accuracy; the difference is the file minus the published one.
-
-    Attributes:
-        file: Name of the file.
-        published: Name of the published system.
-        published_accuracy: As printed.
-        published_accuracy_ci: Wilson 95 % interval at `published_n`.
-        published_n: Assumed, as the number of its rows is not published.
-        accuracy_difference: Positive when the file is better.
-        accuracy_difference_ci: Newcombe's 95 % interval for independent proportions.
-        p_value: Two-sided test of two independent proportions (pooled z test).
-        p_value_holm: The same, corrected for all published rows compared.
-    """
-
-    file: str
-    published: str
-    published_accuracy: float
-    published_accuracy_ci: Interval
-    published_n: int
-    accuracy_difference: float
-    accuracy_difference_ci: Interval
-    p_value: float
-    p_value_holm: float
+    p_value: float  # exact, two-sided (McNemar, Psychometrika 12, 1947)
+    p_value_holm: float  # corrected for all pairs compared (Holm, 1979)
 
 
 def compare_files(files: Sequence[Answers], task: Task, *, seed: int) -> list[PairedComparison]:
@@ -112,20 +89,20 @@ def compare_files(files: Sequence[Answers], task: Task, *, seed: int) -> list[Pa
     for k, first in enumerate(files):
         for second in files[k + 1 :]:
             match = match_rows(first, second, task)
-            one = compare_answers(
-                first.gold[match.first],
-                first.predicted[match.first],
-                second.predicted[match.second],
+            pair = compare_answers(
+                np.asarray(first.gold)[match.first],
+                np.asarray(first.predicted)[match.first],
+                np.asarray(second.predicted)[match.second],
                 labels=len(task.labels),
-                names=(first.source, second.source),
+                names=(first.file, second.file),
                 seed=seed,
             )
             pairs.append(
                 replace(
-                    one,
+                    pair,
                     matched_by=match.matched_by,
-                    only_in_first=len(first.gold) - one.n,
-                    only_in_second=len(second.gold) - one.n,
+                    only_in_first=len(first.gold) - pair.n,
+                    only_in_second=len(second.gold) - pair.n,
                 )
             )
     corrected = holm([pair.p_value for pair in pairs])
@@ -151,9 +128,26 @@ def compare_answers(
         names: What the two sets are called.
         seed: Draws the resamples.
     """
+    from scipy.sparse import csr_array
+
+    width = labels + 1
+    # Rows are resampled as cells of the joint table of gold label and both answers; two sparse
+    # matrices of 0 and 1 add such cells up to each file's own confusion matrix.
+    cells, counts = np.unique((gold * width + first) * width + second, return_counts=True)
+    shape = (len(cells), labels * width)
+    ones, rows = np.ones_like(cells), np.arange(len(cells))
+    to_first = csr_array((ones, (rows, cells // width)), shape=shape)
+    to_second = csr_array((ones, (rows, cells // width**2 * width + cells % width)), shape=shape)
+
+    def differences(tables: Counts) -> dict[str, NDArray[np.float64]]:
+        left = averages((tables @ to_first).reshape(-1, labels, width))
+        right = averages((tables @ to_second).reshape(-1, labels, width))
+        return {key: left[key] - right[key] for key in ("accuracy", "f1_macro")}
+
+    observed = differences(counts[np.newaxis])
+    intervals = bootstrap_intervals(counts, differences, seed=seed, width=max(shape))
     only_first = int(((first == gold) & (second != gold)).sum())
     only_second = int(((first != gold) & (second == gold)).sum())
-    figures, intervals = _differences(gold, first, second, labels=labels, seed=seed)
     p_value = mcnemar(only_first, only_second)
     return PairedComparison(
         first=names[0],
@@ -164,9 +158,9 @@ def compare_answers(
         only_in_second=0,
         first_right=only_first,
         second_right=only_second,
-        accuracy_difference=figures["accuracy"],
+        accuracy_difference=float(observed["accuracy"][0]),
         accuracy_difference_ci=intervals["accuracy"],
-        f1_macro_difference=figures["f1_macro"],
+        f1_macro_difference=float(observed["f1_macro"][0]),
         f1_macro_difference_ci=intervals["f1_macro"],
         p_value=p_value,
         p_value_holm=p_value,
@@ -174,96 +168,92 @@ def compare_answers(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Give the two-sided exact McNemar p-value from the counts of rows that only one gets right."""
+    """Return the two-sided exact McNemar p-value from the rows that only one gets right."""
     from scipy.stats import binomtest
 
-    if only_first + only_second == 0:
-        return 1.0
-    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
+    rows = only_first + only_second
+    return float(binomtest(only_first, rows, 0.5).pvalue) if rows else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number with Holm's step-down method; the order is kept."""
-    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
     corrected = [0.0] * len(p_values)
     highest = 0.0
-    for rank, k in enumerate(order):
+    for rank, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         highest = max(highest, min(1.0, p_values[k] * (len(p_values) - rank)))
         corrected[k] = highest
     return corrected
 
 
-def _differences(
-    gold: NDArray[np.int64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    *,
-    labels: int,
-    seed: int,
-) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Give the differences of accuracy and macro-F1, and their paired bootstrap intervals."""
-    width = labels + 1
-    # Rows are resampled as cells of the joint table of gold label and both answers.
-    joint = (gold * width + first) * width + second
-    cells, counts = np.unique(joint, return_counts=True)
-    in_first, in_second = cells // width, cells // (width * width) * width + cells % width
+def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:
+    """Find the rows that two files share.
 
-    def differences(tables: Counts) -> dict[str, NDArray[np.float64]]:
-        left = averages(_marginal(tables, in_first, labels))
-        right = averages(_marginal(tables, in_second, labels))
-        return {key: left[key] - right[key] for key in ("accuracy", "f1_macro")}
-
-    observed = {key: float(value[0]) for key, value in differences(counts[np.newaxis]).items()}
-    widest = max(len(cells), labels * width)
-    return observed, bootstrap_intervals(counts, differences, seed=seed, width=widest)
-
-
-def _marginal(tables: Counts, places: NDArray[np.int64], labels: int) -> Counts:
-    """Sum tables of joint cells into confusion matrices: shape (tables, labels, labels + 1)."""
-    order = np.argsort(places, kind="stable")
-    filled, starts = np.unique(places[order], return_index=True)
-    matrices = np.zeros((len(tables), labels * (labels + 1)), dtype=np.int64)
-    matrices[:, filled] = np.add.reduceat(tables[:, order], starts, axis=1)
-    return matrices.reshape(len(tables), labels, labels + 1)
-
-
-def compare_published(name: str, metrics: Metrics, task: Task) -> list[PublishedComparison]:
-    """Compare a file's accuracy with the published ones of the seed work, unpaired.
+    By id where all rows of both files have one, unless the files hold the same prompts under other
+    ids; else by prompt where no prompt repeats and the files share at least half of the shorter
+    one's; else by position, which needs as many rows in both.
 
     Raises:
-        DataError: The task has other labels than those the figures were published for.
+        DataError: No rows are shared, or the gold labels of a matched row differ (the first such
+            row is named).
     """
-    if set(task.labels) != set(EMOTION.labels):
+    fewer = min(len(first.gold), len(second.gold))
+    by_id = _by_key("id", first.ids, second.ids, at_least=1)
+    by_prompt = _by_key("prompt", first.prompts, second.prompts, at_least=(fewer + 1) // 2)
+    if by_id is not None and by_prompt is not None:
+        indices = zip(by_id.first, by_id.second, strict=True)
+        if any(first.prompts[k] != second.prompts[m] for k, m in indices):
+            by_id = None  # the same texts in another order: ids that only number the rows
+    match = by_id or by_prompt or _by_position(first, second)
+    if not len(match.first):
+        raise DataError(f"{first.file} and {second.file} have no row in common.")
+    gold, other = np.asarray(first.gold)[match.first], np.asarray(second.gold)[match.second]
+    differing = np.flatnonzero(gold != other)
+    if len(differing):
+        k = int(differing[0])
         raise DataError(
-            f"--published knows figures of the task {EMOTION.name!r} only, not of {task.name!r}."
+            f"{first.file} and {second.file}, matched by {match.matched_by}, disagree about the "
+            f"gold label of {len(differing):,} rows, first {task.labels[gold[k]]!r} at "
+            f"{first.file}:{first.lines[match.first[k]]} against {task.labels[other[k]]!r} at "
+            f"{second.file}:{second.lines[match.second[k]]}; "
+            "compare predictions of the same data."
         )
-    found = [_against_published(name, metrics, system, figure) for system, figure in PUBLISHED]
-    corrected = holm([one.p_value for one in found])
-    return [replace(one, p_value_holm=p) for one, p in zip(found, corrected, strict=True)]
+    return match
 
 
-def _against_published(
-    name: str, metrics: Metrics, system: str, published: float
-) -> PublishedComparison:
-    ours, n = metrics.accuracy, metrics.n
-    low, high = metrics.accuracy_ci
-    their_low, their_high = wilson_interval(published * PUBLISHED_ROWS, PUBLISHED_ROWS)
-    pooled = (ours * n + published * PUBLISHED_ROWS) / (n + PUBLISHED_ROWS)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / PUBLISHED_ROWS))
-    difference = ours - published
-    p_value = math.erfc(abs(difference) / error / math.sqrt(2))
-    return PublishedComparison(
-        file=name,
-        published=system,
-        published_accuracy=published,
-        published_accuracy_ci=(their_low, their_high),
-        published_n=PUBLISHED_ROWS,
-        accuracy_difference=difference,
-        # Newcombe, Statistics in Medicine 17, 1998, method 10.
-        accuracy_difference_ci=(
-            difference - math.hypot(ours - low, their_high - published),
-            difference + math.hypot(high - ours, published - their_low),
-        ),
-        p_value=p_value,
-        p_value_holm=p_value,
+def _by_key(
+    name: str, first: Sequence[Hashable], second: Sequence[Hashable], *, at_least: int
+) -> RowMatch | None:
+    """Match by keys; None where a row has none, a key repeats, or too few are shared."""
+    index = {key: k for k, key in enumerate(second)}
+    if None in index or None in first:
+        return None
+    if len(index) < len(second) or len(set(first)) < len(first):
+        return None
+    pairs = [(k, index[key]) for k, key in enumerate(first) if key in index]
+    if len(pairs) < at_least:
+        return None
+    indices = np.array(pairs, dtype=np.int64)
+    return RowMatch(name, indices[:, 0], indices[:, 1])
+
+
+def _by_position(first: Answers, second: Answers) -> RowMatch:
+    rows, other_rows = (len(one.gold) + one.broken for one in (first, second))
+    if rows != other_rows:
+        raise DataError(
+            f"{first.file} ({rows:,} rows) and {second.file} ({other_rows:,} rows) cannot be "
+            "matched: they share no ids, their prompts differ or repeat, and they are not "
+            "equally long; predict the same data with both."
+        )
+    if not (first.broken or second.broken):
+        return RowMatch("position", np.arange(rows), np.arange(rows))
+    # A row that was left out must not shift those after it, and a blank line is no row.
+    for one in (first, second):
+        if one.lines[-1] > rows:
+            raise DataError(
+                f"{one.file} has blank lines beside broken rows, so its rows cannot be "
+                "matched by position; remove the blank lines."
+            )
+    _, left, right = np.intersect1d(
+        np.asarray(first.lines), np.asarray(second.lines), return_indices=True
     )
+    return RowMatch("position", left, right)

@@ -1,8 +1,9 @@
 """Judge answers: a row's gold label and generated answer become two label indices.
 
-Stands between `predictions` (which reads rows) and everything that counts or compares them.
+`evaluation` counts them; `plugin.generated` does so for the answers that a run has just generated.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -21,6 +22,8 @@ _LONGEST_LABEL = 200
 # the end token after it.
 _TOKENS = r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)++"
 _OUTER_TOKENS = re.compile(rf"\A{_TOKENS}|{_TOKENS}\Z")
+
+Verdict = tuple[int, tuple[int, ...], str | None]
 
 
 class Judged(NamedTuple):
@@ -46,7 +49,7 @@ Observer = Callable[[Judged], None]
 
 
 def gold_label(task: Task, value: object) -> str | None:
-    """Return the label that a row's gold value means, tokens around it left aside, or None."""
+    """Return the label that a row's gold value means, without the tokens around it, or None."""
     label = task.label_of(value)
     if label is None and isinstance(value, str) and len(value) <= _LONGEST_LABEL:
         return task.label_of(_OUTER_TOKENS.sub("", value))
@@ -58,7 +61,8 @@ class AnswerJudge:
 
     def __init__(self, task: Task, *, match: str) -> None:
         """Judge by `match`: a rule, or `all` for the three with the task's own first."""
-        self.rules = _rules(task, match)
+        others = [rule for rule in MATCH_RULES if rule != task.match]
+        self.rules = (task.match, *others) if match == ALL_RULES else (match,)
         self._task = task
         self._index = {label: index for index, label in enumerate(task.labels)}
         # `contains` falls back on `flexible` where the gold label is not contained.
@@ -66,23 +70,16 @@ class AnswerJudge:
             LabelParser(task, match="flexible" if rule == "contains" else rule)
             for rule in self.rules
         ]
-        self._verdicts: dict[object, tuple[int, tuple[int, ...], str | None]] = {}
+        self._remembered = functools.lru_cache(_VERDICTS_KEPT)(self._verdict)
 
     def judge(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Judged]:
         """Judge rows one by one; those without a gold label of the task are counted as broken."""
-        verdicts = self._verdicts
         for row in rows:
-            key = (row.label, row.predict)
-            verdict = verdicts.get(key)
+            judged_before = len(row.predict) <= _LONGEST_KEPT
+            verdict = (self._remembered if judged_before else self._verdict)(row.label, row.predict)
             if verdict is None:
-                gold = self._gold(row, broken)
-                if gold is None:
-                    continue
-                verdict = self._verdict(gold, row.predict)
-                if len(row.predict) <= _LONGEST_KEPT:
-                    if len(verdicts) >= _VERDICTS_KEPT:
-                        verdicts.clear()
-                    verdicts[key] = verdict
+                self._add_broken(row, broken)
+                continue
             probabilities = row.probabilities
             if probabilities is not None:
                 probabilities = probability_values(probabilities, self._task)
@@ -91,33 +88,27 @@ class AnswerJudge:
                     continue
             yield Judged(row, *verdict, probabilities)
 
-    def _gold(self, row: Prediction, broken: BrokenRows) -> int | None:
-        if row.label is None:
-            broken.add('have no "label" (and no --source gives one)', row.line)
+    def _verdict(self, label: object, answer: str) -> Verdict | None:
+        gold = gold_label(self._task, label)
+        if gold is None:
             return None
-        label = gold_label(self._task, row.label)
-        if label is None:
-            kind = f"have a label outside the task {self._task.name!r}"
-            broken.add(kind, row.line, str(row.label).strip() or " ")
-            return None
-        return self._index[label]
-
-    def _verdict(self, gold: int, answer: str) -> tuple[int, tuple[int, ...], str | None]:
         predicted: list[int] = []
         reason = None
         for position, (rule, parser) in enumerate(zip(self.rules, self._parsers, strict=True)):
-            if rule == "contains" and contains_label(answer, self._task.labels[gold], self._task):
-                predicted.append(gold)
+            if rule == "contains" and contains_label(answer, gold, self._task):
+                predicted.append(self._index[gold])
                 continue
             parsed = parser.parse(answer)
-            label = parsed.label
-            predicted.append(len(self._index) if label is None else self._index[label])
-            if position == 0 and label is None:
+            predicted.append(
+                len(self._index) if parsed.label is None else self._index[parsed.label]
+            )
+            if position == 0:
                 reason = parsed.reason
-        return gold, tuple(predicted), reason
+        return self._index[gold], tuple(predicted), reason
 
-
-def _rules(task: Task, match: str) -> tuple[str, ...]:
-    if match != ALL_RULES:
-        return (match,)
-    return (task.match, *(rule for rule in MATCH_RULES if rule != task.match))
+    def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
+        if row.label is None:
+            broken.add('have no "label" (and no source= gives one)', row.line)
+        else:
+            kind = f"have a label outside the task {self._task.name!r}"
+            broken.add(kind, row.line, str(row.label).strip() or " ")

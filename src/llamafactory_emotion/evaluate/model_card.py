@@ -1,10 +1,10 @@
 """Write evaluations as the section of a model card: a `model-index` for the hub, tables for people.
 
 The block at the top is what the Hugging Face hub reads
-(https://huggingface.co/docs/hub/model-cards#evaluation-results); it holds the first file, which
-the card is about, and the others are compared with it below. A card is public and the data may not
-be: it shows a few invalid answers, and no prompt and no text of a data file. Whatever comes from a
-file is escaped, so that it is shown and neither laid out nor run.
+(https://huggingface.co/docs/hub/model-cards#evaluation-results). It holds the first file, which
+the card is about; the others are compared with it. A card is public and the data may not be: it
+shows a few invalid answers, and no prompt and no text of a data file. Whatever comes from a file is
+escaped, so that it is shown and neither laid out nor run.
 """
 
 import re
@@ -14,16 +14,22 @@ from pathlib import PurePath
 from typing import Any
 
 import yaml
+from huggingface_hub import EvalResult
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from llamafactory_emotion.evaluate.comparison import PairedComparison
-from llamafactory_emotion.evaluate.comparison_tables import files_table, pair_facts, short_names
-from llamafactory_emotion.evaluate.one_file import Evaluation
-from llamafactory_emotion.evaluate.tables import UNFINISHED, evaluation_blocks, percent
+from llamafactory_emotion.evaluate.evaluation import Evaluation
+from llamafactory_emotion.evaluate.tables import (
+    UNFINISHED,
+    comparison_blocks,
+    evaluation_blocks,
+    percent,
+)
 from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.terminal import Block, Facts, printable
 
 ANSWERS_SHOWN = 5
-_ANSWER_LENGTH = 120
+_LONGEST_ANSWER = 120
 # What Markdown acts on inside a line, and what GitHub's adds: links and `:emoji:` without brackets.
 _SPECIAL = re.compile(r"[\\`*_\[\]<>&|~$#@]|:(?=//|[\w+-]+:)|(?<=www)\.", re.IGNORECASE)
 _BY_ENTITY = "<>&|:@."
@@ -33,7 +39,7 @@ _BY_ENTITY = "<>&|:@."
 class CardFigures:
     """The figures of an evaluation that a card shows; named as in `evaluate`'s JSON.
 
-    `data` is the name of what was predicted, and `broken` counts rows that were left out.
+    `data` is the name of what was predicted, on one line, and `broken` counts rows left out.
     """
 
     task: str
@@ -59,33 +65,29 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
         pairs: The comparison of each pair of them; empty for one file.
     """
     first = evaluations[0]
-    names = short_names([one.source for one in evaluations])
-    index = yaml.safe_dump(
-        {"model-index": [model_index(model_name(first), _figures(first))]},
-        sort_keys=False,
-        allow_unicode=True,
-        width=1000,
-    )
+    figures = _figures(first)
+    index = {"model-index": [model_index(_model_name(first), figures)]}
     parts = [
         "---\n"
         "# dataset.type should be the data set's id on the hub; put it there before publishing.\n"
-        f"{index}---\n\n## Evaluation",
-        prose(_figures(first)) + (f" Unfinished: {UNFINISHED}." if first.unfinished else ""),
+        f"{yaml.safe_dump(index, sort_keys=False, allow_unicode=True, width=1000)}---\n\n"
+        "## Evaluation",
+        prose(figures) + (f" Unfinished: {UNFINISHED}." if first.unfinished else ""),
         # The first block sums up; the prose has said it.
-        *(_block(block) for block in evaluation_blocks(first, texts=False)[1:]),
+        *map(_block, evaluation_blocks(first, texts=False)[1:]),
         *_invalid_answers(first),
     ]
     if len(evaluations) > 1:
-        parts += ["## Comparison", _block(files_table(evaluations, names))]
-        parts += [_block(pair_facts(pair, names, pairs=len(pairs))) for pair in pairs]
+        parts += ["## Comparison", *map(_block, comparison_blocks(evaluations, pairs))]
     return "\n\n".join(parts) + "\n"
 
 
 def _figures(evaluation: Evaluation) -> CardFigures:
-    metrics = evaluation.metrics
+    metrics, check = evaluation.metrics, evaluation.row_check
+    data = PurePath(check.source if check else evaluation.file).name
     return CardFigures(
         task=evaluation.task.name,
-        data=_data_name(evaluation),
+        data=one_line(data) or "data",
         match=evaluation.match,
         n=metrics.n,
         accuracy=metrics.accuracy,
@@ -100,41 +102,32 @@ def _figures(evaluation: Evaluation) -> CardFigures:
     )
 
 
-def model_index(name: str, figures: CardFigures) -> dict[str, Any]:
-    """Give one entry of a card's `model-index`, as the hub reads it."""
-    data = one_line(figures.data) or "data"
-    return {
-        "name": one_line(name) or "model",
-        "results": [
-            {
-                "task": {"type": "text-classification", "name": one_line(figures.task)},
-                "dataset": {"type": data, "name": data},
-                "metrics": [
-                    {"type": "accuracy", "value": round(figures.accuracy, 6), "name": "Accuracy"},
-                    {
-                        "type": "f1",
-                        "value": round(figures.f1_macro, 6),
-                        "name": "Macro-F1",
-                        "args": {"average": "macro"},
-                    },
-                ],
-            }
-        ],
-    }
-
-
-def model_name(evaluation: Evaluation) -> str:
-    """Give the name the card uses: the adapter's or the model's, else the file's."""
+def _model_name(evaluation: Evaluation) -> str:
     sidecar = evaluation.sidecar or Sidecar()
-    path = sidecar.adapter or sidecar.model or evaluation.source
-    is_file = path == evaluation.source
-    name = PurePath(path).stem if is_file else PurePath(path.rstrip("/\\")).name
-    return one_line(name) or "model"
+    folder = sidecar.adapter or sidecar.model
+    return PurePath(folder.rstrip("/\\")).name if folder else PurePath(evaluation.file).stem
 
 
-def _data_name(evaluation: Evaluation) -> str:
-    check = evaluation.row_check
-    return one_line(PurePath(check.source if check else evaluation.source).name) or "data"
+def model_index(name: str, figures: CardFigures) -> dict[str, Any]:
+    """Return one entry of a card's `model-index`, as the hub reads it."""
+    about: dict[str, Any] = {
+        "task_type": "text-classification",
+        "task_name": one_line(figures.task),
+        "dataset_type": figures.data,
+        "dataset_name": figures.data,
+    }
+    accuracy, f1 = round(figures.accuracy, 6), round(figures.f1_macro, 6)
+    results = [
+        EvalResult(metric_type="accuracy", metric_name="Accuracy", metric_value=accuracy, **about),
+        EvalResult(
+            metric_type="f1",
+            metric_name="Macro-F1",
+            metric_value=f1,
+            metric_args={"average": "macro"},
+            **about,
+        ),
+    ]
+    return eval_results_to_model_index(one_line(name) or "model", results)[0]
 
 
 def prose(figures: CardFigures) -> str:
@@ -159,42 +152,33 @@ def _invalid_answers(evaluation: Evaluation) -> Iterator[str]:
     if not examples:
         return
     yield f"### Invalid answers, the first {len(examples)} of {evaluation.metrics.invalid:,}"
-    rows = tuple((one.gold, one.reason or "", _shortened(one.predict)) for one in examples)
-    yield _table(("gold", "reason", "answer"), rows, figures=False)
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _ANSWER_LENGTH else text[:_ANSWER_LENGTH] + "…"
+    answers = (" ".join(one.predict.split()) for one in examples)
+    shown = [one if len(one) <= _LONGEST_ANSWER else f"{one[:_LONGEST_ANSWER]}…" for one in answers]
+    rows = [(one.gold, one.reason or "", text) for one, text in zip(examples, shown, strict=True)]
+    yield _table(("gold", "reason", "answer"), rows, mark="---")
 
 
 def _block(block: Block) -> str:
     title = f"### {markdown_text(block.title)}"
     if isinstance(block, Facts):
-        return f"{title}\n\n{_table(('', ''), block.lines, figures=False)}"
-    return f"{title}\n\n{_table(block.columns, block.rows, figures=True)}"
+        return f"{title}\n\n{_table(('', ''), block.lines, mark='---')}"
+    return f"{title}\n\n{_table(block.columns, block.rows, mark='--:')}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, figures: bool) -> str:
-    marks = ["---", *("--:" if figures else "---" for _ in columns[1:])]
-    lines = [
-        [markdown_text(column) for column in columns],
-        marks,
-        *([markdown_text(cell) for cell in row] for row in rows),
-    ]
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, mark: str) -> str:
+    lines = [list(map(markdown_text, row)) for row in (columns, *rows)]
+    lines.insert(1, ["---", *(mark for _ in columns[1:])])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def markdown_text(text: str) -> str:
-    """Give text so that Markdown shows it as it is: no emphasis, link, HTML, table or line end."""
-    return _SPECIAL.sub(_escaped, one_line(text))
+    """Return text so that Markdown shows it as it is: no emphasis, link, HTML or table."""
+    return _SPECIAL.sub(
+        lambda match: f"&#{ord(match[0])};" if match[0] in _BY_ENTITY else f"\\{match[0]}",
+        one_line(text),
+    )
 
 
 def one_line(text: str) -> str:
-    """Give text on one line, without characters that would act."""
+    """Return text on one line, without characters that would act."""
     return printable(" ".join(text.split()))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    return f"&#{ord(character)};" if character in _BY_ENTITY else f"\\{character}"

@@ -1,9 +1,10 @@
 """Draw evaluations as a picture: confusion matrix, F1 of the labels, reliability.
 
-For slides and papers; matplotlib is used without its global state, so that
-nothing of the caller's plots or settings changes. It formats figures and computes none.
+For slides and papers. scikit-learn draws the matrix and the reliability; matplotlib's settings are
+changed for the time of drawing alone, so that nothing of the caller's plots changes.
 """
 
+import contextlib
 import io
 import math
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from llamafactory_emotion.evaluate.comparison_tables import short_names
-from llamafactory_emotion.evaluate.one_file import Evaluation
-from llamafactory_emotion.evaluate.tables import INVALID
+from llamafactory_emotion.evaluate.evaluation import Evaluation
+from llamafactory_emotion.evaluate.tables import INVALID, short_names
 from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Metrics
 from llamafactory_emotion.terminal import printable
@@ -28,8 +30,7 @@ _DOTS_PER_INCH = 150
 # matplotlib cannot draw 2^16 pixels or more on a side, and viewers choke long before.
 _LARGEST_AREA = 30_000_000
 _NUMBERED_LABELS = 20
-_NAME_LENGTH = 24
-_COLOR = "#1a7f6c"
+_LONGEST_NAME = 24
 
 
 def plot_image(evaluations: Sequence[Evaluation], *, kind: str) -> bytes:
@@ -42,8 +43,13 @@ def plot_image(evaluations: Sequence[Evaluation], *, kind: str) -> bytes:
     Returns:
         The picture's file content.
     """
-    texts = [label for one in evaluations for label in one.metrics.labels]
-    texts += [one.source for one in evaluations]
+    names = short_names(evaluations)
+    texts = [*names.values(), *evaluations[0].metrics.labels]
+    labels = len(evaluations[0].metrics.labels)
+    columns = 3 if any(one.calibration for one in evaluations) else 2
+    side = min(max(4.2, 2.2 + 0.35 * labels), 20.0)
+    widths = [side * 1.15, 4.0, 4.0][:columns]
+    size = (sum(widths), side * len(evaluations))
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams |= {
@@ -55,130 +61,106 @@ def plot_image(evaluations: Sequence[Evaluation], *, kind: str) -> bytes:
             "svg.hashsalt": "llamafactory_emotion",
             "axes.spines.top": False,
             "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": "medium",
         }
-        figure = _draw(evaluations)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(evaluations), columns, squeeze=False, width_ratios=widths)
+        for one, (confusion, f1, *reliability) in zip(evaluations, panels, strict=True):
+            _draw_confusion(confusion, one.metrics, name=names[one.file])
+            _draw_f1(f1, one.metrics)
+            for axes in reliability:
+                _draw_reliability(axes, one.calibration)
         out = io.BytesIO()
-        width, height = figure.get_size_inches()
         figure.savefig(
             out,
             format=kind,
-            dpi=min(_DOTS_PER_INCH, math.sqrt(_LARGEST_AREA / (width * height))),
+            dpi=min(_DOTS_PER_INCH, math.sqrt(_LARGEST_AREA / math.prod(size))),
             metadata={"Date": None} if kind == "svg" else None,
         )
     return out.getvalue()
 
 
 def _fonts_for(text: str) -> list[str]:
-    """Give the fonts that draw every character, as far as fonts of this machine have them.
+    """Name the fonts that draw every character, as far as fonts of this machine have them.
 
-    The last one draws a box for whatever is left, without a warning.
+    The first draws a box for whatever is left, without a warning.
     """
-    chosen: list[str] = ["DejaVu Sans"]
-    missing = set(text) - _characters_of(font_manager.findfont("DejaVu Sans"))
+    default = "DejaVu Sans"
+    chosen: list[str] = []
+    missing = set(text)
     installed = sorted({(one.name, one.fname) for one in font_manager.fontManager.ttflist})
-    for name, path in installed if missing else []:
-        found = missing & _characters_of(path)
-        if found:
-            chosen.append(name)
-            missing -= found
+    for name, path in [(default, font_manager.findfont(default)), *installed]:
+        with contextlib.suppress(OSError, RuntimeError):  # a broken font file
+            found = missing & set(map(chr, font_manager.get_font(path).get_charmap()))
+            if found or not chosen:
+                chosen.append(name)
+                missing -= found
+        if not missing:
+            break
     return chosen
 
 
-def _characters_of(path: str) -> set[str]:
-    try:
-        return {chr(code) for code in font_manager.get_font(path).get_charmap()}
-    except (OSError, RuntimeError):  # a broken font file is no reason to draw nothing
-        return set()
-
-
-def _draw(evaluations: Sequence[Evaluation]) -> Figure:
-    names = short_names([one.source for one in evaluations])
-    columns = 3 if any(one.calibration for one in evaluations) else 2
-    labels = len(evaluations[0].metrics.labels)
-    side = min(max(4.2, 2.2 + 0.35 * labels), 20.0)
-    widths = [side * 1.15, 4.0, 4.0][:columns]
-    figure = Figure(figsize=(sum(widths), side * len(evaluations)), layout="constrained")
-    panels = figure.subplots(len(evaluations), columns, squeeze=False, width_ratios=widths)
-    for one, row in zip(evaluations, panels, strict=True):
-        _draw_confusion(row[0], one.metrics)
-        low, high = one.metrics.accuracy_ci
-        row[0].set_title(
-            f"{_short(names[one.source], length=60)}\naccuracy {one.metrics.accuracy:.4f} "
-            f"({low:.4f} to {high:.4f}), n = {one.metrics.n:,}",
-            fontsize="medium",
-            loc="left",
-        )
-        _draw_labels(row[1], one.metrics)
-        if one.calibration is not None:
-            _draw_reliability(row[2], one.calibration)
-        elif columns == 3:
-            row[2].set_axis_off()
-    return figure
-
-
-def _draw_confusion(axes: "Axes", metrics: Metrics) -> None:
+def _draw_confusion(axes: "Axes", metrics: Metrics, *, name: str) -> None:
+    """Shade each row's shares, and write the counts where there is room."""
     counts = np.array(metrics.confusion)
-    support = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(support, 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    names = [_short(label) for label in metrics.labels]
-    axes.set_xticks(range(len(names) + 1), [*names, INVALID], rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("answer")
-    axes.set_ylabel("gold")
-    if len(names) > _NUMBERED_LABELS:
-        return
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, size="small")
+    # scikit-learn draws square matrices only: a row for gold "invalid", then cut off.
+    square = np.vstack([counts, np.zeros_like(counts[:1])])
+    labels, has_room = len(counts), len(counts) <= _NUMBERED_LABELS
+    shares = square / np.maximum(square.sum(axis=1, keepdims=True), 1)
+    names = [*map(_short, metrics.labels), INVALID]
+    display = ConfusionMatrixDisplay(shares, display_labels=names).plot(
+        include_values=has_room,
+        cmap="Blues",
+        xticks_rotation="vertical",
+        ax=axes,
+        colorbar=False,
+        im_kw={"vmin": 0, "vmax": 1, "aspect": "auto"},
+        text_kw={"size": "small", "clip_on": True},
+    )
+    if has_room:
+        for text, count in zip(display.text_.flat, square.flat, strict=True):
+            text.set_text(f"{count:,}")
+    low, high = metrics.accuracy_ci
+    axes.set(
+        xlabel="answer",
+        ylabel="gold",
+        ylim=(labels - 0.5, -0.5),
+        title=f"{_short(name, length=60)}\naccuracy {metrics.accuracy:.4f} "
+        f"({low:.4f} to {high:.4f}), n = {metrics.n:,}",
+    )
 
 
-def _draw_labels(axes: "Axes", metrics: Metrics) -> None:
+def _draw_f1(axes: "Axes", metrics: Metrics) -> None:
     f1 = [one.f1 for one in metrics.per_class.values()]
-    places = range(len(f1))
-    axes.barh(places, f1, color=_COLOR)
-    axes.set_yticks(places, [_short(label) for label in metrics.labels])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.axvline(metrics.f1_macro, color="black", linewidth=1, linestyle="--")
-    axes.set_xlabel("F1")
-    axes.set_title(f"macro-F1 {metrics.f1_macro:.4f} (dashed)", fontsize="medium", loc="left")
+    bars = axes.barh(range(len(f1)), f1, color="#1a7f6c")
     if len(f1) <= _NUMBERED_LABELS:
-        for place, value in zip(places, f1, strict=True):
-            _write_in_bar(axes, value, place)
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.bar_label(bars, fmt="{:.3f}", padding=3, size="small", bbox=behind)
+    axes.set_yticks(range(len(f1)), [_short(label) for label in metrics.labels])
+    axes.margins(y=0.01)
+    axes.invert_yaxis()
+    axes.axvline(metrics.f1_macro, color="black", linewidth=1, linestyle="--")
+    axes.set(xlim=(0, 1.15), xlabel="F1", title=f"macro-F1 {metrics.f1_macro:.4f} (dashed)")
 
 
-def _write_in_bar(axes: "Axes", value: float, place: int) -> None:
-    inside = value > 0.3
-    axes.text(
-        0.02 if inside else value + 0.02,
-        place,
-        f"{value:.3f}",
-        va="center",
-        color="white" if inside else "black",
-        size="small",
-    )
-
-
-def _draw_reliability(axes: "Axes", calibration: Calibration) -> None:
+def _draw_reliability(axes: "Axes", calibration: Calibration | None) -> None:
+    if calibration is None:
+        axes.set_axis_off()
+        return
     bins = [one for one in calibration.reliability if one.n]
-    axes.bar(
-        [one.low for one in bins],
-        [one.accuracy for one in bins],
-        width=[one.high - one.low for one in bins],
-        align="edge",
-        color=_COLOR,
-        edgecolor="white",
-    )
-    axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("accuracy")
+    accuracy, confidence = [one.accuracy for one in bins], [one.confidence for one in bins]
+    CalibrationDisplay(accuracy, confidence, None).plot(ax=axes)
     error = calibration.expected_calibration_error
-    axes.set_title(f"calibration error {error:.4f}", fontsize="medium", loc="left")
+    axes.set(
+        xlabel="confidence",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title=f"calibration error {error:.4f}",
+    )
 
 
-def _short(name: str, *, length: int = _NAME_LENGTH) -> str:
+def _short(name: str, *, length: int = _LONGEST_NAME) -> str:
     name = printable(" ".join(name.split()))
     return name if len(name) <= length else f"{name[: length - 1]}…"

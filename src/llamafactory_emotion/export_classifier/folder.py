@@ -98,7 +98,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
             check_equal(verified, options.verify, tolerance)
         said = f"Against the language model it was cut from, in float32: {checked} (difficult texts"
         said += ")." if verified is None else f"); {verified} (rows of real data)."
-        text = model_card(output.name, base, encoder, baked, figures, said)
+        text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [
         f"{output}: a sequence classifier ({dtype})",

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.evaluate.one_file import evaluate_rows
+from llamafactory_emotion.evaluate.evaluation import evaluate_file
 from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output
 from llamafactory_emotion.predict.options import PredictOptions
-from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.predictions.sidecar import read_sidecar, sidecar_path
 from llamafactory_emotion.scoring.loading import ModelSource, find_checkpoints
 from llamafactory_emotion.task import Task
@@ -136,9 +135,8 @@ def length_table(outputs: Sequence[Output], task: Task) -> Table:
     rows = []
     for output in outputs:
         known = sidecar.everything if (sidecar := read_sidecar(output.path)) else {}
-        broken = BrokenRows(str(output.path), skip=True)
         try:
-            evaluation = evaluate_rows(read_predictions(output.path, broken), broken, task)
+            evaluation = evaluate_file(output.path, task, skip_broken=True)
         except DataError:  # no row has a gold label
             figures = ["0", "", "", "", ""]
         else:

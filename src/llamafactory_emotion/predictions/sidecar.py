@@ -57,10 +57,7 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     """
     if str(path) == STANDARD_STREAM:
         return None
-    path = Path(path)
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    named = (path.with_name(f"{name}.meta.json") for name in (path.name, plain.name, plain.stem))
-    sidecar = next((one for one in named if one.is_file()), None)
+    sidecar = next((place for place in sidecar_paths(path) if place.is_file()), None)
     if sidecar is None:
         return None
     try:
@@ -104,6 +101,14 @@ def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:
         return False
     with open_binary(path) as file:
         return sum(1 for _ in file) < written
+
+
+def sidecar_paths(path: str | Path) -> list[Path]:
+    """List the paths where a predictions file's sidecar may be."""
+    path = Path(path)
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    names = (path.name, plain.name, plain.stem)
+    return [path.with_name(f"{name}.meta.json") for name in names if name]
 
 
 def check_same_run(path: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -1,0 +1,284 @@
+"""Look rows of predictions up in other data: the file predicted, and the training data.
+
+LLaMA-Factory writes the whole prompt: template, instruction, text, template. `TextFinder` finds the
+text in it. `SourceJoin` passes rows on to the judge with the gold label of the source and counts
+what does not fit; `TrainLookup` sees judged rows and counts the errors that the training data
+explains. Both hold the data they compare with.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.evaluate.judging import Judged, gold_label
+from llamafactory_emotion.metrics.counts import Metrics, metrics_of
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.task import ANSWER_CUE, LabelledRow, Task
+
+LISTED = 10
+_LONGEST_SHOWN = 80
+# Rows from which a frame is learned, and the share of texts found that makes it needless.
+_SAMPLE = 30
+_ENOUGH_FOUND = 0.8
+_LONGEST_TAIL = 300
+# What templates put between the text and the answer.
+_TAIL = re.compile(
+    r"(?:\s*<\|[^|<>]{1,40}\|>(?:assistant|model)?"
+    r"|\s*<(?:end|start)_of_turn>(?:model)?"
+    r"|\s*</?(?:s|think)>"
+    r"|\s*\[/INST\]"
+    # vLLM's rows leave special tokens out, but not the roles between them.
+    r"|\s*(?:assistant|model)\n{1,2}(?=\Z)"
+    r"|\s*(?:\n|\s)(?:#{1,3}\s*)?(?:Assistant|ASSISTANT|Response|Answer):"
+    r")+\s*\Z"
+)
+
+
+class DataFile(NamedTuple):
+    """A data file's name and rows."""
+
+    name: str
+    rows: Sequence[LabelledRow]
+
+
+def join_key(text: str) -> str:
+    """Return what two writings of one text share: decoding tokens may change the spaces."""
+    return "".join(text.split())
+
+
+class TextFinder:
+    """Finds the text of a row; one is shared by all who look at the rows of a file.
+
+    It is the row's key `text` where there is one, else what follows the task's instruction in the
+    prompt, up to the end of the turn. For prompts with another instruction `learn` finds the
+    frame: what comes before and after the text in every one of them.
+    """
+
+    def __init__(self, task: Task) -> None:
+        """Look behind the task's instruction until a frame is learned."""
+        self._instruction = task.instruction
+        self._frame: tuple[str, str] | None = None
+
+    def find(self, row: Prediction) -> str | None:
+        """Return the text of a row, or None where it cannot be told."""
+        prompt = row.prompt
+        if row.text is not None or prompt is None:
+            return row.text
+        if self._frame is not None:
+            before, after = self._frame
+            fits = prompt.startswith(before) and prompt.endswith(after)
+            room = len(prompt) - len(before) - len(after)
+            return prompt[len(before) :][:room] if fits and room >= 0 else None
+        _, found, text = prompt.partition(self._instruction)
+        if not text.endswith(ANSWER_CUE):
+            tail = _TAIL.search(text, max(0, len(text) - _LONGEST_TAIL))
+            text = text[: tail.start()] if tail else text
+        return text.removesuffix(ANSWER_CUE).strip() if found else None
+
+    def learn(self, rows: Sequence[Prediction], texts: Sequence[str], keys: Container[str]) -> None:
+        """Learn the frame of the prompts where it finds more texts than the instruction does.
+
+        Args:
+            rows: The first rows of the file.
+            texts: Texts of which the file's are a part, or which are a part of the file's.
+            keys: Their `join_key`s.
+        """
+        found = self._count_found(rows, keys)
+        if found < _ENOUGH_FOUND * len(rows):
+            self._frame = _common_frame([row.prompt for row in rows if row.prompt], texts)
+            if self._count_found(rows, keys) <= found:
+                self._frame = None
+
+    def _count_found(self, rows: Sequence[Prediction], keys: Container[str]) -> int:
+        found = (self.find(row) for row in rows)
+        return sum(text is not None and join_key(text) in keys for text in found)
+
+
+def _common_frame(prompts: Iterable[str], texts: Iterable[str]) -> tuple[str, str] | None:
+    """Return what most prompts have around one of the texts, if two different texts share it."""
+    longest_first = sorted({text.strip() for text in texts} - {""}, key=len, reverse=True)
+    framed: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for prompt in prompts:
+        text = next((text for text in longest_first if text in prompt), None)
+        if text is not None:
+            # The instruction may hold a short text as well; the last one is the text.
+            before, _, after = prompt.rpartition(text)
+            framed[before, after].add(text)
+    best = max(framed, key=lambda frame: len(framed[frame]), default=None)
+    return best if best is not None and len(framed[best]) > 1 else None
+
+
+def texts_needed(key: str, task: Task) -> DataError:
+    """Return the error that a key needs texts which the rows do not tell."""
+    return DataError(
+        f"{key} needs the texts that were classified, but the predictions have no key 'text' and "
+        f"prompts without the instruction of the task {task.name!r}; name the predicted file with "
+        "source=, or the right task with task=."
+    )
+
+
+@dataclass
+class Listed:
+    """Rows of one kind: how many, and the first ten as (line, what is to be said)."""
+
+    count: int = 0
+    first: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, line: int, said: str) -> None:
+        """Count a row."""
+        self.count += 1
+        if len(self.first) < LISTED:
+            self.first.append((line, said))
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+
+
+@dataclass
+class RowCheck:
+    """Predictions against their source."""
+
+    source: str
+    source_rows: int
+    matched: int = 0  # rows found in both; these are the ones judged
+    missing: Listed = field(default_factory=Listed)  # source rows without a prediction
+    extra: Listed = field(default_factory=Listed)  # texts not in the source; left out
+    repeated: Listed = field(default_factory=Listed)  # more often than in the source; left out
+    other_gold: Listed = field(default_factory=Listed)  # judged by the source's label
+
+
+class SourceJoin:
+    """Joins predictions with their source by text; each source row is taken once."""
+
+    def __init__(self, source: DataFile, task: Task, finder: TextFinder) -> None:
+        """Join with a source; `finder` learns from it where the prompts hold their texts."""
+        self._source = source
+        self._task = task
+        self._finder = finder
+        self._check = RowCheck(source.name, len(source.rows))
+        # Text to label to the rows not yet taken, the first one last.
+        self._free: defaultdict[str, dict[str, list[LabelledRow]]] = defaultdict(dict)
+        for row in reversed(source.rows):
+            self._free[join_key(row.text)].setdefault(row.label, []).append(row)
+
+    def correct(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Prediction]:
+        """Yield every row found in the source, once, with the gold label of the source.
+
+        Raises:
+            DataError: The source has none of the rows.
+        """
+        stream = iter(rows)
+        sample = list(islice(stream, _SAMPLE))
+        self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
+        for prediction in chain(sample, stream):
+            text = self._finder.find(prediction)
+            if text is None:
+                broken.add("hold no text that can be told from the prompt", prediction.line)
+                continue
+            own = gold_label(self._task, prediction.label)
+            row = self._take(prediction.line, text, own)
+            if row is None:
+                continue
+            if prediction.label is not None and own != row.label:
+                was = str(prediction.label).strip()
+                said = f"{was!r} in the predictions, {row.label!r} in the source: {_shown(text)}"
+                self._check.other_gold.add(prediction.line, said)
+            yield prediction._replace(label=row.label)
+        if not self._check.matched:
+            raise DataError(
+                f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
+                f"instruction of the task {self._task.name!r} nor texts of that file; name the "
+                "file that was predicted, or the right task with task=."
+            )
+
+    def _take(self, line: int, text: str, label: str | None) -> LabelledRow | None:
+        free = self._free.get(join_key(text))
+        if free is None:
+            self._check.extra.add(line, _shown(text))
+            return None
+        rows = free.get(label or "") or next(filter(None, free.values()), None)
+        if rows is None:
+            self._check.repeated.add(line, _shown(text))
+            return None
+        self._check.matched += 1
+        return rows.pop()
+
+    def result(self) -> RowCheck:
+        """Return what was found, after the pass."""
+        left = (row for free in self._free.values() for rows in free.values() for row in rows)
+        for row in sorted(left, key=lambda row: row.line):
+            self._check.missing.add(row.line, _shown(row.text))
+        return self._check
+
+
+@dataclass
+class TrainExplanation:
+    """What the training data says about the rows and their errors."""
+
+    train: str
+    rows_in_train: int = 0  # judged rows whose text is in train
+    rows_other_label: int = 0  # those of them that have another label there
+    errors: int = 0  # wrong and invalid answers
+    errors_in_train: int = 0
+    errors_other_label: int = 0
+    errors_as_trained: int = 0  # errors that give a label the text has in train
+    rows_without_text: int = 0  # rows whose text could not be told; they count as clean
+    examples: Listed = field(default_factory=Listed)  # of `errors_other_label`
+    clean: Metrics | None = None  # figures of the rows that are not in train
+
+
+class TrainLookup:
+    """Looks judged rows up in the training data; an observer."""
+
+    def __init__(self, train: DataFile, task: Task, finder: TextFinder) -> None:
+        """Look up in a training file."""
+        self._task = task
+        self._finder = finder
+        self._labels: defaultdict[str, set[str]] = defaultdict(set)
+        for row in train.rows:
+            self._labels[join_key(row.text)].add(row.label)
+        self._rows = 0
+        self._found = TrainExplanation(train.name)
+        self._clean = np.zeros((len(task.labels), len(task.labels) + 1), dtype=np.int64)
+
+    def __call__(self, judged: Judged) -> None:
+        """Look one row up."""
+        found, predicted = self._found, judged.predicted[0]
+        text = self._finder.find(judged.row)
+        is_error = predicted != judged.gold
+        self._rows += 1
+        found.errors += is_error
+        found.rows_without_text += text is None
+        trained = self._labels.get(join_key(text)) if text is not None else None
+        if text is None or trained is None:
+            self._clean[judged.gold, predicted] += 1
+            return
+        gold = self._task.labels[judged.gold]
+        others = trained - {gold}
+        found.rows_in_train += 1
+        found.rows_other_label += bool(others)
+        found.errors_in_train += is_error
+        if is_error and others:
+            found.errors_other_label += 1
+            found.errors_as_trained += (*self._task.labels, None)[predicted] in others
+            said = f"{gold!r}, in train {', '.join(sorted(others))}: {_shown(text)}"
+            found.examples.add(judged.row.line, said)
+
+    def result(self, *, seed: int) -> TrainExplanation:
+        """Return what was found, after the pass.
+
+        Raises:
+            DataError: No row's text could be told from its prompt.
+        """
+        if self._found.rows_without_text == self._rows:
+            raise texts_needed("train", self._task)
+        if self._clean.any():
+            self._found.clean = metrics_of(self._task.labels, self._clean, seed=seed)
+        return self._found

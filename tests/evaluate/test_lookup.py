@@ -1,0 +1,218 @@
+"""Rows looked up in their source and in the training data, on rows one can count."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.evaluate.lookup import (
+    DataFile,
+    SourceJoin,
+    TextFinder,
+    TrainLookup,
+    join_key,
+)
+from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.task import EMOTION
+
+ASK = EMOTION.instruction
+SADNESS, JOY, LOVE, INVALID = 0, 1, 2, 6
+
+
+@dataclass
+class Row:
+    text: str
+    label: str
+    line: int = 0
+
+
+def data(*pairs):
+    return [Row(text, label, line) for line, (text, label) in enumerate(pairs, start=1)]
+
+
+def prediction(line, text, label="joy", **more):
+    prompt = f"{ASK}\n{text}\nAnswer:"
+    return Prediction(line, "joy", label, prompt, None, None, None)._replace(**more)
+
+
+def asked(prompt, **more):
+    return prediction(1, "")._replace(prompt=prompt, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "\nAnswer:"),
+        ("<|begin_of_text|>", "\nAnswer:"),
+        (
+            "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n",
+            "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"),
+        ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+        ("<bos><start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"),
+        ("<s>[INST] ", " [/INST]"),
+        ("<s> [INST] ", "[/INST] "),
+        ("Human: ", "\nAssistant:"),
+        ("user\n\n", "assistant\n\n"),
+        ("user\n", "\nassistant\n"),
+        ("user\n", "\nmodel\n"),
+        ("A chat. USER: ", " ASSISTANT:"),
+        ("### Instruction:\n", "\n\n### Response:\n"),
+        ("<|user|>\n", "<|assistant|>\n"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["i laughed a lot", "我很高兴。", "Answer: what?\nNone", "a <b> c"]
+)
+def test_the_text_is_found_under_every_template(before, after, text):
+    assert TextFinder(EMOTION).find(asked(f"{before}{ASK}\n{text}{after}")) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (asked("whatever", text=" as it is "), " as it is "),
+        (asked(None), None),
+        (asked(""), None),
+        (asked("Which feeling is it? i laughed"), None),
+    ],
+)
+def test_a_key_text_is_taken_as_it_is_and_other_prompts_tell_none(row, text):
+    assert TextFinder(EMOTION).find(row) == text
+
+
+def test_the_frame_of_other_prompts_is_learned_from_known_texts():
+    texts = ["i laughed", "i cried a lot", "it", "so what"]
+    rows = [asked(f"Q: What does {text!r} tell? Say it.") for text in texts]
+    finder = TextFinder(EMOTION)
+
+    finder.learn(rows, texts, {join_key(text) for text in texts})
+
+    assert [finder.find(one) for one in rows] == texts
+    assert finder.find(asked("Q: What does 'an unknown text' tell? Say it.")) == "an unknown text"
+    assert finder.find(asked("Another prompt")) is None
+    assert finder.find(asked("Q: What does ' tell? Say it.")) is None
+
+
+@given(st.text(), st.text())
+def test_no_prompt_breaks_the_finder(before, after):
+    finder = TextFinder(EMOTION)
+
+    assert finder.find(asked(f"{before}{ASK}\n{after}")) is not None
+    finder.find(asked(before))
+
+
+def join(source, predictions):
+    broken = BrokenRows("p.jsonl")
+    joiner = SourceJoin(DataFile("s.jsonl", source), EMOTION, TextFinder(EMOTION))
+    rows = list(joiner.correct(predictions, broken))
+    return rows, joiner.result(), broken
+
+
+def test_every_kind_of_misfit_is_counted_and_listed():
+    source = data(("a a", "joy"), ("b", "love"), ("c", "fear"), ("d", "joy"))
+    predictions = [
+        prediction(1, "a  a"),
+        prediction(2, "b", "neutral"),
+        prediction(3, "a a"),
+        prediction(4, "x"),
+        prediction(5, "d", None),
+        prediction(6, "", prompt=None),
+    ]
+
+    rows, check, broken = join(source, predictions)
+
+    assert [(row.line, row.label) for row in rows] == [(1, "joy"), (2, "love"), (5, "joy")]
+    assert (check.source_rows, check.matched, broken.total) == (4, 3, 1)
+    assert "hold no text" in broken.describe()
+    assert (check.missing.count, check.missing.first) == (1, [(3, "c")])
+    assert check.repeated.first == [(3, "a a")]
+    assert check.extra.first == [(4, "x")]
+    assert check.other_gold.count == 1
+    assert "'neutral' in the predictions, 'love' in the source: b" in check.other_gold.first[0][1]
+
+
+@pytest.mark.parametrize("own", ["love", "love<|eot_id|>", " love</s>\n"])
+def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first(own):
+    source = data(("a", "joy"), ("a", "love"), ("a", "joy"))
+    predictions = [
+        prediction(k, "a", label) for k, label in enumerate(("love", "joy", "joy", "joy"))
+    ]
+
+    rows, check, _ = join(source, predictions)
+
+    assert [row.label for row in rows] == ["love", "joy", "joy"]
+    assert check.other_gold.count == 0
+    assert check.repeated.count == 1
+
+
+def test_lists_are_short_and_counts_whole():
+    source = data(*((f"text {k} {'long ' * 30}", "joy") for k in range(500)))
+
+    _, check, _ = join(source, [prediction(1, source[0].text)])
+
+    assert check.missing.count == 499
+    assert len(check.missing.first) == 10
+    assert len(check.missing.first[0][1]) == 80
+
+
+def test_another_prompt_is_learned_from_the_source():
+    source = data(("i laughed", "joy"), ("i wept", "sadness"))
+
+    rows, check, _ = join(source, [asked(f"Feeling of: {row.text}?") for row in source])
+
+    assert check.matched == 2
+    assert [row.label for row in rows] == ["joy", "sadness"]
+
+
+@pytest.mark.parametrize("prompt", [f"{ASK}\nz", "Which feeling?"])
+def test_the_wrong_source_is_an_error_with_the_remedy(prompt):
+    with pytest.raises(DataError, match=r"s\.jsonl has no row of p\.jsonl.*task="):
+        join(data(("a", "joy")), [asked(prompt)])
+
+
+def judged(text, gold, predicted, line=1):
+    return Judged(prediction(line, text), gold, (predicted,), None, None)
+
+
+def lookup(train, *rows):
+    watcher = TrainLookup(DataFile("t.jsonl", train), EMOTION, TextFinder(EMOTION))
+    for row in rows:
+        watcher(row)
+    return watcher.result(seed=0)
+
+
+def test_errors_are_explained_by_train():
+    train = data(("a", "love"), ("b", "joy"), ("c", "joy"), ("c", "love"))
+
+    found = lookup(
+        train,
+        judged("a", JOY, LOVE, line=1),  # wrong, as trained
+        judged("a", JOY, INVALID, line=2),  # wrong, train says otherwise
+        judged("a", JOY, JOY, line=3),  # right although train says otherwise
+        judged("b", JOY, LOVE, line=4),  # wrong, train agrees with gold
+        judged("c", JOY, LOVE, line=5),  # wrong, train says both
+        judged("z", JOY, SADNESS, line=6),  # wrong, not in train
+        judged("y", JOY, JOY, line=7),
+    )
+
+    assert (found.rows_in_train, found.rows_other_label) == (5, 4)
+    assert (found.errors, found.errors_in_train) == (5, 4)
+    assert (found.errors_other_label, found.errors_as_trained) == (3, 2)
+    assert [line for line, _ in found.examples.first] == [1, 2, 5]
+    assert "'joy', in train love: a" in found.examples.first[0][1]
+    assert (found.clean.n, found.clean.accuracy) == (2, 0.5)
+
+
+def test_no_clean_rows_and_no_texts():
+    train, blind = data(("a", "joy")), Judged(asked("Which?"), JOY, (JOY,), None, None)
+
+    assert lookup(train, judged("a", JOY, JOY)).clean is None
+    assert lookup(train, blind, judged("a", JOY, JOY)).rows_without_text == 1
+    with pytest.raises(DataError, match=r"train needs the texts.*source="):
+        lookup(train, blind)
