@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from doctor_calls import judge
 
 from llamafactory_emotion.doctor import __main__ as doctor
 from llamafactory_emotion.doctor import context, environment, machine, needs
 from llamafactory_emotion.doctor.context import Context
 from llamafactory_emotion.doctor.finding import Level
 from llamafactory_emotion.doctor.machine import FLASH_ATTENTION, Gpu, Machine, own_requirement
-from llamafactory_emotion.options import Call, read_call
 from llamafactory_emotion.task import EMOTION
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -119,7 +119,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
         }
         values |= changes
         kept = {key: value for key, value in values.items() if value is not None}
-        return doctor.examine(Call(kept, None))
+        return doctor.examine(kept)
 
     return examined
 
@@ -432,7 +432,7 @@ def test_memory_is_bytes_a_parameter_shared_out_over_four_processes(tiny_base, c
 def test_a_key_without_a_value_is_found(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
-    found = doctor.examine(Call({"do_train": True, "lora_rank": None, "template": None}, None))
+    found = doctor.examine({"do_train": True, "lora_rank": None, "template": None})
 
     said = [one.sentence for one in found["recipe"] if one.check == "value"]
     assert said == ["lora_rank has no value"]
@@ -602,15 +602,15 @@ def test_the_shipped_recipes_have_no_fault(recipe: Path, monkeypatch):
     )
     monkeypatch.setattr(context, "hub_class_names", lambda *_, **__: {})
 
-    found = doctor.examine(read_call([str(recipe.relative_to(ROOT))]), assume_gpu=80)
+    found = judge(recipe.relative_to(ROOT))
 
     assert serious(found["recipe"]) == []
 
 
 @pytest.mark.usefixtures("untrained_clone")
 def test_a_folder_that_another_recipe_writes_is_to_be_made_first():
-    def told(*arguments: str) -> list[str]:
-        found = doctor.examine(read_call(arguments), assume_gpu=80)["recipe"]
+    def told(recipe: str, *words: str) -> list[str]:
+        found = judge(Path(recipe), *words)["recipe"]
         return [f"{one.level} {one.sentence} {one.remedy}" for one in found]
 
     assert any(
@@ -767,7 +767,7 @@ def test_no_weights_are_loaded(look, monkeypatch):
 
 def test_assumed_memory_must_be_a_number_above_zero(capsys):
     assert doctor.main(["--assume-gpu", "0", "do_train=true"]) == 2
-    assert "--assume-gpu needs" in capsys.readouterr().err
+    assert "assume_gpu=0" in capsys.readouterr().err
 
 
 def test_options_may_stand_between_keys(capsys):

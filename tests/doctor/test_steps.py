@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doctor_calls import judge
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion.doctor import __main__ as doctor
 from llamafactory_emotion.doctor import context
 from llamafactory_emotion.doctor.finding import Finding, Level
 from llamafactory_emotion.doctor.steps import FEWEST_STEPS, Schedule
-from llamafactory_emotion.options import read_call
 from llamafactory_emotion.plugin import host
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -111,8 +110,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
     def examined(name: str, *words: str) -> list[Finding]:
         usual = ("model_name_or_path=base", "dataset_dir=data", "output_dir=new")
-        call = read_call([str(EXAMPLES / f"{name}.yaml"), *usual, *words])
-        found = doctor.examine(call, assume_gpu=80)["recipe"]
+        found = judge(EXAMPLES / f"{name}.yaml", *usual, *words)["recipe"]
         assert [one for one in found if one.level is Level.ERROR and one.check != "steps"] == []
         return [one for one in found if one.check == "steps"]
 

@@ -6,9 +6,10 @@ what they find. The command loads tokenizer and configuration, never the weights
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from llamafactory_emotion.doctor.finding import Finding, Level
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: DoctorOptions, call: Call) -> int:
     task = None if options.task is None else load_task(options.task)
-    findings = examine(call, assume_gpu=options.assume_gpu, task=task)
+    findings = examine(call.others, recipe=call.recipe, assume_gpu=options.assume_gpu, task=task)
     if options.json is not None:
         write_json(options.json, _as_json(findings), overwrite=options.overwrite)
     if str(options.json) != STANDARD_STREAM:
@@ -70,12 +71,17 @@ def _run(options: DoctorOptions, call: Call) -> int:
 
 
 def examine(
-    call: Call, *, assume_gpu: float | None = None, task: Task | None = None
+    values: Mapping[str, Any],
+    *,
+    recipe: Path | None = None,
+    assume_gpu: float | None = None,
+    task: Task | None = None,
 ) -> dict[str, list[Finding]]:
     """Run all checks.
 
     Args:
-        call: A recipe's keys and values; none to look at the environment alone.
+        values: A recipe's keys and values; none to look at the environment alone.
+        recipe: The file they come from, if any.
         assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
         task: The task that the recipe's data should be of; None to take the data as it is.
 
@@ -96,23 +102,23 @@ def examine(
     from llamafactory_emotion.doctor.task import TASK
     from llamafactory_emotion.doctor.training import TRAINING
 
-    context = Context(call.others, this_machine(), call.recipe, task=task)
+    context = Context(values, this_machine(), recipe, task=task)
     environment = _findings(ENVIRONMENT, context)
     cannot_run = any(one.check in _NEEDED_TO_ASK for one in _errors(environment))
-    if not call.others or cannot_run:
+    if not values or cannot_run:
         return {"environment": environment, "recipe": []}
     if assume_gpu is not None:
-        context = Context(call.others, assumed_machine(assume_gpu), call.recipe, task=task)
+        context = Context(values, assumed_machine(assume_gpu), recipe, task=task)
     # What is of the wrong type is told by KEYS; the other checks look at the rest.
     strange = ill_typed(context)
-    sound = replace(context, values={k: v for k, v in call.others.items() if k not in strange})
+    sound = replace(context, values={k: v for k, v in values.items() if k not in strange})
     environment = _sorted([*environment, *_findings(NEEDS, sound)])
     on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
     checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *STEPS, *EVALUATION)
-    recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
-    if not _errors(recipe):
-        recipe = _sorted([*recipe, *_findings((host_verdict,), context)])
-    return {"environment": environment, "recipe": recipe}
+    found = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
+    if not _errors(found):
+        found = _sorted([*found, *_findings((host_verdict,), context)])
+    return {"environment": environment, "recipe": found}
 
 
 def _findings(checks: Iterable[Check], context: object) -> list[Finding]:
