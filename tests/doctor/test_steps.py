@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doctor_calls import judge
+from doctor_calls import judge, without_hub
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion.doctor import context
-from llamafactory_emotion.doctor.finding import Finding, Level
+from llamafactory_emotion.doctor import loading
+from llamafactory_emotion.doctor.context import Finding, Level
 from llamafactory_emotion.doctor.steps import FEWEST_STEPS, Schedule
 from llamafactory_emotion.plugin import host
 
@@ -210,7 +210,7 @@ def test_rows_a_step_are_lowered_before_epochs_are_added(look):
 
 
 def test_steps_are_estimated_where_only_the_first_rows_were_read(look, monkeypatch):
-    monkeypatch.setattr(context, "ROWS_READ", 31)
+    monkeypatch.setattr(loading, "ROWS_READ", 31)
 
     said = look(*PACKED)[-1].sentence
 
@@ -219,10 +219,7 @@ def test_steps_are_estimated_where_only_the_first_rows_were_read(look, monkeypat
 
 
 def test_packs_are_not_counted_without_a_tokenizer(look, monkeypatch):
-    monkeypatch.setattr(
-        "llamafactory_emotion.doctor.base_model.hub_problem",
-        lambda *_, **__: "the hub cannot be reached (not asked)",
-    )
+    without_hub(monkeypatch)
 
     found = look(*PACKED, "model_name_or_path=someone/base")
 

@@ -1,13 +1,12 @@
 """How many optimizer steps does a training run do, and are they enough to learn?"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice
 
-from llamafactory_emotion.doctor.context import Context
-from llamafactory_emotion.doctor.finding import Finding, error, note, warning
+from llamafactory_emotion.doctor.context import Checks, Context, Finding, error, note, warning
 from llamafactory_emotion.plugin import host
 
 # A LoRA on SmolLM2-135M answered no row rightly after a few steps, and nine in ten after 70. AdamW
@@ -75,28 +74,31 @@ class Schedule:
 
 def check_steps(context: Context) -> Iterator[Finding]:
     """How many steps there are, how many of them warm-up, and whether a run can learn in them."""
+    scheduler = str(context.value("lr_scheduler_type"))
+    if scheduler.endswith("with_min_lr") and not context.values.get("lr_scheduler_kwargs"):
+        yield error(
+            f"lr_scheduler_type: {scheduler} without the least rate",
+            "add lr_scheduler_kwargs: {min_lr_rate: 0.1}",
+        )
     if not context.is_on("do_train"):
         return
     if context.values.get("warmup_steps") and context.values.get("warmup_ratio") is not None:
         yield warning(
-            "steps",
             "warmup_steps and warmup_ratio are both given: transformers 4 takes the steps, "
             "transformers 5 the ratio",
             "override warmup_ratio, or set warmup_steps=0",
         )
     unknown = _why_unknown(context)
     try:
-        schedule = _schedule(context, () if unknown else _trained_rows(context))
+        schedule = _schedule(context, [] if unknown else _trained_rows(context))
     except ValueError as problem:
         yield error(
-            "steps",
             f"LLaMA-Factory cannot mix and split the rows: {problem}",
             "lower val_size, or mend mix_strategy and interleave_probs",
         )
         return
     if unknown and schedule.max_steps <= 0:
         yield note(
-            "steps",
             f"effective batch {schedule.effective_batch}; the number of optimizer steps is not "
             f"known: {unknown}",
         )
@@ -106,9 +108,7 @@ def check_steps(context: Context) -> Iterator[Finding]:
     for key in ("save_steps", "eval_steps"):
         given = context.values.get(key)
         if isinstance(given, int) and given >= schedule.steps:
-            yield warning(
-                "steps", f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}"
-            )
+            yield warning(f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}")
 
 
 def _why_unknown(context: Context) -> str | None:
@@ -148,7 +148,7 @@ def _trained_rows(context: Context) -> list[int]:
     )
 
 
-def _schedule(context: Context, rows: Sequence[int]) -> Schedule:
+def _schedule(context: Context, rows: list[int]) -> Schedule:
     def whole(key: str) -> int:
         return max(1, int(context.number(key)))
 
@@ -175,7 +175,6 @@ def _described(context: Context, schedule: Schedule) -> Finding:
     if context.packs and schedule.rows:
         extent += f" in {schedule.items:,} packs"
     return note(
-        "steps",
         f"{steps}{' (max_steps)' if from_key else ''}, "
         f"{_warm_up(context, schedule.steps):,} of them warm-up: "
         + ("" if from_key else f"{schedule.epochs:g} epoch{'s'[: schedule.epochs != 1]} of ")
@@ -216,7 +215,7 @@ def _too_short(context: Context, schedule: Schedule) -> Iterator[Finding]:
         ratio = context.values.get("warmup_ratio") is not None
         added |= {"warmup_ratio": 0.1} if ratio else {"warmup_steps": longer.steps // 10}
     command = " ".join(f"{key}={value:g}" for key, value in added.items())
-    yield warning("steps", "; ".join(faults), f"add {command} ({longer.steps} steps)")
+    yield warning("; ".join(faults), f"add {command} ({longer.steps} steps)")
 
 
 def _longest(context: Context) -> float:
@@ -247,4 +246,4 @@ def _lengthened(schedule: Schedule, longest: float) -> Schedule:
     return schedule
 
 
-STEPS: tuple[Callable[[Context], Iterator[Finding]], ...] = (check_steps,)
+STEPS: Checks = (check_steps,)
