@@ -104,14 +104,9 @@ def test_installing_twice_leaves_one_hook():
 
 def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     code = """
-    import sys, types
+    import sys
 
-    def register():
-        raise RuntimeError("the cause")
-
-    broken = types.ModuleType("llamafactory_emotion.plugin.registration")
-    broken.register = register
-    sys.modules["llamafactory_emotion.plugin.registration"] = broken
+    sys.modules["llamafactory_emotion.plugin.metrics"] = None  # cannot be imported
     from llamafactory.data.template import TEMPLATES
     print("emotion" in TEMPLATES, "llama3" in TEMPLATES)
     """
@@ -119,10 +114,17 @@ def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     result = run_python(code)
 
     assert result.stdout.splitlines()[-1] == "False True"
-    warnings = [line for line in result.stderr.splitlines() if "llamafactory_emotion:" in line]
-    assert warnings == [
-        "llamafactory_emotion: not registered with LLaMA-Factory (RuntimeError: the cause)"
-    ]
+    (warning,) = [line for line in result.stderr.splitlines() if "llamafactory_emotion:" in line]
+    assert warning.startswith(
+        "llamafactory_emotion: not registered with LLaMA-Factory (ModuleNotFoundError: import of"
+    )
+
+
+def test_the_plug_in_may_be_the_first_to_import_llamafactory():
+    result = run_python("import llamafactory_emotion.plugin.registration" + TEMPLATE_KNOWN)
+
+    assert result.stdout.splitlines()[-1] == "True", result.stderr
+    assert "llamafactory_emotion:" not in result.stderr
 
 
 def test_a_template_of_the_same_name_from_elsewhere_is_named_as_the_cause():
