@@ -17,7 +17,7 @@ SAME = {"torch": "2.11.0", "torchaudio": "2.11.0", "torchvision": "0.26.0"}
 
 
 def found(*gpus, **values):
-    return run_checks(environment.ENVIRONMENT, Context(values, Machine(gpus, cpus=2)))
+    return run_checks(environment, Context(values, Machine(gpus, cpus=2)))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,13 @@ def test_an_import_that_crashes_is_told(tmp_path, monkeypatch):
     assert environment.import_failure("json") is None
 
 
-def test_our_own_metadata_may_be_missing(monkeypatch):
-    install(monkeypatch)
+def test_what_extras_and_other_pythons_need_is_not_required(monkeypatch):
+    lines = ["deepspeed>=0.10; extra == 'deepspeed'", "x>=9; python_version < '3'", "peft>=0.1"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: lines)
 
+    assert environment.required_by("any").keys() == {"peft"}
+    assert environment.required_by("any", "deepspeed").keys() == {"deepspeed", "peft"}
+
+
+def test_metadata_may_be_missing():
     assert environment.required_by("no-such-distribution") == {}

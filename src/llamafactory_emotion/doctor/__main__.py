@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.doctor import data, environment, keys, machine, model, steps, training
 from llamafactory_emotion.doctor.context import (
     Context,
     Finding,
@@ -19,15 +20,9 @@ from llamafactory_emotion.doctor.context import (
     run_checks,
     this_machine,
 )
-from llamafactory_emotion.doctor.data import DATA
-from llamafactory_emotion.doctor.environment import ENVIRONMENT
-from llamafactory_emotion.doctor.keys import ANY_VALUE, TYPED_VALUES, check_refused, ill_typed
-from llamafactory_emotion.doctor.machine import MACHINE
-from llamafactory_emotion.doctor.model import MODEL
-from llamafactory_emotion.doctor.steps import STEPS
-from llamafactory_emotion.doctor.training import TRAINING
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
 from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
@@ -103,20 +98,29 @@ def examine(
         with it on any machine), the worst first.
     """
     context = Context(values, this_machine(), recipe, task)
-    environment = run_checks(ENVIRONMENT, context)
-    if not values or _NEEDED_TO_ASK & _errors(environment):
-        return {"environment": _sorted(environment), "recipe": []}
+    about_machine = run_checks(environment, context)
+    if not values or _NEEDED_TO_ASK & _errors(about_machine):
+        return {"environment": _sorted(about_machine), "recipe": []}
     if assume_gpu is not None:
         context = replace(context, machine=assumed_machine(assume_gpu))
-    strange = ill_typed(context).keys()
+    # What is of the wrong type is reported by `keys`; the other checks see the rest.
+    strange = keys.ill_typed(context).keys()
     sound = replace(context, values={k: v for k, v in values.items() if k not in strange})
-    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else DATA
-    environment += run_checks(MACHINE, sound)
-    found = run_checks(ANY_VALUE, context)
-    found += run_checks((*TYPED_VALUES, *on_data, *MODEL, *TRAINING, *STEPS), sound)
-    if not _errors(found):
-        found += run_checks((check_refused,), context)
-    return {"environment": _sorted(environment), "recipe": _sorted(found)}
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data,)
+    about_machine += run_checks(machine, sound)
+    about_recipe = run_checks(keys, context)
+    for module in (*on_data, model, training, steps):
+        about_recipe += run_checks(module, sound)
+    if not _errors(about_recipe):
+        about_recipe += _refusal(context)
+    return {"environment": _sorted(about_machine), "recipe": _sorted(about_recipe)}
+
+
+def _refusal(context: Context) -> list[Finding]:
+    """Ask LLaMA-Factory's own parser."""
+    reason = host.refusal(context.values, training=context.trains_or_predicts)
+    sentence = f"LLaMA-Factory refuses the recipe: {reason}"
+    return [Finding(Level.ERROR, sentence, "mend that key", "refused")] if reason else []
 
 
 def _errors(findings: Iterable[Finding]) -> set[str]:

@@ -6,12 +6,13 @@ empty, with the reason beside it, so that one missing file is reported once.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import read_dataset_info
@@ -23,7 +24,7 @@ from llamafactory_emotion.task import Task
 GIB = 1 << 30
 # Compute capability from which a GPU has bfloat16 and FlashAttention-2, and FlashAttention-3.
 AMPERE, HOPPER = (8, 0), (9, 0)
-ZERO_3 = 3
+_ZERO_3 = 3
 
 
 class Level(StrEnum):
@@ -36,14 +37,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
-
-    Attributes:
-        level: How bad it is.
-        sentence: What is found, and where.
-        remedy: What to do; empty where there is nothing to be done.
-        check: The name of the check, for `json=`.
-    """
+    """One thing found: how bad it is, what and where, what to do, and which check found it."""
 
     level: Level
     sentence: str
@@ -97,11 +91,6 @@ def assumed_machine(memory_gib: float) -> Machine:
     """Return a machine with one recent GPU of that much memory."""
     gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib, HOPPER)
     return Machine((gpu,), os.cpu_count() or 1, assumed=True)
-
-
-def switched_on(variable: str) -> bool:
-    """Whether an environment variable is set, as LLaMA-Factory reads it."""
-    return os.environ.get(variable, "0").lower() in ("true", "y", "1")
 
 
 @dataclass
@@ -196,6 +185,10 @@ class Context:
         """Whether rows are packed side by side."""
         return self.is_on("packing") or self.is_on("neat_packing")
 
+    def switched_on(self, variable: str) -> bool:
+        """Whether an environment variable is set, as LLaMA-Factory reads it."""
+        return os.environ.get(variable, "0").lower() in ("true", "y", "1")
+
     @property
     def processes(self) -> int:
         """How many processes train: what is asked for, else one a GPU."""
@@ -225,6 +218,11 @@ class Context:
         zero = self.deepspeed[0].get("zero_optimization")
         stage = zero.get("stage") if isinstance(zero, dict) else None
         return stage if isinstance(stage, int) else 0
+
+    @property
+    def is_zero_3(self) -> bool:
+        """Whether deepspeed shares out the weights too."""
+        return self.zero_stage == _ZERO_3
 
     @property
     def dataset_dir(self) -> Path:
@@ -263,13 +261,16 @@ class Context:
         return next((f" of {one.extent}" for one in loaded if one.more_rows), "")
 
 
-Checks = tuple[Callable[[Context], Iterator[Finding]], ...]
+def run_checks(module: ModuleType, context: Context) -> list[Finding]:
+    """Run the checks of a module: its functions named `check_...`, as they are written.
 
-
-def run_checks(checks: Checks, context: Context) -> list[Finding]:
-    """Run checks; each finding bears the name of its function, `check_end_token` as `end-token`."""
+    Each finding bears the name of its function, `check_end_token` as `end-token`.
+    """
+    checks = {
+        name.removeprefix("check_").replace("_", "-"): function
+        for name, function in vars(module).items()
+        if name.startswith("check_") and function.__module__ == module.__name__
+    }
     return [
-        replace(finding, check=check.__name__.removeprefix("check_").replace("_", "-"))
-        for check in checks
-        for finding in check(context)
+        replace(finding, check=name) for name, check in checks.items() for finding in check(context)
     ]

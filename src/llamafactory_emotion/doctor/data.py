@@ -10,15 +10,7 @@ from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NA
 from llamafactory_emotion.data.hub import HUB, HubAddress, hub_class_names
 from llamafactory_emotion.data.parquet import ClassNames, parquet_class_names
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.doctor.context import (
-    Checks,
-    Context,
-    Finding,
-    error,
-    note,
-    switched_on,
-    warning,
-)
+from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.loading import DataSet, data_files
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import EMOTION, ClassName
@@ -161,7 +153,7 @@ def _class_names(context: Context, data_set: DataSet) -> ClassNames:
         first = next(iter(data_files(data_set.path)), data_set.path)
         return parquet_class_names(first) if first.suffix == ".parquet" else {}
     entry = data_set.entry
-    if HUB not in entry or (switched_on("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry):
+    if HUB not in entry or (context.switched_on("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry):
         return {}
     fetched = {"cache_dir": context.value("cache_dir"), "token": context.value("hf_hub_token")}
     return hub_class_names(HubAddress.of_entry(entry), **fetched)
@@ -276,17 +268,3 @@ def check_answer_length(context: Context) -> Iterator[Finding]:
             "is left of a label once cut may read as another one",
             f"write max_new_tokens: {needed}",
         )
-
-
-DATA: Checks = (
-    check_dataset_dir,
-    check_dataset,
-    check_entry,
-    check_stage,
-    check_rows,
-    check_label_ids,
-    check_audit,
-    check_cutoff,
-    check_task,
-    check_answer_length,
-)

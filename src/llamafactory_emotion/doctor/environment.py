@@ -15,16 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from llamafactory_emotion import autoload
-from llamafactory_emotion.doctor.context import (
-    GIB,
-    Checks,
-    Context,
-    Finding,
-    error,
-    note,
-    switched_on,
-    warning,
-)
+from llamafactory_emotion.doctor.context import GIB, Context, Finding, error, note, warning
 from llamafactory_emotion.files import nearest_there
 
 _PREDICTION_NEEDS = {"jieba": "jieba", "nltk": "nltk", "rouge_chinese": "rouge-chinese"}
@@ -39,19 +30,15 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def required_by(distribution: str) -> dict[str, Requirement]:
-    """Return what a distribution requires here, by package; empty where it is not installed.
-
-    Of its extras only `deepspeed` counts, which bounds what LLaMA-Factory takes.
-    """
+def required_by(distribution: str, extra: str = "") -> dict[str, Requirement]:
+    """Return what a distribution and an extra of it require, by package; empty without it."""
     try:
         lines = importlib.metadata.requires(distribution) or []
     except importlib.metadata.PackageNotFoundError:
         return {}
+    required = map(Requirement, lines)
     return {
-        one.name: one
-        for one in map(Requirement, lines)
-        if one.marker is None or one.marker.evaluate({"extra": "deepspeed"})
+        one.name: one for one in required if not one.marker or one.marker.evaluate({"extra": extra})
     }
 
 
@@ -160,7 +147,8 @@ def check_deepspeed(_: Context) -> Iterator[Finding]:
     version = version_of("deepspeed")
     if version is None:
         return
-    taken = required_by("llamafactory-emotion").get("deepspeed", Requirement("deepspeed"))
+    ours = required_by("llamafactory-emotion", extra="deepspeed")
+    taken = ours.get("deepspeed", Requirement("deepspeed"))
     if is_outside(version, taken):
         yield warning(
             f"deepspeed {version} is outside {taken.specifier}, LLaMA-Factory's range",
@@ -191,7 +179,7 @@ def check_prediction_packages(_: Context) -> Iterator[Finding]:
         )
 
 
-def check_hook(_: Context) -> Iterator[Finding]:
+def check_hook(context: Context) -> Iterator[Finding]:
     """The start-up hook, and whether it is active."""
     file = Path(sysconfig.get_path("purelib")) / "llamafactory_emotion.pth"
     if os.environ.get(autoload.SWITCH) == "0":
@@ -207,7 +195,7 @@ def check_hook(_: Context) -> Iterator[Finding]:
         )
     else:
         yield note(f"{file}: {file.read_text(encoding='utf-8').strip()}")
-    if switched_on("USE_V1"):
+    if context.switched_on("USE_V1"):
         yield error(
             "USE_V1=1: the plug-in does not reach LLaMA-Factory's v1 engine", "unset USE_V1"
         )
@@ -245,20 +233,3 @@ def check_disk(context: Context) -> Iterator[Finding]:
             f"{there} has {free / GIB:.1f} GiB left",
             "free some, or name another output_dir; an 8B checkpoint takes 16 GiB, a LoRA's 0.1",
         )
-
-
-ENVIRONMENT: Checks = (
-    check_python,
-    check_llamafactory,
-    check_versions,
-    check_torch,
-    check_gpu,
-    check_flash_attn,
-    check_deepspeed,
-    check_bitsandbytes,
-    check_prediction_packages,
-    check_hook,
-    check_launcher,
-    check_output,
-    check_disk,
-)

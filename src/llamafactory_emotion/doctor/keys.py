@@ -1,13 +1,12 @@
-"""Are the recipe's keys and values ones that LLaMA-Factory takes and a run can use?"""
+"""Are the recipe's keys and values ones that LLaMA-Factory takes?"""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from llamafactory_emotion.doctor.context import Checks, Context, Finding, error, warning
+from llamafactory_emotion.doctor.context import Context, Finding, error, warning
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.predict.options import PredictOptions
 
@@ -37,23 +36,6 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "use_lora": "finetuning_type: lora",
     }
 )
-_MORE_THAN_ZERO = math.ulp(0.0)
-# The least and the greatest value that make sense; LLaMA-Factory takes any of the type.
-_ONE_OR_MORE = (
-    *("cutoff_len", "early_stopping_steps", "gradient_accumulation_steps", "lora_alpha"),
-    *("lora_rank", "max_new_tokens", "max_samples", "per_device_eval_batch_size"),
-    *("per_device_train_batch_size", "save_total_limit"),
-)
-_POSITIVE = ("eval_steps", "learning_rate", "logging_steps", "num_train_epochs", "save_steps")
-_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        **dict.fromkeys(_ONE_OR_MORE, (1, math.inf)),
-        **dict.fromkeys(_POSITIVE, (_MORE_THAN_ZERO, math.inf)),
-        **dict.fromkeys(("temperature", "val_size", "warmup_steps", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("lora_dropout", "warmup_ratio"), (0, 1)),
-    }
-)
-_HIGHEST_RATE = 1e-2
 
 
 def check_unknown_key(context: Context) -> Iterator[Finding]:
@@ -156,47 +138,3 @@ def check_template(context: Context) -> Iterator[Finding]:
     if isinstance(name, str) and context.template is None:
         near = get_close_matches(name, host.templates(), n=1)
         yield error(f"there is no template {name!r}", f"write template: {(near or ['emotion'])[0]}")
-
-
-def check_number(context: Context) -> Iterator[Finding]:
-    """Batches of no rows, ranks below one, rates below zero, a cutoff beyond what is read."""
-    for key, (least, most) in _RANGES.items():
-        value = context.values.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if not least <= value <= most:
-            bound = "more than 0" if least == _MORE_THAN_ZERO else f"{least:g} or more"
-            wanted = bound if most == math.inf else f"from {least:g} to {most:g}"
-            yield error(f"{key}: {value}, and it must be {wanted}", f"change {key}")
-    rate, layers = context.number("learning_rate"), context.number("freeze_trainable_layers")
-    if rate > _HIGHEST_RATE:
-        yield warning(f"learning_rate {rate:g} is very high", "1e-5 to 1e-3 are usual")
-    if context.value("finetuning_type") == "freeze" and not layers:
-        yield error(
-            "freeze_trainable_layers: 0 leaves nothing to train",
-            "say how many of the last blocks are trained",
-        )
-    text = context.base.config.get_text_config() if context.base.config is not None else None
-    longest, cutoff = getattr(text, "max_position_embeddings", None), context.number("cutoff_len")
-    if longest and cutoff > longest and context.value("rope_scaling") is None:
-        yield warning(
-            f"cutoff_len {cutoff:.0f}, and {context.model} reads {longest} tokens at most",
-            f"cutoff_len: {longest} or less",
-        )
-    if "max_length" in context.values and "cutoff_len" not in context.values:
-        yield warning(
-            "max_length belongs to generation; what cuts rows is cutoff_len",
-            f"write cutoff_len: {context.values['max_length']}",
-        )
-
-
-def check_refused(context: Context) -> Iterator[Finding]:
-    """What LLaMA-Factory's own parser says; asked when no other check has found an error."""
-    reason = host.refusal(context.values, training=context.trains_or_predicts)
-    if reason:
-        yield error(f"LLaMA-Factory refuses the recipe: {reason}", "mend that key")
-
-
-# These see every value; the checks below and in other modules only those of the right type.
-ANY_VALUE: Checks = (check_unknown_key, check_value, check_missing_key, check_template)
-TYPED_VALUES: Checks = (check_number,)

@@ -26,15 +26,10 @@ _HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
 @dataclass
 class BaseModel:
-    """The model that a recipe names.
-
-    Attributes:
-        name: A folder or hub id; empty when none is named.
-        options: How it is fetched: `revision`, `cache_dir`, `token`, `trust_remote_code`.
-    """
+    """The model that a recipe names, by folder or hub id (empty when none is named)."""
 
     name: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # `revision`, `cache_dir`, `token`, `trust_remote_code`
 
     @property
     def config(self) -> Any:
@@ -125,24 +120,14 @@ def silent_transformers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a recipe.
-
-    Attributes:
-        name: Its name in `dataset_info.json`.
-        entry: Its entry there.
-        path: Its file, or None when it is on a hub.
-        examples: Pairs of prompt and answer, of the first `ROWS_READ` rows; empty when they cannot
-            be read.
-        more_rows: How many rows there are beyond those.
-        problem: Why its rows cannot be read, or None.
-    """
+    """One data set of a recipe."""
 
     name: str
     entry: Mapping[str, Any]
-    path: Path | None
-    examples: tuple[tuple[str, str], ...] = ()
-    more_rows: int = 0
-    problem: str | None = None
+    path: Path | None  # None when it is on a hub
+    examples: tuple[tuple[str, str], ...] = ()  # prompt and answer, of the first ROWS_READ rows
+    more_rows: int = 0  # beyond those
+    problem: str | None = None  # why its rows cannot be read
 
     @property
     def rows(self) -> int:
@@ -163,13 +148,7 @@ class DataSet:
 
 
 def load_data_set(entries: Mapping[str, Any], name: str, folder: Path) -> DataSet:
-    """Load a data set of `dataset_info.json` as LLaMA-Factory converts it.
-
-    Args:
-        entries: The file's entries.
-        name: One of them.
-        folder: The file's folder.
-    """
+    """Load one of the entries of `dataset_info.json` as LLaMA-Factory converts it."""
     try:
         entry = read_entry(entries, name, folder)
     except EmotionError as error:

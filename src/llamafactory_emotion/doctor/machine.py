@@ -11,13 +11,10 @@ from llamafactory_emotion.doctor.context import (
     AMPERE,
     GIB,
     HOPPER,
-    ZERO_3,
-    Checks,
     Context,
     Finding,
     error,
     note,
-    switched_on,
     warning,
 )
 from llamafactory_emotion.doctor.environment import (
@@ -152,7 +149,7 @@ def check_packing(context: Context) -> Iterator[Finding]:
 def check_launcher(context: Context) -> Iterator[Finding]:
     """What starts the run: torchrun for deepspeed, Ray's processors."""
     one_process = len(context.machine.gpus) < 2 and not context.machine.assumed
-    if one_process and not switched_on("FORCE_TORCHRUN"):
+    if one_process and not context.switched_on("FORCE_TORCHRUN"):
         if context.value("deepspeed"):
             yield error(
                 "deepspeed is started through torchrun alone, and LLaMA-Factory does so by itself "
@@ -164,11 +161,11 @@ def check_launcher(context: Context) -> Iterator[Finding]:
                 "fsdp needs several processes, and there is one",
                 "several GPUs, and FORCE_TORCHRUN=1 before the command",
             )
-    if switched_on("USE_RAY") and version_of("ray") is None:
+    if context.switched_on("USE_RAY") and version_of("ray") is None:
         yield error(
             "USE_RAY=1, and ray is not installed", "pip install 'llamafactory-emotion[ray]'"
         )
-    elif switched_on("USE_RAY") and not context.machine.assumed:
+    elif context.switched_on("USE_RAY") and not context.machine.assumed:
         yield from _ray_resources(context)
 
 
@@ -230,7 +227,7 @@ def memory_needed(context: Context) -> float | None:
     # Without a word on precision LLaMA-Factory loads in half precision too, where there is a GPU.
     weight = _QUANTIZED_BYTES.get(int(context.number("quantization_bit")), _HALF_PRECISION_BYTES)
     all_bytes = _bytes_a_parameter(context, weight)
-    if context.zero_stage == ZERO_3 or context.value("fsdp"):
+    if context.is_zero_3 or context.value("fsdp"):
         own = all_bytes / context.processes
     elif context.zero_stage:
         own = weight + (all_bytes - weight) / context.processes
@@ -248,13 +245,3 @@ def _bytes_a_parameter(context: Context, weight: float) -> float:
         share = min(1.0, abs(context.number("freeze_trainable_layers")) / layers)
     trained = _TRAINED_BYTES_PURE_HALF if context.is_on("pure_bf16") else _TRAINED_BYTES
     return share * trained + (1 - share) * weight
-
-
-MACHINE: Checks = (
-    check_precision,
-    check_attention,
-    check_packages,
-    check_packing,
-    check_launcher,
-    check_memory,
-)

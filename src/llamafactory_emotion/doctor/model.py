@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.doctor.context import Checks, Context, Finding, error, note, warning
+from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.data import labels_of
 from llamafactory_emotion.doctor.loading import silent_transformers
 from llamafactory_emotion.scoring.places import is_path
@@ -62,8 +62,7 @@ def _not_there(context: Context, kind: str, folder: str) -> Finding:
     if (maker := _maker(context.recipe, folder)) is not None:
         return note(f"the {kind} folder {folder} is not there yet", f"first run {maker}")
     return error(
-        f"the {kind} folder {folder} is not there",
-        "train or export it first, or name another one",
+        f"the {kind} folder {folder} is not there", "train or export it first, or name another one"
     )
 
 
@@ -229,6 +228,3 @@ def _frozen_layers(context: Context) -> Iterator[Finding]:
                 f"freeze_trainable_modules {module}: a block of {context.model} has no such part",
                 f"all, or of {', '.join(sorted(parts))}",
             )
-
-
-MODEL: Checks = (check_model, check_adapter, check_labels, check_end_token, check_targets)

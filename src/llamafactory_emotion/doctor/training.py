@@ -1,26 +1,68 @@
-"""Do the settings of training and evaluation go together?"""
+"""Are numbers ones that a run can use, and do the settings of training and evaluation fit?"""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from llamafactory_emotion.doctor.context import (
-    ZERO_3,
-    Checks,
-    Context,
-    Finding,
-    error,
-    note,
-    warning,
-)
+from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.machine import FLASH_ATTENTION
 
 # What each method makes of a model while it is loaded.
 _BITS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 )
+_MORE_THAN_ZERO = math.ulp(0.0)
+# The least and the greatest value that make sense; LLaMA-Factory takes any of the type.
+_ONE_OR_MORE = (
+    *("cutoff_len", "early_stopping_steps", "gradient_accumulation_steps", "lora_alpha"),
+    *("lora_rank", "max_new_tokens", "max_samples", "per_device_eval_batch_size"),
+    *("per_device_train_batch_size", "save_total_limit"),
+)
+_POSITIVE = ("eval_steps", "learning_rate", "logging_steps", "num_train_epochs", "save_steps")
+_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(_ONE_OR_MORE, (1, math.inf)),
+        **dict.fromkeys(_POSITIVE, (_MORE_THAN_ZERO, math.inf)),
+        **dict.fromkeys(("temperature", "val_size", "warmup_steps", "weight_decay"), (0, math.inf)),
+        **dict.fromkeys(("lora_dropout", "warmup_ratio"), (0, 1)),
+    }
+)
+_HIGHEST_RATE = 1e-2
 _TIMES = ("runtime", "samples_per_second", "steps_per_second")
 _LONG_ANSWER = 64  # a label is a few tokens
+
+
+def check_number(context: Context) -> Iterator[Finding]:
+    """Batches of no rows, ranks below one, rates below zero, a cutoff beyond what is read."""
+    for key, (least, most) in _RANGES.items():
+        value = context.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not least <= value <= most:
+            bound = "more than 0" if least == _MORE_THAN_ZERO else f"{least:g} or more"
+            wanted = bound if most == math.inf else f"from {least:g} to {most:g}"
+            yield error(f"{key}: {value}, and it must be {wanted}", f"change {key}")
+    rate, layers = context.number("learning_rate"), context.number("freeze_trainable_layers")
+    if rate > _HIGHEST_RATE:
+        yield warning(f"learning_rate {rate:g} is very high", "1e-5 to 1e-3 are usual")
+    if context.value("finetuning_type") == "freeze" and not layers:
+        yield error(
+            "freeze_trainable_layers: 0 leaves nothing to train",
+            "say how many of the last blocks are trained",
+        )
+    text = context.base.config.get_text_config() if context.base.config is not None else None
+    longest, cutoff = getattr(text, "max_position_embeddings", None), context.number("cutoff_len")
+    if longest and cutoff > longest and context.value("rope_scaling") is None:
+        yield warning(
+            f"cutoff_len {cutoff:.0f}, and {context.model} reads {longest} tokens at most",
+            f"cutoff_len: {longest} or less",
+        )
+    if "max_length" in context.values and "cutoff_len" not in context.values:
+        yield warning(
+            "max_length belongs to generation; what cuts rows is cutoff_len",
+            f"write cutoff_len: {context.values['max_length']}",
+        )
 
 
 def check_precision(context: Context) -> Iterator[Finding]:
@@ -97,7 +139,7 @@ def check_quantization(context: Context) -> Iterator[Finding]:
             f"quantization_method: {method} does not make {bits} bits",
             f"quantization_bit: {' or '.join(map(str, allowed))}",
         )
-    elif context.zero_stage == ZERO_3 and (method, bits) != ("bnb", 4):
+    elif context.is_zero_3 and (method, bits) != ("bnb", 4):
         yield error(
             f"{bits} bits of {method} do not go with ZeRO-3",
             "quantization_bit: 4 with bnb, or ZeRO-2",
@@ -116,12 +158,12 @@ def check_deepspeed(context: Context) -> Iterator[Finding]:
     problem = context.deepspeed[1]
     if problem:
         yield error(problem, "name one of examples/deepspeed/*.json")
-    if context.zero_stage == ZERO_3 and context.is_on("predict_with_generate"):
+    if context.is_zero_3 and context.is_on("predict_with_generate"):
         yield error(
             "LLaMA-Factory does not predict under ZeRO-3",
             "predict without deepspeed, or with `llamafactory_emotion.predict`",
         )
-    if context.zero_stage == ZERO_3 and context.is_on("pure_bf16"):
+    if context.is_zero_3 and context.is_on("pure_bf16"):
         yield error("pure_bf16 does not go with ZeRO-3", "bf16: true instead")
 
 
@@ -245,16 +287,3 @@ def check_prediction(context: Context) -> Iterator[Finding]:
             "stop writes on for minutes",
             "max_new_tokens: 8",
         )
-
-
-TRAINING: Checks = (
-    check_precision,
-    check_attention,
-    check_packing,
-    check_quantization,
-    check_deepspeed,
-    check_output,
-    check_template,
-    check_evaluation,
-    check_prediction,
-)

@@ -44,19 +44,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class Encoded:
-    """How a template frames answers.
+    """How a template frames answers."""
 
-    Attributes:
-        end_tokens: The token ids that close an answer.
-        end_texts: The same as text.
-        prompt_lengths: Token counts of the prompts.
-        answers: The token ids of the answers, end token included.
-    """
-
-    end_tokens: tuple[int, ...]
+    end_tokens: tuple[int, ...]  # what closes an answer
     end_texts: tuple[str, ...]
-    prompt_lengths: tuple[int, ...]
-    answers: tuple[tuple[int, ...], ...]
+    prompt_lengths: tuple[int, ...]  # token counts
+    answers: tuple[tuple[int, ...], ...]  # token ids, end token included
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -164,12 +157,9 @@ def templates() -> frozenset[str]:
 
 
 def encode(tokenizer: Any, template: str, examples: Sequence[tuple[str, str]]) -> Encoded:
-    """Encode prompts and answers as LLaMA-Factory would with this template.
+    """Encode pairs of prompt and answer as LLaMA-Factory would with a template that it knows.
 
-    Args:
-        tokenizer: Is changed as LLaMA-Factory changes it: hand in a copy.
-        template: A known template.
-        examples: Pairs of prompt and answer.
+    The tokenizer is changed as LLaMA-Factory changes it: hand in a copy.
     """
     with _quiet():
         from llamafactory.data.template import get_template_and_fix_tokenizer
@@ -254,14 +244,8 @@ def training_rows(
 ) -> list[int]:
     """Merge data sets and split the evaluation's rows off, as LLaMA-Factory does.
 
-    Args:
-        data_sets: Token counts of the rows of each data set.
-        val_size: Share or number of the rows that are evaluated.
-        seed: The seed of the split.
-        mixing: `mix_strategy` and `interleave_probs`.
-
-    Returns:
-        The token counts of the rows that are trained on, in their order.
+    Data sets are the token counts of their rows; so is the result, in the order of training.
+    `mixing` is `mix_strategy` and `interleave_probs`.
 
     Raises:
         ValueError: LLaMA-Factory refuses to mix or split them so.
@@ -278,13 +262,10 @@ def training_rows(
 
 
 def count_packs(lengths: Sequence[int], *, cutoff: int, batch: int, workers: int) -> int:
-    """Count the packs that LLaMA-Factory makes of rows of these token counts.
+    """Count the packs that LLaMA-Factory makes of rows of these token counts, in this order.
 
-    Args:
-        lengths: Token counts of the rows, in their order.
-        cutoff: The recipe's `cutoff_len`.
-        batch: `preprocessing_batch_size`: rows that are packed together.
-        workers: `preprocessing_num_workers`: each packs an equal part of the rows.
+    `batch` rows (`preprocessing_batch_size`) are packed together, and each of the `workers`
+    (`preprocessing_num_workers`) packs an equal part of the rows.
     """
     with _quiet():
         from datasets import Dataset
