@@ -36,12 +36,10 @@ def test_the_entry_point_registers_once_and_a_broken_one_does_no_harm(tmp_path: 
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[llamafactory.plugins]\nbroken = nowhere:register")
 
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-
-    for switch in ("0", "1"):  # without and with the start-up hook
+    for hook in ({"LLAMAFACTORY_EMOTION_AUTOLOAD": "0"}, {}):
         done = subprocess.run(
             [sys.executable, "-c", KNOWN],
-            env={**os.environ, "PYTHONPATH": path, "LLAMAFACTORY_EMOTION_AUTOLOAD": switch},
+            env={**os.environ, "PYTHONPATH": str(tmp_path), **hook},
             cwd=tmp_path,
             capture_output=True,
             text=True,
