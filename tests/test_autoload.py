@@ -1,6 +1,5 @@
 """The start-up hook in fresh interpreters: what it costs, when it acts, how it fails."""
 
-import json
 import os
 import subprocess
 import sys
@@ -34,50 +33,29 @@ def run_python(
     )
 
 
-def test_llamafactory_knows_the_plug_in_without_being_told():
-    result = run_python(TEMPLATE_KNOWN)
+OFF = {"LLAMAFACTORY_EMOTION_AUTOLOAD": "0"}
 
-    assert result.stdout.splitlines()[-1] == "True", result.stderr
+
+@pytest.mark.parametrize(
+    ("first", "environment", "known"),
+    [
+        ("", {}, "True"),
+        # LLaMA-Factory is imported by the plug-in itself.
+        ("import llamafactory_emotion.plugin.registration", {}, "True"),
+        ("", OFF, "False"),
+        ("import llamafactory_emotion as e; e.register(); e.register()", OFF, "True"),
+    ],
+    ids=["by the hook", "plug-in first", "switched off", "by hand, twice"],
+)
+def test_llamafactory_knows_the_plug_in(first, environment, known):
+    result = run_python(first + TEMPLATE_KNOWN, **environment)
+
+    assert result.stdout.splitlines()[-1] == known, result.stderr
     assert "llamafactory_emotion:" not in result.stderr
 
 
-def test_the_switch_turns_the_hook_off():
-    result = run_python(TEMPLATE_KNOWN, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
-
-    assert result.stdout.splitlines()[-1] == "False", result.stderr
-
-
-def test_registering_by_hand_works_where_the_hook_is_off_and_twice():
-    code = "import llamafactory_emotion as e; e.register(); e.register()" + TEMPLATE_KNOWN
-
-    result = run_python(code, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
-
-    assert result.stdout.splitlines()[-1] == "True", result.stderr
-
-
-def test_without_site_there_is_no_hook_and_nothing_breaks():
-    code = "import sys; print([type(f).__name__ for f in sys.meta_path])"
-
-    result = run_python(code, "-S")
-
-    assert "LlamaFactoryWatcher" not in result.stdout
-    assert result.stderr == ""
-
-
-def test_start_up_imports_nothing_but_the_hook_itself():
-    code = "import sys, json; print(json.dumps(sorted(sys.modules)))"
-
-    with_hook = set(json.loads(run_python(code).stdout))
-    without = set(json.loads(run_python(code, "-S").stdout))
-
-    ours = {name for name in with_hook if name.startswith("llamafactory")}
-    assert ours == {"llamafactory_emotion", "llamafactory_emotion.autoload"}
-    # What the other start-up files of this environment bring is not ours to judge, but nothing
-    # heavy may come in with this one.
-    assert not {"numpy", "torch", "yaml", "importlib.metadata"} & (with_hook - without)
-
-
-def test_the_hook_alone_imports_only_os_and_sys():
+def test_the_start_up_file_is_one_line_and_imports_only_the_hook():
+    assert len(START_UP_FILE.read_text(encoding="utf-8").splitlines()) == 1
     code = f"""
     import os, sys
     sys.path.insert(0, {str(ROOT / "src")!r})
@@ -91,27 +69,11 @@ def test_the_hook_alone_imports_only_os_and_sys():
     assert result.stdout.strip() == "['llamafactory_emotion', 'llamafactory_emotion.autoload']"
 
 
-def test_installing_twice_leaves_one_hook():
-    code = """
-    import sys
-    from llamafactory_emotion.autoload import install
-    install(); install()
-    print([type(finder).__name__ for finder in sys.meta_path].count("LlamaFactoryWatcher"))
-    """
-
-    assert run_python(code).stdout.strip() == "1"
-
-
 def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     code = """
-    import sys, types
+    import sys
 
-    def register():
-        raise RuntimeError("the cause")
-
-    broken = types.ModuleType("llamafactory_emotion.plugin.registration")
-    broken.register = register
-    sys.modules["llamafactory_emotion.plugin.registration"] = broken
+    sys.modules["llamafactory_emotion.plugin.metrics"] = None  # cannot be imported
     from llamafactory.data.template import TEMPLATES
     print("emotion" in TEMPLATES, "llama3" in TEMPLATES)
     """
@@ -119,10 +81,10 @@ def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     result = run_python(code)
 
     assert result.stdout.splitlines()[-1] == "False True"
-    warnings = [line for line in result.stderr.splitlines() if "llamafactory_emotion:" in line]
-    assert warnings == [
-        "llamafactory_emotion: not registered with LLaMA-Factory (RuntimeError: the cause)"
-    ]
+    (warning,) = [line for line in result.stderr.splitlines() if "llamafactory_emotion:" in line]
+    assert warning.startswith(
+        "llamafactory_emotion: not registered with LLaMA-Factory (ModuleNotFoundError: import of"
+    )
 
 
 def test_a_template_of_the_same_name_from_elsewhere_is_named_as_the_cause():
@@ -136,7 +98,7 @@ def test_a_template_of_the_same_name_from_elsewhere_is_named_as_the_cause():
         print(error)
     """
 
-    result = run_python(code, LLAMAFACTORY_EMOTION_AUTOLOAD="0")
+    result = run_python(code, **OFF)
 
     assert "another package has registered a template named 'emotion'" in result.stdout
 
@@ -155,12 +117,6 @@ def test_the_v1_engine_gets_a_warning():
     result = run_python(code)
 
     assert "does not reach LLaMA-Factory's v1 engine" in result.stderr
-
-
-def test_the_start_up_file_is_one_line():
-    assert START_UP_FILE.read_text(encoding="utf-8").splitlines() == [
-        "import llamafactory_emotion.autoload; llamafactory_emotion.autoload.install()"
-    ]
 
 
 def test_imports_of_others_pass_untouched():

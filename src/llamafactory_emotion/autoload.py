@@ -50,7 +50,7 @@ def install() -> None:
 
 
 def is_installed() -> bool:
-    """Say whether the hook waits for LLaMA-Factory in this process."""
+    """Whether the hook waits for LLaMA-Factory in this process."""
     return any(type(finder).__name__ == "LlamaFactoryWatcher" for finder in sys.meta_path)
 
 
@@ -62,9 +62,7 @@ def _register_after_execution(spec: "ModuleSpec") -> None:
         execute(module)
         # Whatever goes wrong here, LLaMA-Factory itself must go on working.
         try:
-            from llamafactory_emotion.plugin.registration import register
-
-            register()
+            import llamafactory_emotion.plugin.registration  # noqa: F401 - registers
         except Exception as error:
             _warn(f"not registered with LLaMA-Factory ({type(error).__name__}: {error})")
 

@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doctor_calls import judge, without_hub
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
-from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.doctor import context
-from llamafactory_emotion.doctor.finding import Finding, Level
+from llamafactory_emotion.doctor import loading
+from llamafactory_emotion.doctor.context import Finding, Level
 from llamafactory_emotion.doctor.steps import FEWEST_STEPS, Schedule
-from llamafactory_emotion.options import read_call
 from llamafactory_emotion.plugin import host
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -20,28 +19,33 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # 41 rows, 4 a batch: 11 batches, the last of one row.
 PLAIN = Schedule(
-    rows=(9,) * 41, cutoff=None, batch=4, accumulation=1, processes=1, epochs=1, max_steps=-1,
-    drops_last=False, packed_together=1000, workers=1,
+    rows=(9,) * 41, processes=1, cutoff_len=None, gradient_accumulation_steps=1,
+    per_device_train_batch_size=4, num_train_epochs=1, max_steps=-1, dataloader_drop_last=False,
+    preprocessing_batch_size=1000, preprocessing_num_workers=1,
 )  # fmt: skip
+EPOCHS, BATCH, ACCUMULATION, DROPS = (
+    *("num_train_epochs", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "dataloader_drop_last"),
+)
 
 
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
         ({}, 11),
-        ({"drops_last": True}, 10),
-        ({"accumulation": 3}, 4),  # 3 + 3 + 3 + 2 batches
-        ({"accumulation": 3, "drops_last": True}, 4),  # 3 + 3 + 3 + 1
+        ({DROPS: True}, 10),
+        ({ACCUMULATION: 3}, 4),  # 3 + 3 + 3 + 2 batches
+        ({ACCUMULATION: 3, DROPS: True}, 4),  # 3 + 3 + 3 + 1
         ({"processes": 2}, 6),  # 11 batches shared out to two
-        ({"processes": 2, "accumulation": 3}, 2),
-        ({"processes": 2, "drops_last": True}, 5),
-        ({"epochs": 3}, 33),
-        ({"epochs": 2.5}, 28),  # 27.5
-        ({"epochs": 0.05}, 1),
-        ({"epochs": 3, "max_steps": 7}, 7),
-        ({"batch": 64}, 1),
-        ({"batch": 64, "drops_last": True}, 1),  # no full batch, and yet one step
-        ({"batch": 64, "accumulation": 8, "epochs": 3}, 3),
+        ({"processes": 2, ACCUMULATION: 3}, 2),
+        ({"processes": 2, DROPS: True}, 5),
+        ({EPOCHS: 3}, 33),
+        ({EPOCHS: 2.5}, 28),  # 27.5
+        ({EPOCHS: 0.05}, 1),
+        ({EPOCHS: 3, "max_steps": 7}, 7),
+        ({BATCH: 64}, 1),
+        ({BATCH: 64, DROPS: True}, 1),  # no full batch, and yet one step
+        ({BATCH: 64, ACCUMULATION: 8, EPOCHS: 3}, 3),
     ],
     ids=str,
 )
@@ -54,23 +58,25 @@ def test_steps_by_hand(changes, steps):
     ("rows", "changes", "packs"),
     [
         ((60, 50, 40, 30, 20), {}, 2),  # 60 + 40, 50 + 30 + 20
-        ((60, 50, 40, 30, 20), {"cutoff": 111}, 2),  # 60 + 50, 40 + 30 + 20
-        ((60, 50, 40, 30, 20), {"packed_together": 2}, 4),  # 60, 50; 40 + 30; 20
-        ((60, 50, 40, 30, 20), {"workers": 2}, 3),  # 60 + 40, 50; 30 + 20
-        ((60, 50, 40, 30, 20), {"workers": 9}, 5),
+        ((60, 50, 40, 30, 20), {"cutoff_len": 111}, 2),  # 60 + 50, 40 + 30 + 20
+        ((60, 50, 40, 30, 20), {"preprocessing_batch_size": 2}, 4),  # 60, 50; 40 + 30; 20
+        ((60, 50, 40, 30, 20), {"preprocessing_num_workers": 2}, 3),  # 60 + 40, 50; 30 + 20
+        ((60, 50, 40, 30, 20), {"preprocessing_num_workers": 9}, 5),
         ((50, 50), {}, 1),
-        ((50, 50), {"cutoff": 100}, 2),
+        ((50, 50), {"cutoff_len": 100}, 2),
         ((150, 100), {}, 2),  # what is longer is cut
         ((25,) * 93, {}, 24),  # four a pack
     ],
     ids=str,
 )
 def test_packs_by_hand(rows, changes, packs):
-    assert replace(PLAIN, **{"rows": rows, "cutoff": 101, **changes}).items == packs
+    assert replace(PLAIN, **{"rows": rows, "cutoff_len": 101, **changes}).items == packs
 
 
 def test_packs_make_batches_as_rows_do():
-    packed = replace(PLAIN, rows=(25,) * 93, cutoff=101, batch=2, accumulation=4, epochs=3)
+    packed = replace(
+        PLAIN, rows=(25,) * 93, cutoff_len=101, **{BATCH: 2, ACCUMULATION: 4, EPOCHS: 3}
+    )
 
     assert packed.steps == 9  # 24 packs, 12 batches, 3 steps an epoch
 
@@ -111,8 +117,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
     def examined(name: str, *words: str) -> list[Finding]:
         usual = ("model_name_or_path=base", "dataset_dir=data", "output_dir=new")
-        call = read_call([str(EXAMPLES / f"{name}.yaml"), *usual, *words])
-        found = doctor.examine(call, assume_gpu=80)["recipe"]
+        found = judge(EXAMPLES / f"{name}.yaml", *usual, *words)["recipe"]
         assert [one for one in found if one.level is Level.ERROR and one.check != "steps"] == []
         return [one for one in found if one.check == "steps"]
 
@@ -212,7 +217,7 @@ def test_rows_a_step_are_lowered_before_epochs_are_added(look):
 
 
 def test_steps_are_estimated_where_only_the_first_rows_were_read(look, monkeypatch):
-    monkeypatch.setattr(context, "ROWS_READ", 31)
+    monkeypatch.setattr(loading, "ROWS_READ", 31)
 
     said = look(*PACKED)[-1].sentence
 
@@ -221,10 +226,7 @@ def test_steps_are_estimated_where_only_the_first_rows_were_read(look, monkeypat
 
 
 def test_packs_are_not_counted_without_a_tokenizer(look, monkeypatch):
-    monkeypatch.setattr(
-        "llamafactory_emotion.doctor.base_model.hub_problem",
-        lambda *_, **__: "the hub cannot be reached (not asked)",
-    )
+    without_hub(monkeypatch)
 
     found = look(*PACKED, "model_name_or_path=someone/base")
 

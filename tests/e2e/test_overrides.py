@@ -11,18 +11,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from doctor_calls import judge, read, without_hub
 from programs import PROGRAMS, ROOT, free_port, llamafactory, run_program
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
 
-from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.doctor import context as checks_context
-from llamafactory_emotion.doctor import needs
-from llamafactory_emotion.doctor.context import Context
-from llamafactory_emotion.doctor.finding import Level
-from llamafactory_emotion.doctor.machine import assumed_machine
-from llamafactory_emotion.options import read_call
+from llamafactory_emotion.doctor.context import Context, Level, assumed_machine
+from llamafactory_emotion.doctor.machine import memory_needed
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import EMOTION
 
@@ -246,16 +242,18 @@ def test_the_memory_on_the_page_is_what_doctor_computes(
     row: Entry, published_models: Path, monkeypatch
 ):
     monkeypatch.chdir(ROOT)
-    call = read_call([str(row.recipe), *row.overrides])
-    named = str(call.values["model_name_or_path"])
+    values = read(row.recipe, *row.overrides).others
+    named = str(values["model_name_or_path"])
     if named.startswith("saves/"):  # what is merged is as large as its base
         named = "Meta-Llama-3-8B"
+    values = {**values, "model_name_or_path": str(published_models / Path(named).name)}
     processes = {"NPROC_PER_NODE": "4"} if row.name == "emotion_full_ds3" else {}
-    values = {**call.values, "model_name_or_path": str(published_models / Path(named).name)}
+    for name, value in {**processes, **row.environment}.items():
+        monkeypatch.setenv(name, value)
 
-    context = Context(values, assumed_machine(80), None, {**processes, **row.environment})
+    context = Context(values, assumed_machine(80))
 
-    assert round(needs.memory_needed(context) or 0) == row.memory
+    assert round(memory_needed(context) or 0) == row.memory
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -267,14 +265,10 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, value in row.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(
-        "llamafactory_emotion.doctor.base_model.hub_problem",
-        lambda *_, **__: "the hub cannot be reached (not asked)",
-    )
-    monkeypatch.setattr(checks_context, "hub_class_names", lambda *_, **__: {})
+    without_hub(monkeypatch)
 
     recipe = Path("examples") / row.recipe.name
-    found = doctor.examine(read_call([str(recipe), *row.overrides]), assume_gpu=80)
+    found = judge(recipe, *row.overrides)
 
     assert [one.sentence for one in found["recipe"] if one.level is Level.ERROR] == []
     by_environment = [one for one in found["environment"] if one.level is Level.ERROR]
@@ -285,7 +279,7 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.executed.startswith("no")], ids=str)
 def test_a_row_that_cannot_run_here_is_taken_by_llamafactory(row: Entry, monkeypatch):
     monkeypatch.chdir(ROOT)
-    values = read_call([str(row.recipe), *row.overrides]).values
+    values = read(row.recipe, *row.overrides).others
 
     assert host.refusal(values, training=True) is None
 

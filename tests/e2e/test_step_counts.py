@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from doctor_calls import judge
 from programs import ROOT, llamafactory
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
-
-from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.options import read_call
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -49,7 +47,7 @@ def test_a_run_does_as_many_steps_as_doctor_says(call, folder, tmp_path, monkeyp
     placed = (f"model_name_or_path={folder / 'base'}", f"dataset_dir={folder / 'data'}")
     words = [*placed, *USUAL, *words, "output_dir=out"]
 
-    found = doctor.examine(read_call([str(path), *words]), assume_gpu=80)["recipe"]
+    found = judge(path, *words)["recipe"]
     llamafactory("train", path, *words, cwd=tmp_path)
 
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())

@@ -1,25 +1,33 @@
 """`python -m llamafactory_emotion.doctor [recipe.yaml] [key=value ...]`: know before the run.
 
-Runs the checks of `checks` over the environment and, when one is given, over a recipe, and lists
-what they find. The command loads tokenizer and configuration, never the weights.
+Runs the checks of the environment and, when one is given, of a recipe, and lists what they find.
+Tokenizer and configuration are loaded, never the weights.
 """
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from llamafactory_emotion.doctor.finding import Finding, Level
+from llamafactory_emotion.doctor import data, environment, keys, machine, model, steps, training
+from llamafactory_emotion.doctor.context import (
+    Context,
+    Finding,
+    Level,
+    assumed_machine,
+    run_checks,
+    this_machine,
+)
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
 from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
-Check = Callable[..., Iterator[Finding]]
-
 # LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
-_NEEDED_TO_ASK = ("llamafactory", "versions", "torch")
+_NEEDED_TO_ASK = {"llamafactory", "versions", "torch"}
 _MARKS = {Level.ERROR: "ERROR", Level.WARNING: "warning", Level.NOTE: "note"}
 
 
@@ -60,22 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: DoctorOptions, call: Call) -> int:
     task = None if options.task is None else load_task(options.task)
-    findings = examine(call, assume_gpu=options.assume_gpu, task=task)
+    findings = examine(call.others, recipe=call.recipe, assume_gpu=options.assume_gpu, task=task)
     if options.json is not None:
-        write_json(options.json, _as_json(findings), overwrite=options.overwrite)
+        content = {part: [asdict(one) for one in found] for part, found in findings.items()}
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+        write_json(options.json, text, overwrite=options.overwrite)
     if str(options.json) != STANDARD_STREAM:
         print(_as_text(findings, has_recipe=bool(call.others)))
-    failed = any(one.level is Level.ERROR for part in findings.values() for one in part)
-    return 1 if failed else 0
+    return 1 if any(map(_errors, findings.values())) else 0
 
 
 def examine(
-    call: Call, *, assume_gpu: float | None = None, task: Task | None = None
+    values: Mapping[str, Any],
+    *,
+    recipe: Path | None = None,
+    assume_gpu: float | None = None,
+    task: Task | None = None,
 ) -> dict[str, list[Finding]]:
     """Run all checks.
 
     Args:
-        call: A recipe's keys and values; none to look at the environment alone.
+        values: A recipe's keys and values; none to look at the environment alone.
+        recipe: The file they come from, if any.
         assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
         task: The task that the recipe's data should be of; None to take the data as it is.
 
@@ -83,56 +97,41 @@ def examine(
         The findings under `environment` (what the machine is or lacks) and `recipe` (what is wrong
         with it on any machine), the worst first.
     """
-    from llamafactory_emotion.doctor.context import Context
-    from llamafactory_emotion.doctor.data import DATA
-    from llamafactory_emotion.doctor.environment import ENVIRONMENT
-    from llamafactory_emotion.doctor.evaluation import EVALUATION
-    from llamafactory_emotion.doctor.keys import KEYS, host_verdict, ill_typed
-    from llamafactory_emotion.doctor.machine import assumed_machine, this_machine
-    from llamafactory_emotion.doctor.model import MODEL
-    from llamafactory_emotion.doctor.needs import NEEDS
-    from llamafactory_emotion.doctor.numbers import NUMBERS
-    from llamafactory_emotion.doctor.steps import STEPS
-    from llamafactory_emotion.doctor.task import TASK
-    from llamafactory_emotion.doctor.training import TRAINING
-
-    context = Context(call.others, this_machine(), call.recipe, task=task)
-    environment = _findings(ENVIRONMENT, context)
-    cannot_run = any(one.check in _NEEDED_TO_ASK for one in _errors(environment))
-    if not call.others or cannot_run:
-        return {"environment": environment, "recipe": []}
+    context = Context(values, this_machine(), recipe, task)
+    about_machine = run_checks(environment, context)
+    if not values or _NEEDED_TO_ASK & _errors(about_machine):
+        return {"environment": _sorted(about_machine), "recipe": []}
     if assume_gpu is not None:
-        context = Context(call.others, assumed_machine(assume_gpu), call.recipe, task=task)
-    # What is of the wrong type is told by KEYS; the other checks look at the rest.
-    strange = ill_typed(context)
-    sound = replace(context, values={k: v for k, v in call.others.items() if k not in strange})
-    environment = _sorted([*environment, *_findings(NEEDS, sound)])
-    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & set(strange) else (*DATA, *TASK)
-    checks = (*NUMBERS, *on_data, *MODEL, *TRAINING, *STEPS, *EVALUATION)
-    recipe = _sorted([*_findings(KEYS, context), *_findings(checks, sound)])
-    if not _errors(recipe):
-        recipe = _sorted([*recipe, *_findings((host_verdict,), context)])
-    return {"environment": environment, "recipe": recipe}
+        context = replace(context, machine=assumed_machine(assume_gpu))
+    # What is of the wrong type is reported by `keys`; the other checks see the rest.
+    strange = keys.ill_typed(context).keys()
+    sound = replace(context, values={k: v for k, v in values.items() if k not in strange})
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data,)
+    about_machine += run_checks(machine, sound)
+    about_recipe = run_checks(keys, context)
+    for module in (*on_data, model, training, steps):
+        about_recipe += run_checks(module, sound)
+    if not _errors(about_recipe):
+        about_recipe += _refusal(context)
+    return {"environment": _sorted(about_machine), "recipe": _sorted(about_recipe)}
 
 
-def _findings(checks: Iterable[Check], context: object) -> list[Finding]:
-    return _sorted([finding for check in checks for finding in check(context)])
+def _refusal(context: Context) -> list[Finding]:
+    """Ask LLaMA-Factory's own parser."""
+    reason = host.refusal(context.values, training=context.trains_or_predicts)
+    sentence = f"LLaMA-Factory refuses the recipe: {reason}"
+    return [Finding(Level.ERROR, sentence, "mend that key", "refused")] if reason else []
+
+
+def _errors(findings: Iterable[Finding]) -> set[str]:
+    return {one.check for one in findings if one.level is Level.ERROR}
 
 
 def _sorted(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda one: list(_MARKS).index(one.level))
+    return sorted(findings, key=lambda one: list(Level).index(one.level))
 
 
-def _errors(findings: Iterable[Finding]) -> list[Finding]:
-    return [one for one in findings if one.level is Level.ERROR]
-
-
-def _as_json(findings: dict[str, list[Finding]]) -> str:
-    content = {part: [asdict(one) for one in found] for part, found in findings.items()}
-    return json.dumps(content, ensure_ascii=False, indent=2)
-
-
-def _as_text(findings: dict[str, list[Finding]], *, has_recipe: bool) -> str:
+def _as_text(findings: Mapping[str, Sequence[Finding]], *, has_recipe: bool) -> str:
     lines = []
     for part, found in findings.items():
         if part == "recipe" and not has_recipe:
@@ -144,12 +143,9 @@ def _as_text(findings: dict[str, list[Finding]], *, has_recipe: bool) -> str:
                 lines.append(f"  {'':<8} -> {printable(one.remedy)}")
         if not found:
             lines.append("  nothing found")
-    counts = [
-        sum(one.level is level for part in findings.values() for one in part)
-        for level in (Level.ERROR, Level.WARNING)
-    ]
-    lines.append(f"{counts[0]} errors, {counts[1]} warnings")
-    return "\n".join(lines)
+    levels = [one.level for found in findings.values() for one in found]
+    errors, warnings = levels.count(Level.ERROR), levels.count(Level.WARNING)
+    return "\n".join([*lines, f"{errors} errors, {warnings} warnings"])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """How many optimizer steps does a training run do, and are they enough to learn?"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import cycle, islice
 
-from llamafactory_emotion.doctor.context import Context
-from llamafactory_emotion.doctor.finding import Finding, error, note, warning
+from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.plugin import host
 
 # A LoRA on SmolLM2-135M answered no row rightly after a few steps, and nine in ten after 70. AdamW
@@ -20,85 +19,83 @@ _WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")
 
 @dataclass(frozen=True)
 class Schedule:
-    """What decides how many optimizer steps a run does.
+    """What decides how many optimizer steps a run does; but for the first two, keys of a recipe."""
 
-    Attributes:
-        rows: Token counts of the rows that are trained on; of packs alone they matter.
-        cutoff: `cutoff_len` where rows are packed, else None.
-        batch: Rows or packs a batch of one process.
-        accumulation: Batches a step.
-        processes: Processes that train.
-        epochs: `num_train_epochs`.
-        max_steps: Replaces the epochs where it is above 0.
-        drops_last: Whether the last batch is left out where it is not full.
-        packed_together: `preprocessing_batch_size`.
-        workers: `preprocessing_num_workers`.
-    """
-
-    rows: tuple[int, ...]
-    cutoff: int | None
-    batch: int
-    accumulation: int
+    rows: tuple[int, ...]  # token counts of the rows trained on; of packs alone they matter
     processes: int
-    epochs: float
-    max_steps: int
-    drops_last: bool
-    packed_together: int
-    workers: int
+    cutoff_len: int | None  # where rows are packed
+    gradient_accumulation_steps: int
+    per_device_train_batch_size: int
+    num_train_epochs: float
+    max_steps: int  # replaces the epochs where it is above 0
+    dataloader_drop_last: bool
+    preprocessing_batch_size: int
+    preprocessing_num_workers: int
 
     @cached_property
     def items(self) -> int:
         """Rows, or packs of rows, an epoch."""
-        if self.cutoff is None:
+        if self.cutoff_len is None:
             return len(self.rows)
         return host.count_packs(
-            self.rows, cutoff=self.cutoff, batch=self.packed_together, workers=self.workers
+            self.rows,
+            cutoff=self.cutoff_len,
+            batch=self.preprocessing_batch_size,
+            workers=self.preprocessing_num_workers,
         )
+
+    @property
+    def _batch(self) -> int:
+        return self.per_device_train_batch_size * self.processes
 
     @property
     def effective_batch(self) -> int:
         """Rows or packs a step."""
-        return self.batch * self.accumulation * self.processes
+        return self._batch * self.gradient_accumulation_steps
 
     @property
     def per_epoch(self) -> int:
         """Steps an epoch, as `Trainer.set_initial_training_values` counts them."""
-        rounded = math.floor if self.drops_last else math.ceil
-        batches = rounded(self.items / (self.batch * self.processes))
-        return max(1, math.ceil(batches / self.accumulation))
+        rounded = math.floor if self.dataloader_drop_last else math.ceil
+        batches = rounded(self.items / self._batch)
+        return max(1, math.ceil(batches / self.gradient_accumulation_steps))
 
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
-        return self.max_steps if self.max_steps > 0 else math.ceil(self.epochs * self.per_epoch)
+        by_epochs = math.ceil(self.num_train_epochs * self.per_epoch)
+        return self.max_steps if self.max_steps > 0 else by_epochs
 
 
 def check_steps(context: Context) -> Iterator[Finding]:
     """How many steps there are, how many of them warm-up, and whether a run can learn in them."""
+    scheduler = str(context.value("lr_scheduler_type"))
+    if scheduler.endswith("with_min_lr") and not context.values.get("lr_scheduler_kwargs"):
+        yield error(
+            f"lr_scheduler_type: {scheduler} without the least rate",
+            "add lr_scheduler_kwargs: {min_lr_rate: 0.1}",
+        )
     if not context.is_on("do_train"):
         return
     if context.values.get("warmup_steps") and context.values.get("warmup_ratio") is not None:
         yield warning(
-            "steps",
             "warmup_steps and warmup_ratio are both given: transformers 4 takes the steps, "
             "transformers 5 the ratio",
             "override warmup_ratio, or set warmup_steps=0",
         )
     unknown = _why_unknown(context)
     try:
-        schedule = _schedule(context, () if unknown else _trained_rows(context))
+        schedule = _schedule(context, [] if unknown else _trained_rows(context))
     except ValueError as problem:
         yield error(
-            "steps",
             f"LLaMA-Factory cannot mix and split the rows: {problem}",
             "lower val_size, or mend mix_strategy and interleave_probs",
         )
         return
     if unknown and schedule.max_steps <= 0:
         yield note(
-            "steps",
             f"effective batch {schedule.effective_batch}; the number of optimizer steps is not "
-            f"known: {unknown}",
+            f"known: {unknown}"
         )
         return
     yield _described(context, schedule)
@@ -106,9 +103,7 @@ def check_steps(context: Context) -> Iterator[Finding]:
     for key in ("save_steps", "eval_steps"):
         given = context.values.get(key)
         if isinstance(given, int) and given >= schedule.steps:
-            yield warning(
-                "steps", f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}"
-            )
+            yield warning(f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}")
 
 
 def _why_unknown(context: Context) -> str | None:
@@ -148,39 +143,37 @@ def _trained_rows(context: Context) -> list[int]:
     )
 
 
-def _schedule(context: Context, rows: Sequence[int]) -> Schedule:
-    def whole(key: str) -> int:
-        return max(1, int(context.number(key)))
-
+def _schedule(context: Context, rows: list[int]) -> Schedule:
+    whole = (
+        *("gradient_accumulation_steps", "per_device_train_batch_size"),
+        *("preprocessing_batch_size", "preprocessing_num_workers"),
+    )
+    numbers = {key: max(1, int(context.number(key))) for key in ("cutoff_len", *whole)}
     return Schedule(
         rows=tuple(rows),
-        cutoff=whole("cutoff_len") if context.packs else None,
-        batch=whole("per_device_train_batch_size"),
-        accumulation=whole("gradient_accumulation_steps"),
         processes=context.processes,
-        epochs=context.number("num_train_epochs"),
+        cutoff_len=numbers.pop("cutoff_len") if context.packs else None,
+        num_train_epochs=context.number("num_train_epochs"),
         max_steps=int(context.number("max_steps")),
-        drops_last=context.is_on("dataloader_drop_last"),
-        packed_together=whole("preprocessing_batch_size"),
-        workers=whole("preprocessing_num_workers"),
+        dataloader_drop_last=context.is_on("dataloader_drop_last"),
+        **{key: numbers[key] for key in whole},
     )
 
 
 def _described(context: Context, schedule: Schedule) -> Finding:
     read = [context.loaded[name] for name in context.data_sets("dataset") if name in context.loaded]
     estimated = context.packs and any(one.more_rows or "num_samples" in one.entry for one in read)
-    from_key = schedule.max_steps > 0
+    from_key, epochs = schedule.max_steps > 0, schedule.num_train_epochs
     steps = f"{'about ' if estimated and not from_key else ''}{schedule.steps:,} optimizer steps"
     extent = f"{len(schedule.rows):,} rows"
     if context.packs and schedule.rows:
         extent += f" in {schedule.items:,} packs"
     return note(
-        "steps",
         f"{steps}{' (max_steps)' if from_key else ''}, "
         f"{_warm_up(context, schedule.steps):,} of them warm-up: "
-        + ("" if from_key else f"{schedule.epochs:g} epoch{'s'[: schedule.epochs != 1]} of ")
+        + ("" if from_key else f"{epochs:g} epoch{'s'[: epochs != 1]} of ")
         + (f"{extent}, " if schedule.rows else "")
-        + f"effective batch {schedule.effective_batch}",
+        + f"effective batch {schedule.effective_batch}"
     )
 
 
@@ -201,22 +194,13 @@ def _too_short(context: Context, schedule: Schedule) -> Iterator[Finding]:
     if not faults:
         return
     longer = _lengthened(schedule, _longest(context))
-    added = {
-        key: new
-        for key, old, new in (
-            ("cutoff_len", schedule.cutoff, longer.cutoff),
-            ("gradient_accumulation_steps", schedule.accumulation, longer.accumulation),
-            ("per_device_train_batch_size", schedule.batch, longer.batch),
-            ("num_train_epochs", schedule.epochs, longer.epochs),
-            ("max_steps", schedule.max_steps, longer.max_steps),
-        )
-        if new != old
-    }
+    names = (field.name for field in fields(schedule))
+    added = {n: getattr(longer, n) for n in names if getattr(longer, n) != getattr(schedule, n)}
     if 2 * _warm_up(context, longer.steps) >= longer.steps:
         ratio = context.values.get("warmup_ratio") is not None
         added |= {"warmup_ratio": 0.1} if ratio else {"warmup_steps": longer.steps // 10}
     command = " ".join(f"{key}={value:g}" for key, value in added.items())
-    yield warning("steps", "; ".join(faults), f"add {command} ({longer.steps} steps)")
+    yield warning("; ".join(faults), f"add {command} ({longer.steps} steps)")
 
 
 def _longest(context: Context) -> float:
@@ -234,17 +218,15 @@ def _lengthened(schedule: Schedule, longest: float) -> Schedule:
     while schedule.steps < FEWEST_STEPS:
         if len(schedule.rows) < 2 * _ROWS_A_STEP * schedule.per_epoch:
             break
-        if schedule.cutoff is not None and schedule.cutoff // 2 > longest:
-            schedule = replace(schedule, cutoff=schedule.cutoff // 2)
-        elif schedule.accumulation > 1:
-            schedule = replace(schedule, accumulation=schedule.accumulation // 2)
-        elif schedule.batch > 1:
-            schedule = replace(schedule, batch=schedule.batch // 2)
+        if schedule.cutoff_len is not None and schedule.cutoff_len // 2 > longest:
+            halved = "cutoff_len"
+        elif schedule.gradient_accumulation_steps > 1:
+            halved = "gradient_accumulation_steps"
+        elif schedule.per_device_train_batch_size > 1:
+            halved = "per_device_train_batch_size"
         else:
             break
+        schedule = replace(schedule, **{halved: getattr(schedule, halved) // 2})
     if schedule.steps < FEWEST_STEPS:
-        return replace(schedule, epochs=math.ceil(FEWEST_STEPS / schedule.per_epoch))
+        return replace(schedule, num_train_epochs=math.ceil(FEWEST_STEPS / schedule.per_epoch))
     return schedule
-
-
-STEPS: tuple[Callable[[Context], Iterator[Finding]], ...] = (check_steps,)

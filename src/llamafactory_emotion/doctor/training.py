@@ -1,35 +1,83 @@
-"""Do precision, attention, packing, quantisation and batch go together?"""
+"""Are numbers ones that a run can use, and do the settings of training and evaluation fit?"""
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from llamafactory_emotion.doctor.context import Context
-from llamafactory_emotion.doctor.finding import Finding, error, note, warning
+from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.machine import FLASH_ATTENTION
 
-_ZERO_3 = 3
 # What each method makes of a model while it is loaded.
 _BITS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 )
+_MORE_THAN_ZERO = math.ulp(0.0)
+# The least and the greatest value that make sense; LLaMA-Factory takes any of the type.
+_ONE_OR_MORE = (
+    *("cutoff_len", "early_stopping_steps", "gradient_accumulation_steps", "lora_alpha"),
+    *("lora_rank", "max_new_tokens", "max_samples", "per_device_eval_batch_size"),
+    *("per_device_train_batch_size", "save_total_limit"),
+)
+_POSITIVE = ("eval_steps", "learning_rate", "logging_steps", "num_train_epochs", "save_steps")
+_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(_ONE_OR_MORE, (1, math.inf)),
+        **dict.fromkeys(_POSITIVE, (_MORE_THAN_ZERO, math.inf)),
+        **dict.fromkeys(("temperature", "val_size", "warmup_steps", "weight_decay"), (0, math.inf)),
+        **dict.fromkeys(("lora_dropout", "warmup_ratio"), (0, 1)),
+    }
+)
+_HIGHEST_RATE = 1e-2
+_TIMES = ("runtime", "samples_per_second", "steps_per_second")
+_LONG_ANSWER = 64  # a label is a few tokens
+
+
+def check_number(context: Context) -> Iterator[Finding]:
+    """Batches of no rows, ranks below one, rates below zero, a cutoff beyond what is read."""
+    for key, (least, most) in _RANGES.items():
+        value = context.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not least <= value <= most:
+            bound = "more than 0" if least == _MORE_THAN_ZERO else f"{least:g} or more"
+            wanted = bound if most == math.inf else f"from {least:g} to {most:g}"
+            yield error(f"{key}: {value}, and it must be {wanted}", f"change {key}")
+    rate, layers = context.number("learning_rate"), context.number("freeze_trainable_layers")
+    if rate > _HIGHEST_RATE:
+        yield warning(f"learning_rate {rate:g} is very high", "1e-5 to 1e-3 are usual")
+    if context.value("finetuning_type") == "freeze" and not layers:
+        yield error(
+            "freeze_trainable_layers: 0 leaves nothing to train",
+            "say how many of the last blocks are trained",
+        )
+    text = context.base.config.get_text_config() if context.base.config is not None else None
+    longest, cutoff = getattr(text, "max_position_embeddings", None), context.number("cutoff_len")
+    if longest and cutoff > longest and context.value("rope_scaling") is None:
+        yield warning(
+            f"cutoff_len {cutoff:.0f}, and {context.model} reads {longest} tokens at most",
+            f"cutoff_len: {longest} or less",
+        )
+    if "max_length" in context.values and "cutoff_len" not in context.values:
+        yield warning(
+            "max_length belongs to generation; what cuts rows is cutoff_len",
+            f"write cutoff_len: {context.values['max_length']}",
+        )
 
 
 def check_precision(context: Context) -> Iterator[Finding]:
     """bf16 and fp16 against each other and against the method."""
     fp16 = context.is_on("fp16")
     if context.is_on("bf16") and fp16:
-        yield error("precision", "bf16 and fp16 exclude each other", "keep bf16")
+        yield error("bf16 and fp16 exclude each other", "keep bf16")
     elif fp16 and context.is_on("do_train"):
         if context.value("finetuning_type") in ("full", "freeze"):
             yield warning(
-                "precision",
                 "fp16 with trained base weights: losses become NaN in many such runs",
                 "use bf16: true",
             )
         else:
             yield note(
-                "precision",
                 "fp16 overflows to NaN more easily than bf16, which every GPU since 2020 has",
                 "fp16=false bf16=true",
             )
@@ -37,11 +85,10 @@ def check_precision(context: Context) -> Iterator[Finding]:
 
 def check_attention(context: Context) -> Iterator[Finding]:
     """FlashAttention in full precision, which it does not have."""
-    half = any(context.is_on(key) for key in ("bf16", "fp16", "pure_bf16"))
+    half = any(map(context.is_on, ("bf16", "fp16", "pure_bf16")))
     wanted = FLASH_ATTENTION.get(str(context.value("flash_attn")))
     if wanted is not None and context.is_on("do_train") and not half:
         yield warning(
-            "attention",
             f"{wanted.name} computes in half precision only, and the recipe trains in full",
             "bf16: true, or flash_attn: sdpa",
         )
@@ -49,152 +96,194 @@ def check_attention(context: Context) -> Iterator[Finding]:
 
 def check_packing(context: Context) -> Iterator[Finding]:
     """Packing: what it mixes up, and what FlashAttention takes of it."""
-    if context.is_on("packing") and not context.is_on("neat_packing"):
+    asked, neat = context.value("flash_attn"), context.is_on("neat_packing")
+    if context.is_on("packing") and not neat:
         yield warning(
-            "packing",
             "packing: true lets packed rows attend to one another",
             "neat_packing: true keeps them apart",
         )
-    asked = context.value("flash_attn")
-    if not context.is_on("neat_packing") or asked not in FLASH_ATTENTION:
-        return
-    if asked != "fa2":
+    if neat and asked in FLASH_ATTENTION and asked != "fa2":
         yield error(
-            "packing",
             f"neat_packing: LLaMA-Factory tells fa2 where a pack's rows begin, and not {asked}",
             "flash_attn: fa2",
         )
-        return
-    evaluates = bool(context.data_sets("eval_dataset")) or context.number("val_size") > 0
-    keys = ["per_device_train_batch_size"] + ["per_device_eval_batch_size"] * evaluates
-    for key in keys:
-        if context.number(key) > 1:
-            yield error(
-                "packing",
-                f"neat_packing under FlashAttention-2 with {key} {context.number(key):.0f}: "
-                "LLaMA-Factory stops at the first batch",
-                f"set {key}: 1 and a longer cutoff_len",
-            )
+    elif neat and asked == "fa2":
+        evaluation = ["per_device_eval_batch_size"] if context.evaluates else []
+        for key in ["per_device_train_batch_size", *evaluation]:
+            if context.number(key) > 1:
+                yield error(
+                    f"neat_packing under FlashAttention-2 with {key} {context.number(key):.0f}: "
+                    "LLaMA-Factory stops at the first batch",
+                    f"set {key}: 1 and a longer cutoff_len",
+                )
 
 
 def check_quantization(context: Context) -> Iterator[Finding]:
     """4 and 8 bits: with what they go together."""
-    if context.value("quantization_bit") is None:
+    bits, method = context.value("quantization_bit"), str(context.value("quantization_method"))
+    if bits is None:
         return
     if context.value("finetuning_type") not in ("lora", "oft") and context.is_on("do_train"):
         yield error(
-            "quantization",
             f"quantization_bit with finetuning_type: {context.value('finetuning_type')}",
             "finetuning_type: lora",
         )
-    bits, method = context.value("quantization_bit"), str(context.value("quantization_method"))
     allowed = _BITS.get(method)
     if allowed is None:
         yield warning(
-            "quantization",
             f"quantization_bit with quantization_method: {method} quantises nothing",
             "quantization_method: bnb, or name a quantised model and remove quantization_bit",
         )
     elif bits not in allowed:
         yield error(
-            "quantization",
             f"quantization_method: {method} does not make {bits} bits",
             f"quantization_bit: {' or '.join(map(str, allowed))}",
         )
-    elif context.zero_stage == _ZERO_3 and (method, bits) != ("bnb", 4):
+    elif context.is_zero_3 and (method, bits) != ("bnb", 4):
         yield error(
-            "quantization",
             f"{bits} bits of {method} do not go with ZeRO-3",
             "quantization_bit: 4 with bnb, or ZeRO-2",
         )
     if context.values.get("export_dir") and context.values.get("adapter_name_or_path"):
         yield error(
-            "quantization",
             "an adapter cannot be merged into a quantised base",
             "remove quantization_bit: merge into the base as it is",
         )
     if context.is_on("pure_bf16"):
-        yield warning("quantization", "pure_bf16 with a quantised base", "bf16: true instead")
+        yield warning("pure_bf16 with a quantised base", "bf16: true instead")
 
 
 def check_deepspeed(context: Context) -> Iterator[Finding]:
     """The settings of deepspeed, and what ZeRO-3 does not go with."""
-    if not context.value("deepspeed"):
-        return
-    if context.deepspeed_problem:
-        yield error("deepspeed", context.deepspeed_problem, "name one of examples/deepspeed/*.json")
-    if context.zero_stage != _ZERO_3:
-        return
-    if context.is_on("predict_with_generate"):
+    problem = context.deepspeed[1]
+    if problem:
+        yield error(problem, "name one of examples/deepspeed/*.json")
+    if context.is_zero_3 and context.is_on("predict_with_generate"):
         yield error(
-            "deepspeed",
             "LLaMA-Factory does not predict under ZeRO-3",
             "predict without deepspeed, or with `llamafactory_emotion.predict`",
         )
-    if context.is_on("pure_bf16"):
-        yield error("deepspeed", "pure_bf16 does not go with ZeRO-3", "bf16: true instead")
+    if context.is_zero_3 and context.is_on("pure_bf16"):
+        yield error("pure_bf16 does not go with ZeRO-3", "bf16: true instead")
 
 
 def check_output(context: Context) -> Iterator[Finding]:
-    """An output folder that is taken."""
-    folder = Path(str(context.values.get("output_dir") or ""))
-    if context.is_on("do_train") and context.values.get("output_dir") and folder.is_dir():
+    """An output folder that is taken, a checkpoint to go on from that is not there."""
+    named, resumed = (context.values.get(key) for key in ("output_dir", "resume_from_checkpoint"))
+    folder = Path(str(named))
+    if context.is_on("do_train") and named and not context.is_on("overwrite_output_dir"):
         checkpoints = sorted(folder.glob("checkpoint-*"))
-        if checkpoints and not context.is_on("overwrite_output_dir"):
+        if checkpoints:
             yield warning(
-                "output",
                 f"{folder} holds {checkpoints[-1].name}: LLaMA-Factory goes on from it, with the "
                 "old run's optimizer and steps",
                 "name another output_dir, unless that is what you want",
             )
-        elif any(folder.glob("*.safetensors")) and not context.is_on("overwrite_output_dir"):
-            yield error(
-                "output", f"{folder} holds a trained model already", "name another output_dir"
-            )
-
-
-def check_resumption(context: Context) -> Iterator[Finding]:
-    """A checkpoint to go on from that is not there."""
-    named = context.values.get("resume_from_checkpoint")
-    if isinstance(named, str) and not Path(named).is_dir():
+        elif any(folder.glob("*.safetensors")):
+            yield error(f"{folder} holds a trained model already", "name another output_dir")
+    if isinstance(resumed, str) and not Path(resumed).is_dir():
         yield error(
-            "output",
-            f"resume_from_checkpoint: {named} is not there",
+            f"resume_from_checkpoint: {resumed} is not there",
             "name a checkpoint-N folder, or remove the key: a run goes on by itself from the last "
             "checkpoint in its output_dir",
         )
 
 
-def check_scheduler(context: Context) -> Iterator[Finding]:
-    """Schedules that need a number more."""
-    name = str(context.value("lr_scheduler_type"))
-    if name.endswith("with_min_lr") and not context.values.get("lr_scheduler_kwargs"):
-        yield error(
-            "steps",
-            f"lr_scheduler_type: {name} without the least rate",
-            "add lr_scheduler_kwargs: {min_lr_rate: 0.1}",
-        )
-
-
-def check_template_settings(context: Context) -> Iterator[Finding]:
+def check_template(context: Context) -> Iterator[Finding]:
     """Settings that the template emotion does not go with."""
     if context.value("template") == "emotion" and context.is_on("split_special_tokens"):
         yield warning(
-            "template",
             "split_special_tokens: true is saved with the tokenizer and then splits the begin "
             "token of the saved chat template; the template emotion reads texts as text by itself",
             "remove split_special_tokens",
         )
 
 
-TRAINING: tuple[Callable[[Context], Iterator[Finding]], ...] = (
-    check_precision,
-    check_attention,
-    check_packing,
-    check_quantization,
-    check_deepspeed,
-    check_output,
-    check_resumption,
-    check_scheduler,
-    check_template_settings,
-)
+def check_evaluation(context: Context) -> Iterator[Finding]:
+    """What is evaluated, and what the best checkpoint is chosen by."""
+    strategy = str(context.value("eval_strategy") or "no")
+    best = str(context.value("metric_for_best_model") or "").removeprefix("eval_")
+    saved = str(context.value("save_strategy") or "steps")
+    keeps_best = context.is_on("load_best_model_at_end")
+    if keeps_best and saved not in ("best", strategy):
+        yield error(
+            f"load_best_model_at_end with eval_strategy {strategy} and save_strategy {saved}",
+            "make both the same",
+        )
+    if best and strategy != "no":
+        yield from _best_metric(context, best)
+    stops_early = context.value("early_stopping_steps") is not None
+    if stops_early and (strategy == "no" or not (best or keeps_best)):
+        yield error(
+            "early_stopping_steps without an evaluation to stop by: the run ends at its start",
+            "add eval_strategy, save_strategy, load_best_model_at_end: true and "
+            "metric_for_best_model",
+        )
+    if context.is_on("compute_accuracy") and context.value("template") != "emotion":
+        yield note(
+            "LLaMA-Factory's own accuracy counts the end token, which is always right, as well",
+            "template: emotion counts whole labels",
+        )
+    seen = set(context.data_sets("dataset")) & set(context.data_sets("eval_dataset"))
+    evaluates = strategy != "no" or context.is_on("do_eval")
+    if context.is_on("do_train") and evaluates and seen:
+        yield warning(
+            f"{', '.join(sorted(seen))} is trained on and evaluated: the figures say how well it "
+            "is remembered",
+            "name another eval_dataset",
+        )
+
+
+def _best_metric(context: Context, best: str) -> Iterator[Finding]:
+    computed, of_labels = _metrics(context), best.endswith(("accuracy", "f1_macro"))
+    generates = context.is_on("predict_with_generate")
+    if of_labels and not generates and not context.is_on("compute_accuracy"):
+        yield error(f"metric_for_best_model: {best} is not computed", "add compute_accuracy: true")
+    elif best.endswith("f1_macro") and context.value("template") != "emotion":
+        yield error(
+            f"{best} is computed under the template emotion only",
+            "template: emotion, or metric_for_best_model: accuracy",
+        )
+    elif best not in computed:
+        yield error(
+            f"metric_for_best_model: there is no {best}",
+            f"name one of {', '.join(one for one in computed if not one.endswith(_TIMES))}",
+        )
+    elif of_labels and context.value("greater_is_better") is False:
+        yield warning(
+            f"greater_is_better: false with {best}: the worst checkpoint is kept",
+            "remove greater_is_better",
+        )
+
+
+def _metrics(context: Context) -> list[str]:
+    """Return the names of what is computed, without `eval_`."""
+    own = ["loss", *_TIMES]
+    ours = context.value("template") == "emotion"
+    if context.is_on("predict_with_generate"):
+        own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"]
+        own += ["accuracy", "f1_macro", "invalid"] if ours else []
+    elif context.is_on("compute_accuracy"):
+        own += ["accuracy", "f1_macro"] if ours else ["accuracy"]
+    if not context.is_on("eval_on_each_dataset"):
+        return own
+    return [f"{name}_{one}" for name in context.data_sets("eval_dataset") for one in own]
+
+
+def check_prediction(context: Context) -> Iterator[Finding]:
+    """Sampling left on, and answers of a thousand tokens."""
+    if not context.is_on("do_predict"):
+        return
+    if not context.is_on("predict_with_generate"):
+        yield error("do_predict without predict_with_generate", "set it to true")
+    if context.value("do_sample") is not False:
+        yield warning(
+            "sampling is on (LLaMA-Factory's default): every run gives other answers",
+            "do_sample: false",
+        )
+    if (longest := context.number("max_new_tokens")) > _LONG_ANSWER:
+        yield warning(
+            f"answers may have {longest:.0f} tokens; a label has a few, and a model that does not "
+            "stop writes on for minutes",
+            "max_new_tokens: 8",
+        )

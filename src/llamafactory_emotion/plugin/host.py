@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import enum
 import io
+import json
 import logging
 import sys
 import tempfile
@@ -25,20 +26,12 @@ from llamafactory_emotion.errors import DataError
 _NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {"fp16": False, "bf16": False, "pure_bf16": False, "report_to": "none", "use_cpu": True}
 )
-# Where a data set's rows may be, and what belongs to the rows of chats.
-_PLACES = frozenset(
-    {
-        "file_name",
-        "hf_hub_url",
-        "ms_hub_url",
-        "om_hub_url",
-        "cloud_file_name",
-        "script_url",
-        "columns",
-        "tags",
-    }
-)
 _LEFT_OUT = ("deepspeed", "fsdp", "fsdp_config", "tf32", "resume_from_checkpoint", "plot_loss")
+# What LLaMA-Factory reads from an entry of `dataset_info.json` beside the fields of `DatasetAttr`.
+_MORE_ENTRY_KEYS = (
+    *("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "cloud_file_name", "script_url"),
+    *("columns", "tags"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,19 +44,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class Encoded:
-    """How a template frames answers.
+    """How a template frames answers."""
 
-    Attributes:
-        end_tokens: The token ids that close an answer.
-        end_texts: The same as text.
-        prompt_lengths: Token counts of the prompts.
-        answers: The token ids of the answers, end token included.
-    """
-
-    end_tokens: tuple[int, ...]
+    end_tokens: tuple[int, ...]  # what closes an answer
     end_texts: tuple[str, ...]
-    prompt_lengths: tuple[int, ...]
-    answers: tuple[tuple[int, ...], ...]
+    prompt_lengths: tuple[int, ...]  # token counts
+    answers: tuple[tuple[int, ...], ...]  # token ids, end token included
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -73,7 +59,7 @@ class Encoded:
 
 @cache
 def arguments(*, training: bool) -> Mapping[str, Argument]:
-    """Give the keys that `llamafactory-cli train` takes, or those of `export`, `chat` and `api`."""
+    """Return the keys of `llamafactory-cli train`, or those of `export`, `chat` and `api`."""
     with _quiet():
         from llamafactory import hparams
 
@@ -84,39 +70,58 @@ def arguments(*, training: bool) -> Mapping[str, Argument]:
             hparams.GeneratingArguments,
         ]
         classes += [hparams.TrainingArguments] if training else []
-        return {
-            field.name: Argument(hint, _default(field))
-            for kind in classes
-            for hint, field in _hinted_fields(kind)
-            if field.init
-        }
-
-
-def _hinted_fields(kind: Any) -> Iterator[tuple[Any, dataclasses.Field[Any]]]:
-    hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        yield hints[field.name], field
+        hints = [typing.get_type_hints(kind) for kind in classes]
+    return {
+        field.name: Argument(hints_of_kind[field.name], _default(field))
+        for kind, hints_of_kind in zip(classes, hints, strict=True)
+        for field in dataclasses.fields(kind)
+        if field.init
+    }
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default.value if isinstance(field.default, enum.Enum) else field.default
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
+    if isinstance(field.default, enum.Enum):
+        return field.default.value
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def misfit(hint: Any, value: Any) -> str | None:
+    """Return why a value of a recipe is not of a key's type, or None; nothing is converted."""
+    from pydantic import ValidationError
+
+    names = choices(hint)
+    if names and isinstance(value, str):  # transformers' hints take any text beside an enumeration
+        return None if value in names else "it is none of the choices"
+    try:
+        # As JSON: pydantic's strict mode then takes the names of an enumeration and no others.
+        _adapter(hint).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        return "; ".join(dict.fromkeys(one["msg"] for one in error.errors()))
     return None
 
 
-def accepts(hint: Any, value: Any) -> bool:
-    """Say whether a value of a recipe is of a key's type; nothing is converted, as in the host."""
-    parts = typing.get_args(hint) if _is_union(hint) else (hint,)
-    if isinstance(value, str) and (names := choices(hint)):
-        return value in names
-    return any(_is_of(part, value) for part in parts)
+def converted(hint: Any, value: str) -> Any:
+    """Convert a text to a key's type, as far as pydantic can; None otherwise."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(hint).validate_python(value)
+    except ValidationError:
+        return None
+
+
+@cache
+def _adapter(hint: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint, config={"arbitrary_types_allowed": True})
 
 
 def choices(hint: Any) -> tuple[str, ...]:
-    """Give the words a key takes, or nothing when it takes any."""
-    for part in typing.get_args(hint) if _is_union(hint) else (hint,):
+    """Return the words a key takes, or nothing when it takes any."""
+    for part in (hint, *typing.get_args(hint)):
         if typing.get_origin(part) is typing.Literal:
             return tuple(map(str, typing.get_args(part)))
         if isinstance(part, type) and issubclass(part, enum.Enum):
@@ -124,23 +129,8 @@ def choices(hint: Any) -> tuple[str, ...]:
     return ()
 
 
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _is_of(part: Any, value: Any) -> bool:
-    if typing.get_origin(part) is typing.Literal:
-        return value in typing.get_args(part)
-    kind = typing.get_origin(part) or part
-    if kind is Any:
-        return True
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
 def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
-    """Give LLaMA-Factory's own reason not to take a recipe, or None.
+    """Return LLaMA-Factory's own reason not to take a recipe, or None.
 
     Precision, launcher and output folder depend on the machine and are left out.
     """
@@ -159,70 +149,55 @@ def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
 
 
 def templates() -> frozenset[str]:
-    """Give the names of all templates that LLaMA-Factory knows in this process."""
+    """Return the names of all templates that LLaMA-Factory knows in this process."""
     with _quiet():
         from llamafactory.data.template import TEMPLATES
 
         return frozenset(TEMPLATES)
 
 
-def encode(
-    tokenizer: Any, template: str, examples: Sequence[tuple[str, str]], system: str | None = None
-) -> Encoded:
-    """Encode prompts and answers as LLaMA-Factory would with this template.
+def encode(tokenizer: Any, template: str, examples: Sequence[tuple[str, str]]) -> Encoded:
+    """Encode pairs of prompt and answer as LLaMA-Factory would with a template that it knows.
 
-    Args:
-        tokenizer: Is changed as LLaMA-Factory changes it: hand in a copy.
-        template: A known template.
-        examples: Pairs of prompt and answer.
-        system: The system prompt, if any.
+    The tokenizer is changed as LLaMA-Factory changes it: hand in a copy.
     """
     with _quiet():
         from llamafactory.data.template import get_template_and_fix_tokenizer
         from llamafactory.hparams import DataArguments
 
         known = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
-        pairs = [
+        (_, framed), *pairs = (
             known.encode_oneturn(
                 tokenizer,
-                [
-                    {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": answer},
-                ],
-                system,
+                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
             )
-            for prompt, answer in examples
-        ]
-        _, framed = known.encode_oneturn(
-            tokenizer,
-            [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}],
+            for prompt, answer in [("x", "x"), *examples]
         )
-    closing = [token for token in framed if token in set(tokenizer.all_special_ids)]
-    closing += [tokenizer.eos_token_id] if known.efficient_eos else []
     # Such templates close the whole row instead of every answer.
-    extra = [tokenizer.eos_token_id] if known.efficient_eos else []
+    at_end = [tokenizer.eos_token_id] if known.efficient_eos else []
+    closing = [*(one for one in framed if one in set(tokenizer.all_special_ids)), *at_end][:1]
     return Encoded(
-        end_tokens=tuple(closing[:1]),
-        end_texts=tuple(tokenizer.convert_ids_to_tokens(closing[:1])),
+        end_tokens=tuple(closing),
+        end_texts=tuple(tokenizer.convert_ids_to_tokens(closing)),
         prompt_lengths=tuple(len(prompt) for prompt, _ in pairs),
-        answers=tuple((*answer, *extra) for _, answer in pairs),
+        answers=tuple((*answer, *at_end) for _, answer in pairs),
     )
 
 
 @cache
 def entry_keys() -> tuple[frozenset[str], frozenset[str]]:
-    """Give the keys that an entry of `dataset_info.json` may have, and those of its `columns`."""
+    """Return the keys an entry of `dataset_info.json` may have, and those of its `columns`."""
     with _quiet():
         from llamafactory.data.parser import DatasetAttr
 
-    names = {field.name for field in dataclasses.fields(DatasetAttr)}
-    return frozenset(names | _PLACES), frozenset(names)
+    names = frozenset(field.name for field in dataclasses.fields(DatasetAttr))
+    return names.union(_MORE_ENTRY_KEYS), names
 
 
 def as_examples(
     rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], name: str
 ) -> list[tuple[str, str]]:
-    """Convert rows of a data set as LLaMA-Factory does; give last prompt and answer of each.
+    """Convert rows of a data set as LLaMA-Factory does; return last prompt and answer of each.
 
     Raises:
         EmotionError: A row is not what the formatting needs, or the formatting is not known.
@@ -241,17 +216,17 @@ def as_examples(
                 f"{', '.join(DATASET_CONVERTERS)}."
             )
         convert = get_dataset_converter(attributes.formatting, attributes, DataArguments())
-        converted = [convert(dict(row)) for row in rows]
+        converted_rows = [convert(dict(row)) for row in rows]
     return [
         (one["_prompt"][-1]["content"], one["_response"][0]["content"])
-        for one in converted
+        for one in converted_rows
         if one["_prompt"] and one["_response"]
     ]
 
 
 @cache
 def loads_attention(name: str) -> bool:
-    """Say whether a model is loaded with this `flash_attn`: 0.9.5 lists fa3 and stops at it."""
+    """Whether a model is loaded with this `flash_attn`: 0.9.5 lists fa3 and stops at it."""
     with _quiet():
         from llamafactory.extras.constants import AttentionFunction
         from llamafactory.model.model_utils.attention import configure_attn_implementation
@@ -269,14 +244,8 @@ def training_rows(
 ) -> list[int]:
     """Merge data sets and split the evaluation's rows off, as LLaMA-Factory does.
 
-    Args:
-        data_sets: Token counts of the rows of each data set.
-        val_size: Share or number of the rows that are evaluated.
-        seed: The seed of the split.
-        mixing: `mix_strategy` and `interleave_probs`.
-
-    Returns:
-        The token counts of the rows that are trained on, in their order.
+    Data sets are the token counts of their rows; so is the result, in the order of training.
+    `mixing` is `mix_strategy` and `interleave_probs`.
 
     Raises:
         ValueError: LLaMA-Factory refuses to mix or split them so.
@@ -293,13 +262,10 @@ def training_rows(
 
 
 def count_packs(lengths: Sequence[int], *, cutoff: int, batch: int, workers: int) -> int:
-    """Count the packs that LLaMA-Factory makes of rows of these token counts.
+    """Count the packs that LLaMA-Factory makes of rows of these token counts, in this order.
 
-    Args:
-        lengths: Token counts of the rows, in their order.
-        cutoff: The recipe's `cutoff_len`.
-        batch: `preprocessing_batch_size`: rows that are packed together.
-        workers: `preprocessing_num_workers`: each packs an equal part of the rows.
+    `batch` rows (`preprocessing_batch_size`) are packed together, and each of the `workers`
+    (`preprocessing_num_workers`) packs an equal part of the rows.
     """
     with _quiet():
         from datasets import Dataset
@@ -326,7 +292,7 @@ def warmup_steps(values: Mapping[str, Any], steps: int) -> int:
             settings = TrainingArguments(output_dir=".", use_cpu=True, report_to="none", **given)
             return min(int(settings.get_warmup_steps(steps)), steps)
         except (ValueError, OverflowError):
-            # A number out of its range, which is told by its own check.
+            # A number out of its range, which is reported by its own check.
             return 0
 
 

@@ -1,7 +1,7 @@
 """Tell LLaMA-Factory about the template and the dataset formatting `emotion`.
 
-Imported by the start-up hook once LLaMA-Factory's data package is loaded, or by
-`llamafactory_emotion.register()`.
+Importing this module registers both. The start-up hook does so once LLaMA-Factory's data package is
+loaded, and `llamafactory_emotion.register()` where the hook is off.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from llamafactory.data.template import TEMPLATES, Template, register_template
 
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
-from llamafactory_emotion.plugin.run_metrics import offer_metrics
+from llamafactory_emotion.plugin.metrics import offer_metrics
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
                 f"{example.get(columns.response)!r}); remove the row, or name the text's column in "
                 "dataset_info.json."
             )
-        answer = [{"role": "assistant", "content": self._label(example, text)}]
         return {
             "_prompt": [{"role": "user", "content": EMOTION.user_content(text)}],
-            "_response": answer if self.dataset_attr.response else [],
+            "_response": self._answer(example, text) if columns.response else [],
             "_system": "",
             "_tools": "",
             "_images": None,
@@ -99,18 +98,19 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
             "_audios": None,
         }
 
-    def _label(self, example: dict[str, Any], text: str) -> str:
+    def _answer(self, example: dict[str, Any], text: str) -> list[dict[str, str]]:
         column = self.dataset_attr.response
-        if not column:
-            return ""
         label = EMOTION.label_of(example.get(column))
         if label is None:
             known = ", ".join(f"{number} {name}" for number, name in enumerate(EMOTION.labels))
+            words = text.split()
+            more = " ..." if len(words) > _WORDS_SHOWN else ""
             raise DataError(
                 f"{self.dataset_attr}: unknown label {example.get(column)!r} in the column "
-                f"{column!r} at the text {_first_words(text)!r}; the labels are {known}."
+                f"{column!r} at the text {' '.join(words[:_WORDS_SHOWN]) + more!r}; the labels are "
+                f"{known}."
             )
-        return label
+        return [{"role": "assistant", "content": label}]
 
 
 def register() -> None:
@@ -120,7 +120,16 @@ def register() -> None:
         EmotionError: Another package has registered a template or a formatting of this name.
     """
     if NAME not in TEMPLATES:
-        _register_template()
+        register_template(
+            name=NAME,
+            format_user=StringFormatter(slots=["{{content}}" + ANSWER_CUE]),
+            # The base model's own end token: a base model has learned it.
+            format_assistant=StringFormatter(slots=[ANSWER_PREFIX + "{{content}}", {"eos_token"}]),
+            format_system=StringFormatter(slots=["{{content}}\n"]),
+            format_prefix=EmptyFormatter(slots=[{"bos_token"}]),
+            replace_jinja_template=True,
+            template_class=EmotionTemplate,
+        )
     if NAME not in DATASET_CONVERTERS:
         register_dataset_converter(NAME, EmotionConverter)
     if not isinstance(TEMPLATES[NAME], EmotionTemplate):
@@ -131,19 +140,6 @@ def register() -> None:
         )
 
 
-def _register_template() -> None:
-    """Register the template with the base model's own end token: a base model has learned it."""
-    register_template(
-        name=NAME,
-        format_user=StringFormatter(slots=["{{content}}" + ANSWER_CUE]),
-        format_assistant=StringFormatter(slots=[ANSWER_PREFIX + "{{content}}", {"eos_token"}]),
-        format_system=StringFormatter(slots=["{{content}}\n"]),
-        format_prefix=EmptyFormatter(slots=[{"bos_token"}]),
-        replace_jinja_template=True,
-        template_class=EmotionTemplate,
-    )
-
-
-def _first_words(text: str) -> str:
-    words = text.split()
-    return " ".join(words[:_WORDS_SHOWN]) + (" ..." if len(words) > _WORDS_SHOWN else "")
+# At import, and not by whoever imports it: when this module is the first to import LLaMA-Factory,
+# the hook runs while it is half imported, and there is nothing yet that the hook could call.
+register()

@@ -1,0 +1,94 @@
+"""Keys and values that LLaMA-Factory does not take, and numbers that no run can use."""
+
+import pytest
+from doctor_calls import is_told, serious
+
+from llamafactory_emotion.doctor.__main__ import examine
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+BROKEN = [
+    ({"lora_rnk": 8}, "unknown-key", "lora_rnk", "write lora_rank"),
+    ({"max_seq_length": 512}, "unknown-key", "max_seq_length", "cutoff_len"),
+    ({"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy"),
+    ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
+    ({"learning_rate": "5e-5"}, "value", "'5e-5': Input should be a valid number", "rate: 5e-05"),
+    ({"lora_rank": "eight"}, "value", "'eight': Input should be a valid integer", "train -h"),
+    ({"lora_rank": 8.5}, "value", "8.5: Input should be a valid integer", ""),
+    ({"lora_rank": True}, "value", "True: Input should be a valid integer", ""),
+    ({"bf16": "yes"}, "value", "'yes': Input should be a valid boolean", "bf16: true, without"),
+    ({"dataset": ["sound", 3]}, "value", "Input should be a valid string", ""),
+    ({"save_strategy": False}, "value", "is none of steps, no, ", 'save_strategy: "no"'),
+    ({"finetuning_type": "lore"}, "value", "is none of lora", "finetuning_type: lora"),
+    ({"flash_attn": "flash2"}, "value", "is none of fa2", "fa2"),
+    ({"lr_scheduler_type": "cosin"}, "value", "is none of cosine, ", "cosine"),
+    ({"optim": "adamw"}, "value", "...", "write optim: adamw_torch"),
+    ({"model_name_or_path": None}, "missing-key", "no model", "model_name_or_path"),
+    ({"dataset": None}, "missing-key", "do_train without a dataset", "dataset"),
+    ({"do_train": None}, "missing-key", "neither do_train", "do_train"),
+    ({"template": None}, "missing-key", "no template", "emotion"),
+    ({"do_eval": True}, "missing-key", "without anything to evaluate on", "eval_dataset"),
+    ({"eval_strategy": "steps"}, "missing-key", "eval_strategy without anything", "eval_dataset"),
+    ({"template": "lama3"}, "template", "no template 'lama3'", "llama3"),
+    ({"template": "?"}, "template", "no template '?'", "emotion"),
+    ({"learning_rate": 0.5}, "number", "very high", "usual"),
+    ({"per_device_train_batch_size": 0}, "number", "must be 1 or more", "change"),
+    ({"gradient_accumulation_steps": 0}, "number", "must be 1 or more", "change"),
+    ({"num_train_epochs": -1}, "number", "must be more than 0", "change"),
+    ({"lora_rank": 0}, "number", "must be 1 or more", "change"),
+    ({"lora_dropout": 1.5}, "number", "must be from 0 to 1", "change"),
+    ({"learning_rate": -0.0001}, "number", "must be more than 0", "change"),
+    ({"cutoff_len": 0}, "number", "must be 1 or more", "change"),
+    ({"max_samples": -1}, "number", "must be 1 or more", "change"),
+    ({"warmup_ratio": 10.0}, "number", "must be from 0 to 1", "change"),
+    ({"cutoff_len": 100_000}, "number", "reads 2048 tokens at most", "2048"),
+    ({"cutoff_len": None, "max_length": 512}, "number", "belongs to generation", "cutoff_len: 512"),
+    ({"finetuning_type": "freeze", "freeze_trainable_layers": 0},
+     "number", "nothing to train", "last blocks"),
+    ({"mask_history": True, "train_on_prompt": True}, "refused", "mask_history", ""),
+    ({"streaming": True}, "refused", "max_steps", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "check", "said", "remedy"), BROKEN, ids=str)
+def test_a_broken_recipe_is_told_with_its_remedy(look, changes, check, said, remedy):
+    found = look(**changes)["recipe"]
+
+    assert is_told(found, check, said, remedy), found
+
+
+@pytest.mark.usefixtures("look")
+def test_a_key_without_a_value_is_found():
+    found = examine({"do_train": True, "lora_rank": None, "template": None})["recipe"]
+
+    assert [one.sentence for one in serious(found, "value")] == ["lora_rank has no value"]
+
+
+@pytest.mark.usefixtures("look")
+def test_a_key_of_training_stops_an_export():
+    found = examine({"model_name_or_path": "x", "export_dir": "y", "learning_rate": 1e-4})["recipe"]
+
+    assert is_told(found, "unknown-key", "learning_rate belongs to training", "remove")
+
+
+def test_a_value_of_the_wrong_type_is_told_once(look):
+    assert [one.check for one in serious(look(template=["emotion"])["recipe"])] == ["value"]
+
+
+def test_all_problems_are_told_at_once(look):
+    found = look(lora_rnk=8, learning_rate="fast", dataset="soudn", template="lama3")["recipe"]
+
+    assert {"unknown-key", "value", "dataset", "template"} <= {one.check for one in serious(found)}
+
+
+STRANGE = (["a"], {"a": 1}, [["a"]], [None], float("inf"), float("nan"), -1, 10**400, "", "\x00")
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=repr)
+def test_a_value_of_any_kind_ends_in_findings(look, value):
+    for key in (
+        *("template", "dataset", "model_name_or_path", "adapter_name_or_path", "output_dir"),
+        *("cutoff_len", "max_steps", "num_train_epochs", "learning_rate", "val_size", "lora_rank"),
+        *("quantization_bit", "deepspeed", "ref_model_quantization_bit", "lora_target"),
+    ):
+        assert set(look(**{key: value})) == {"environment", "recipe"}

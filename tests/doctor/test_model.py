@@ -1,0 +1,108 @@
+"""Models and adapters that are not there or do not fit, and labels under their tokenizer."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import transformers
+from doctor_calls import is_told, judge, sentences, serious, without_hub
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+FREEZE = {"finetuning_type": "freeze", "freeze_trainable_layers": 1}
+BROKEN = [
+    ({"model_name_or_path": "./nowhere"}, "model", "is not there", "train or export"),
+    ({"model_name_or_path": "saves/adapter"}, "model", "it is an adapter", "adapter_name_or_path"),
+    ({"model_name_or_path": "saves/trained"}, "model", "holds no config.json", "wrote"),
+    ({"adapter_name_or_path": "saves/none"}, "adapter", "is not there", "train"),
+    ({"adapter_name_or_path": "saves/tiny_base"}, "adapter", "adapter_config.json", "LoRA"),
+    ({"adapter_name_or_path": "saves/adapter"}, "adapter", "other/base", "model_name_or_path"),
+    ({"template": "llama3"}, "end-token", "never learned", "template: emotion"),
+    ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
+    ({"lora_target": ["q_proj", "qproj"]}, "targets", "lora_target qproj", "q_proj"),
+    ({**FREEZE, "freeze_trainable_layers": 30}, "targets", "the model has", "train"),
+    ({**FREEZE, "freeze_trainable_modules": "attention"}, "targets", "no such part", "self_attn"),
+]
+
+
+@pytest.mark.parametrize(("changes", "check", "said", "remedy"), BROKEN, ids=str)
+def test_a_model_that_does_not_fit_is_told_with_its_remedy(look, changes, check, said, remedy):
+    found = look(**changes)["recipe"]
+
+    assert is_told(found, check, said, remedy), found
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "remedy"),
+    [
+        ("it is gated", "error", "ask for access"),
+        ("there is no such model on the hub", "error", "check the name"),
+        ("the hub cannot be reached", "note", "hf auth login"),
+    ],
+)
+def test_what_the_hub_says_of_a_model_is_judged(look, monkeypatch, reason, level, remedy):
+    monkeypatch.setattr("llamafactory_emotion.doctor.loading.hub_problem", lambda *_, **__: reason)
+
+    found = look(model_name_or_path="meta-llama/Meta-Llama-3-8B")["recipe"]
+
+    (told,) = (one for one in found if one.check == "model")
+    assert told.level == level
+    assert remedy in told.remedy
+
+
+@pytest.mark.parametrize(
+    "kind", ["BertForMaskedLM", "LlamaForSequenceClassification", "GPT2Model", "GPT2LMHeadModel"]
+)
+def test_a_checkpoint_that_is_no_language_model_is_told(look, folder, kind):
+    shutil.copytree(folder / "saves" / "tiny_base", folder / "saves" / kind)
+    config = folder / "saves" / kind / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": [kind]}))
+
+    found = serious(look(model_name_or_path=f"saves/{kind}")["recipe"])
+
+    expected = "" if kind == "GPT2LMHeadModel" else f"saves/{kind} was saved as {kind}: the layer"
+    assert sentences(found).startswith(expected)
+    assert bool(found) is bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("tokenizer.json", "the tokenizer of saves/broken"), ("config.json", "saves/broken cannot")],
+)
+def test_a_broken_file_is_a_finding(look, folder, file, said):
+    broken = folder / "saves" / "broken"
+    shutil.copytree(folder / "saves" / "tiny_base", broken, dirs_exist_ok=True)
+    (broken / file).write_text('{"version": "1.0"')
+
+    assert is_told(look(model_name_or_path="saves/broken")["recipe"], "model", said, "again")
+
+    shutil.copy(folder / "saves" / "tiny_base" / file, broken / file)
+
+
+def test_labels_of_several_tokens_are_noted(look):
+    assert "labels are several tokens" in sentences(look(dataset="alpaca")["recipe"])
+
+
+def test_no_weights_are_loaded(look, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", refuse)
+
+    assert serious(look()["recipe"]) == []
+
+
+@pytest.mark.usefixtures("untrained_clone")
+def test_a_folder_that_another_recipe_writes_is_to_be_made_first(monkeypatch):
+    without_hub(monkeypatch)
+
+    def told(*words: str) -> list[str]:
+        found = judge(Path("examples/emotion_predict.yaml"), *words)["recipe"]
+        return [f"{one.level}: {one.sentence}: {one.remedy}" for one in found]
+
+    assert any("note" in one and "emotion_merge.yaml" in one for one in told())
+    assert any(
+        "error" in one and "saves/other is not there" in one
+        for one in told("model_name_or_path=saves/other")
+    )
