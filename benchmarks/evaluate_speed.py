@@ -52,7 +52,7 @@ def write_rows(path: Path, rows: int, *, rambling: float, probabilities: bool) -
 
 
 def time_bare_loop(path: Path) -> float:
-    """Give the seconds that `json.loads` of every line takes."""
+    """Measure the seconds that `json.loads` of every line takes."""
     start = time.perf_counter()
     with path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -61,7 +61,7 @@ def time_bare_loop(path: Path) -> float:
 
 
 def time_evaluate(path: Path) -> tuple[float, float]:
-    """Give the seconds and the peak memory in MB of a fresh `evaluate` process."""
+    """Measure the seconds and the peak memory in MB of a fresh `evaluate` process."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "llamafactory_emotion.evaluate", str(path)],

@@ -9,7 +9,7 @@ from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.options import read_call
+from llamafactory_emotion.options import RecipeOptions, read_call
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -35,10 +35,10 @@ RUNS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base that knows the words of the tickets, and data sets of them."""
-    place = tmp_path_factory.mktemp("counts")
-    write_tiny_llama([row["input"] for row in ticket_rows()], place / "base")
-    write_tickets(place / "data", tickets=93, more=45)
-    return place
+    folder = tmp_path_factory.mktemp("counts")
+    write_tiny_llama([row["input"] for row in ticket_rows()], folder / "base")
+    write_tickets(folder / "data", tickets=93, more=45)
+    return folder
 
 
 @pytest.mark.parametrize("call", RUNS.values(), ids=RUNS)
@@ -49,7 +49,7 @@ def test_a_run_does_as_many_steps_as_doctor_says(call, folder, tmp_path, monkeyp
     placed = (f"model_name_or_path={folder / 'base'}", f"dataset_dir={folder / 'data'}")
     words = [*placed, *USUAL, *words, "output_dir=out"]
 
-    found = doctor.examine(read_call([str(path), *words]), assume_gpu=80)["recipe"]
+    found = doctor.examine(read_call([str(path), *words], RecipeOptions), assume_gpu=80)["recipe"]
     llamafactory("train", path, *words, cwd=tmp_path)
 
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())

@@ -51,9 +51,9 @@ def test_it_runs_from_the_first_cell_to_the_last(smollm2_package, tmp_path: Path
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
-    place = {"metadata": {"path": str(tmp_path)}}
+    resources = {"metadata": {"path": str(tmp_path)}}
 
-    nbclient.NotebookClient(notebook, timeout=1800, resources=place).execute()
+    nbclient.NotebookClient(notebook, timeout=1800, resources=resources).execute()
 
     texts = ["".join(map(str, cell.get("outputs", []))) for cell in notebook.cells]
     assert any("accuracy" in text and "95 % interval" in text for text in texts)

@@ -29,6 +29,7 @@ from llamafactory_emotion.train_head.arguments import HeadArguments
 from llamafactory_emotion.train_head.model import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+MASKED = "masked_bert"
 TASK = "name: mood\ninstruction: Which?\nlabels: [Fed | Banks, 'no', up]\n"
 
 
@@ -40,7 +41,9 @@ def test_rows(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bases")
-    return {kind: write_base(folder / kind, kind) for kind in BASES}
+    written = {kind: write_base(folder / kind, kind) for kind in BASES}
+    # As the hub has it: trained to fill gaps, without the pooling layer that a head needs.
+    return written | {MASKED: write_base(folder / MASKED, "bert", auto=AutoModelForMaskedLM)}
 
 
 @pytest.fixture
@@ -77,9 +80,11 @@ def through_transformers(folder: Path, texts: list[str], **options: Any) -> np.n
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize("kind", [*BASES, MASKED])
 def test_a_head_is_trained_saved_and_read_again(kind, method, call_for, test_rows, tmp_path):
-    train(*call_for(kind), f"finetuning_type={method}")
+    """Weights that a base lacks are drawn anew at each loading: an adapter must hold them all."""
+    recomputed = f"gradient_checkpointing={str(method == 'lora').lower()}"
+    train(*call_for(kind), f"finetuning_type={method}", recomputed)
 
     out = tmp_path / "out"
     texts = [row["prompt"] for row in read(out / "test_predictions.jsonl")]
@@ -95,37 +100,13 @@ def test_a_head_is_trained_saved_and_read_again(kind, method, call_for, test_row
         np.testing.assert_allclose(probabilities(again), found, atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("kind", "method", "rate"), [("bert", "full", 0.003), ("llama", "lora", 0.01)]
-)
-def test_a_head_learns_what_the_texts_say(kind, method, rate, call_for, tmp_path):
+def test_a_head_learns_what_the_texts_say(call_for, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", 60, labels=EMOTION.labels[:2])
-    more = [f"train={file}", f"test={file}", f"learning_rate={rate}", "max_steps=60"]
-    train(*call_for(kind), f"finetuning_type={method}", *more)
+    more = [f"train={file}", f"test={file}", "finetuning_type=lora", "max_steps=60"]
+    train(*call_for("llama"), *more)
 
     written = read(tmp_path / "out" / "test_predictions.jsonl")
     assert sum(row["predict"] == row["label"] for row in written) >= 54
-
-
-@pytest.mark.parametrize("kind", ["roberta", "bert"])
-def test_an_adapter_holds_everything_that_the_base_lacks(kind, call_for, tmp_path):
-    words = call_for(kind)
-    if kind == "bert":  # as the hub has it: trained to fill gaps, without a pooling layer
-        base = write_base(tmp_path / "masked", "bert", auto=AutoModelForMaskedLM)
-        words.append(f"model_name_or_path={base}")
-    train(*words, "finetuning_type=lora", "gradient_checkpointing=true")
-
-    saved = {
-        key.removeprefix("base_model.model.")
-        for key in load_file(tmp_path / "out" / "adapter_model.safetensors")
-    }
-    base = json.loads((tmp_path / "out/adapter_config.json").read_text())["base_model_name_or_path"]
-    _, found = AutoModelForSequenceClassification.from_pretrained(
-        base, config=AutoConfig.from_pretrained(tmp_path / "out"), output_loading_info=True
-    )
-    assert ("bert.pooler.dense.weight" in found["missing_keys"]) == (kind == "bert")
-    assert found["missing_keys"]
-    assert set(found["missing_keys"]) <= saved
 
 
 def test_the_folder_is_one_for_the_stock_pipeline(call_for, tmp_path):
