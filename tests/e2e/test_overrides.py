@@ -18,10 +18,11 @@ from safetensors.numpy import load_file
 from llamafactory_emotion.doctor import __main__ as doctor
 from llamafactory_emotion.doctor import context as checks_context
 from llamafactory_emotion.doctor import needs
+from llamafactory_emotion.doctor.__main__ import DoctorOptions
 from llamafactory_emotion.doctor.context import Context
 from llamafactory_emotion.doctor.finding import Level
 from llamafactory_emotion.doctor.machine import assumed_machine
-from llamafactory_emotion.options import RecipeOptions, read_call
+from llamafactory_emotion.options import read_call
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import EMOTION
 
@@ -210,7 +211,7 @@ def test_the_memory_on_the_page_is_what_doctor_computes(
     row: Entry, published_models: Path, monkeypatch
 ):
     monkeypatch.chdir(ROOT)
-    call = read_call([str(row.recipe), *row.overrides], RecipeOptions)
+    call = read_call([str(row.recipe), *row.overrides], DoctorOptions)
     named = str(call.values["model_name_or_path"])
     if named.startswith("saves/"):  # what is merged is as large as its base
         named = "Meta-Llama-3-8B"
@@ -238,7 +239,7 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(checks_context, "hub_class_names", lambda *_, **__: {})
 
     recipe = Path("examples") / row.recipe.name
-    found = doctor.examine(read_call([str(recipe), *row.overrides], RecipeOptions), assume_gpu=80)
+    found = doctor.examine(read_call([str(recipe), *row.overrides], DoctorOptions), assume_gpu=80)
 
     assert [one.sentence for one in found["recipe"] if one.level is Level.ERROR] == []
     by_environment = [one for one in found["environment"] if one.level is Level.ERROR]
@@ -249,7 +250,7 @@ def test_a_row_is_passed_by_doctor(row: Entry, tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.executed.startswith("no")], ids=str)
 def test_a_row_that_cannot_run_here_is_taken_by_llamafactory(row: Entry, monkeypatch):
     monkeypatch.chdir(ROOT)
-    values = read_call([str(row.recipe), *row.overrides], RecipeOptions).values
+    values = read_call([str(row.recipe), *row.overrides], DoctorOptions).values
 
     assert host.refusal(values, training=True) is None
 

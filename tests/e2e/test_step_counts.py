@@ -9,7 +9,8 @@ from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor import __main__ as doctor
-from llamafactory_emotion.options import RecipeOptions, read_call
+from llamafactory_emotion.doctor.__main__ import DoctorOptions
+from llamafactory_emotion.options import read_call
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -49,7 +50,7 @@ def test_a_run_does_as_many_steps_as_doctor_says(call, folder, tmp_path, monkeyp
     placed = (f"model_name_or_path={folder / 'base'}", f"dataset_dir={folder / 'data'}")
     words = [*placed, *USUAL, *words, "output_dir=out"]
 
-    found = doctor.examine(read_call([str(path), *words], RecipeOptions), assume_gpu=80)["recipe"]
+    found = doctor.examine(read_call([str(path), *words], DoctorOptions), assume_gpu=80)["recipe"]
     llamafactory("train", path, *words, cwd=tmp_path)
 
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())

@@ -15,7 +15,8 @@ from programs import ROOT
 from stand_ins import Stage
 
 from llamafactory_emotion.__main__ import COMMANDS
-from llamafactory_emotion.options import RecipeOptions, host_keys, read_call
+from llamafactory_emotion.doctor.__main__ import DoctorOptions
+from llamafactory_emotion.options import host_keys, read_call
 
 PAGES = pages()
 LANGUAGES = {"", "bash", "json", "jinja", "mermaid", "python", "text", "toml", "yaml"}
@@ -41,7 +42,7 @@ def is_taken_by_llamafactory(command: Command) -> None:
     """The recipe is there, and every key is one of LLaMA-Factory's."""
     words = [word for word in shlex.split(command.text) if not re.match(r"[A-Z_]+=", word)]
     assert words[0] == "llamafactory-cli", command
-    keys = read_call([str(ROOT / words[2]), *words[3:]], RecipeOptions).values.keys()
+    keys = read_call([str(ROOT / words[2]), *words[3:]], DoctorOptions).values.keys()
     assert keys <= host_keys(), f"{command}: {keys - host_keys()}"
 
 
