@@ -61,7 +61,7 @@ def write_data(folder: Path, splits: Mapping[str, Sequence[Row]]) -> None:
 
 
 def tokens_a_row(base: Path, rows: Sequence[Row]) -> float:
-    """Give the mean tokens of a row under the template `emotion`: prompt, label, both ends."""
+    """Count the mean tokens of a row under the template `emotion`: prompt, label, both ends."""
     prompts = [EMOTION.user_content(row.text) + ANSWER_CUE for row in rows]
     encoded = AutoTokenizer.from_pretrained(base)(prompts, add_special_tokens=False)["input_ids"]
     return sum(len(ids) + 3 for ids in encoded) / len(rows)

@@ -192,7 +192,7 @@ class Measurement:
         return [row.predict.strip() for row in found], float(figures["predict_runtime"])
 
     def _lm_eval(self) -> Callable[[], list[float]]:
-        """Give a call that computes the log-likelihood of every choice of every text."""
+        """Return a call that computes the log-likelihood of every choice of every text."""
         from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
 
@@ -213,7 +213,7 @@ class Measurement:
         return lambda: [found for found, _ in theirs.loglikelihood(requests, disable_tqdm=True)]
 
     def _best(self, likelihoods: object) -> list[str]:
-        """Give the likeliest label of each text."""
+        """Return the likeliest label of each text."""
         rows = torch.tensor(likelihoods).view(-1, len(self.task.labels))
         return [self.task.labels[int(label)] for label in rows.argmax(dim=1)]
 

@@ -43,7 +43,7 @@ def classify(
 
 
 def _spare_cpus(actors: int) -> float:
-    """Give the CPUs an actor may take so that one is left to read and write: or all would wait."""
+    """Return the CPUs an actor may take: one must be left to read and write, or all would wait."""
     free = float(ray.cluster_resources().get("CPU", 1)) - 1
     return min(1.0, max(free, 0.5) / actors)
 

@@ -129,19 +129,3 @@ def classifier_folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory)
     LlamaForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def gpt2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small GPT-2 with random weights, to put a head on."""
-    from head_models import write_base
-
-    return write_base(tmp_path_factory.mktemp("gpt2") / "gpt2", "gpt2")
-
-
-@pytest.fixture(scope="session")
-def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty-eight labelled rows, to train a head with."""
-    from head_models import write_rows
-
-    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 48)

@@ -228,8 +228,8 @@ def keys_outside(
         if name in known or accepts(name):
             continue
         near = difflib.get_close_matches(name, known, n=1)
-        if not near and accepts("model_name_or_path"):
-            near = difflib.get_close_matches(name, sorted(host_keys()), n=1)
+        if not near:
+            near = difflib.get_close_matches(name, sorted(filter(accepts, host_keys())), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         problems.append(f"unknown key {name!r}{hint}")
     return problems

@@ -67,26 +67,13 @@ def test_gpu_measures_both_recipes_and_both_predictions(tmp_path: Path):
     for name in ("LoRA, packed", "LoRA"):
         part = parts[name]
         assert part["tokens"] > 10 * part["rows"] > 0
-        assert part["attention"] == "sdpa"
-        assert part["dtype"] == "torch.float32"
+        assert (part["attention"], part["dtype"]) == ("sdpa", "torch.float32")
         flops = 4 * found["parameters"] * part["tokens"]
         assert part["mfu"] == pytest.approx(flops / part["seconds"] / 1e11)
     assert parts["LoRA"]["rows"] == 20 * parts["LoRA"]["steps"]  # batch 5, accumulated 4 times
     assert parts["`predict`"]["rows"] == 64
     assert parts["LLaMA-Factory's prediction"]["rows"] == 64 - 32  # without its first batch
     for name in ("LoRA, packed", "LoRA", "`predict`", "LLaMA-Factory's prediction"):
-        part = parts[name]
-        assert part["rows_per_second"] * part["seconds"] == pytest.approx(part["rows"])
-        assert f"| {name} | {part['rows_per_second']:.1f} | " in printed
+        assert f"| {name} | {parts[name]['rows_per_second']:.1f} | " in printed
     for name in ("LoRA, packed, Liger", "LoRA, Liger"):
         assert f"| {name} | skipped: needs a GPU and liger-kernel |" in printed
-
-
-def test_gpu_skips_what_its_seconds_do_not_hold(tmp_path: Path):
-    printed = run_program(
-        "python", BENCHMARKS / "gpu.py", "--shape", "tiny", "--rows", "64", "--seconds", "79",
-        cwd=tmp_path, CUDA_VISIBLE_DEVICES="",
-    ).stdout  # fmt: skip
-
-    assert printed.count("| skipped: ") == 6
-    assert re.search(r"^\| LoRA \| skipped: \d+ s left, 80 s needed \|", printed, re.M)

@@ -5,17 +5,12 @@ transformers and LLaMA-Factory do around them is executed: masks, packed lengths
 kernel itself, half precision and speed are not.
 """
 
-import importlib.util
 import json
-import math
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import torch
 from programs import ROOT, llamafactory, run_in_fork, run_program
 from stand_ins import rows_of, write_rows
 
@@ -26,9 +21,9 @@ DATA = (f"dataset_dir={ROOT / 'data'}", "max_samples=48", "logging_steps=1")
 FIGURES = ("loss", "grad_norm", "train_loss", "eval_loss")
 
 
-def with_stand_in(folder: Path, *in_front: Path) -> dict[str, str]:
+def with_stand_in(folder: Path) -> dict[str, str]:
     """Return what puts the stand-in into a run, to record its calls in `folder`."""
-    paths = [*in_front, STAND_IN, os.environ.get("PYTHONPATH", "")]
+    paths = [STAND_IN, os.environ.get("PYTHONPATH", "")]
     return {
         "PYTHONPATH": os.pathsep.join(map(str, filter(None, paths))),
         "FLASH_ATTN_CALLS": str(folder / "calls.txt"),
@@ -101,64 +96,3 @@ def test_scores_are_the_same_with_fa2(tiny_base: Path, tmp_path: Path):
     # The instruction is computed once; batches of texts attend to it and to themselves.
     assert {kind for kind, _ in calls(tmp_path)} == {"fixed", "cached"}
     assert max(texts for kind, texts in calls(tmp_path) if kind == "cached") > 5
-
-
-@pytest.mark.slow
-def test_transformers_5_6_0_stops_at_the_first_step(tiny_base: Path, tmp_path: Path):
-    """The release that our requirement keeps out."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target",
-         tmp_path / "transformers", "transformers==5.6.0"],
-        check=True,
-    )  # fmt: skip
-    environment = with_stand_in(tmp_path, tmp_path / "transformers")
-
-    said = r"(?s)s_aux\.to\(.*AttributeError: 'NoneType' object has no attribute 'to'"
-    with pytest.raises(AssertionError, match=said):
-        llamafactory(
-            "train", ROOT / "examples" / "emotion_lora.yaml", f"model_name_or_path={tiny_base}",
-            *DATA, "dataset=emotion_demo_test", "max_steps=1", "fp16=false",
-            f"output_dir={tmp_path / 'out'}", cwd=tmp_path, **environment,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def stand_in():
-    """The stand-in under another name: `flash_attn` itself must not seem to be installed."""
-    spec = importlib.util.spec_from_file_location("stand_in", STAND_IN / "flash_attn/__init__.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("queries", "options", "seen"),
-    [
-        (3, {}, ["111", "111", "111"]),
-        (3, {"causal": True}, ["100", "110", "111"]),
-        (2, {"causal": True}, ["110", "111"]),
-        (1, {"causal": True}, ["111"]),
-        (3, {"causal": True, "window_size": (1, 1)}, ["100", "110", "011"]),
-        (3, {"window_size": (0, 1)}, ["110", "011", "001"]),
-    ],
-    ids=str,
-)
-def test_the_stand_in_sees_the_keys_that_flash_attn_sees(stand_in, queries, options, seen):
-    # Equal scores, so that the values' shares are the mask; two query heads on one key head.
-    query, key, value = torch.zeros(1, queries, 2, 3), torch.ones(1, 3, 1, 3), torch.eye(3)
-
-    found = stand_in.flash_attn_func(query, key, value[None, :, None], **options)
-
-    shares = [[float(one) / row.count("1") for one in row] for row in seen]
-    assert found[0, :, 0].tolist() == [pytest.approx(row) for row in shares]
-    assert torch.equal(found[0, :, 0], found[0, :, 1])
-
-
-def test_the_stand_in_scales_and_caps_scores(stand_in):
-    query, key, value = torch.ones(1, 1, 1, 1), torch.tensor([4.0, 0.0]), torch.tensor([1.0, 0.0])
-
-    found = stand_in.flash_attn_func(
-        query, key.view(1, 2, 1, 1), value.view(1, 2, 1, 1), softmax_scale=0.5, softcap=3.0
-    )
-
-    assert found.item() == pytest.approx(1 / (1 + math.exp(-3 * math.tanh(2 / 3))))

@@ -20,32 +20,24 @@ BARS = "[...document.querySelectorAll('.bars div')].map(row => row.innerText)"
 
 @pytest.fixture(scope="module")
 def page(classifier_folder: Path) -> Iterator[str]:
-    """Serve the page as its command does; give its address."""
+    """Serve the page as its command does."""
     program, port = ROOT / "examples" / "gradio_app.py", free_port()
     with served(sys.executable, program, classifier_folder, "--port", port, port=port) as address:
         yield address
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_a_typed_sentence_gets_six_bars_that_fit(tab: Tab, page: str, tmp_path: Path, size):
+def test_a_typed_sentence_gets_six_bars_that_fit(tab: Tab, page: str, size):
     tab.open(page, size)
     assert tab.ask(BARS) == []
 
     tab.type("i feel so happy that you came to see me")
 
-    rows = wait_for(lambda: tab.ask(BARS), "a bar")
-    assert len(rows) == 6
-    shares = [float(row.split()[-1].rstrip("%")) for row in rows]
+    shares = [float(row.split()[-1].rstrip("%")) for row in wait_for(lambda: tab.ask(BARS), "bars")]
+    assert len(shares) == 6
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert shares == sorted(shares, reverse=True)
     assert tab.ask("document.documentElement.scrollWidth") <= size[0]
-    tracks = tab.ask("[...document.querySelectorAll('.track')].map(one => one.offsetWidth)")
-    fills = tab.ask("[...document.querySelectorAll('.fill')].map(one => one.offsetWidth)")
-    assert min(tracks) > 80
-    assert fills == [pytest.approx(tracks[0] * share / 100, abs=1) for share in shares]
-    picture = tmp_path / f"{size[0]}.png"
-    tab.picture(picture)
-    assert picture.stat().st_size > 5000
 
 
 def test_a_script_in_a_text_does_not_run(tab: Tab, page: str):

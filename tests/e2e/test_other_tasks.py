@@ -32,17 +32,15 @@ TRAIN_ROWS, TEST_ROWS = 120, 20
 
 
 def write_rows(path: Path, labels: tuple[str, ...], rows: int, *, seed: int) -> Path:
-    """Write notes of a few words, one of which stands for the label."""
+    """Write notes of a few words, one of which tells the label."""
     chance = random.Random(seed)  # noqa: S311 - words for a test
-    words = ("the", "bank", "rate", "share", "note", "desk", "plan", "week", "talk", "fund")
-    lines = []
-    for number in range(rows):
-        place = number % len(labels)
-        note = chance.choices(words, k=chance.randint(3, 8))
-        note.insert(chance.randrange(len(note)), f"topic{chr(97 + place)}word")
-        text = f"{' '.join(note)} {seed}{number}"
-        lines.append(json.dumps({"text": text, "label": labels[place]}, ensure_ascii=False))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            index = number % len(labels)
+            note = chance.choices(("bank", "rate", "share", "note", "desk", "plan"), k=5)
+            text = f"{' '.join(note)} topic{chr(97 + index)}word {seed}{number}"
+            row = {"text": text, "label": labels[index]}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return path
 
 

@@ -2,17 +2,16 @@
 
 import copy
 import json
-import os
-import shutil
-import subprocess
 import sys
-import time
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
+from browser import served
 from doctor_calls import judge, read, without_hub
-from programs import PROGRAMS, ROOT, free_port, llamafactory, run_program
+from programs import ROOT, free_port, llamafactory, run_program
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
@@ -69,24 +68,30 @@ def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {"opt": folder / "opt", "Qwen": folder / "qwen2", "": tiny_base}
 
 
-def base_for(row: Entry, bases: dict[str, Path]) -> str:
-    """Give the override that puts a tiny model in the place of the one that a row names."""
-    named = " ".join(row.overrides)
-    return f"model_name_or_path={next(bases[word] for word in bases if word in named)}"
+def train(row: Entry, base: str, folder: Path, *words: str, **environment: str) -> str:
+    """Run a row's recipe with its overrides; return what it prints."""
+    done = llamafactory(
+        "train", row.recipe, *row.overrides, base, *SMALL, *words,
+        f"output_dir={folder / 'out'}", cwd=folder, **row.environment, **environment,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def learned(folder: Path) -> bool:
+    weights = load_file(folder / "out" / "adapter_model.safetensors")
+    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 @pytest.mark.parametrize("row", rows_with(EXECUTED), ids=str)
 def test_an_override_runs_as_the_page_has_it(row: Entry, bases, tmp_path: Path):
+    named = " ".join(row.overrides)
+    base = f"model_name_or_path={next(bases[word] for word in bases if word in named)}"
     validation = ("eval_dataset=emotion_demo_test",) if "packed" in row.recipe.stem else ()
+    never = ('save_strategy="no"', 'eval_strategy="no"', "load_best_model_at_end=false")
 
-    llamafactory(
-        "train", row.recipe, *row.overrides, base_for(row, bases), *SMALL, *validation,
-        'save_strategy="no"', 'eval_strategy="no"', "load_best_model_at_end=false",
-        f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
-    )  # fmt: skip
+    train(row, base, tmp_path, *validation, *never)
 
-    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
-    assert any(abs(weights).max() > 0 for name, weights in learned.items() if "lora_B" in name)
+    assert learned(tmp_path)
     asked = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))
     expected = dict(pair.split("=", 1) for pair in row.overrides)
     for key, name in (("lora_rank", "r"), ("use_dora", "use_dora"), ("use_rslora", "use_rslora")):
@@ -101,15 +106,8 @@ def test_an_override_runs_in_two_processes_with_deepspeed(
     row: Entry, tiny_base: Path, deepspeed: dict[str, str], tmp_path: Path
 ):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-
-    llamafactory(
-        "train", row.recipe, *row.overrides, f"model_name_or_path={tiny_base}", *SMALL,
-        f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
-        **row.environment, **deepspeed,
-    )  # fmt: skip
-
-    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
-    assert any(abs(weights).max() > 0 for name, weights in learned.items() if "lora_B" in name)
+    train(row, f"model_name_or_path={tiny_base}", tmp_path, **deepspeed)
+    assert learned(tmp_path)
 
 
 @pytest.mark.slow
@@ -117,12 +115,10 @@ def test_full_training_runs_in_two_processes_under_zero_3(
     tiny_base: Path, deepspeed: dict[str, str], tmp_path: Path
 ):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    row = next(row for row in shipped() if row.name == "emotion_full_ds3")
+    torchrun = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2"}
 
-    result = llamafactory(
-        "train", ROOT / "examples" / "emotion_full_ds3.yaml", f"model_name_or_path={tiny_base}",
-        *SMALL, f"output_dir={tmp_path / 'out'}", cwd=tmp_path,
-        FORCE_TORCHRUN="1", NPROC_PER_NODE="2", **deepspeed,
-    )  # fmt: skip
+    printed = train(row, f"model_name_or_path={tiny_base}", tmp_path, **torchrun, **deepspeed)
 
     before, after = (
         load_file(folder / "model.safetensors") for folder in (tiny_base, tmp_path / "out")
@@ -131,94 +127,62 @@ def test_full_training_runs_in_two_processes_under_zero_3(
         name: values.shape for name, values in before.items()
     }, "ZeRO-3 must gather the weights before it saves them"
     assert any((after[name] != before[name]).any() for name in before)
-    assert "DeepSpeed" in result.stdout + result.stderr
+    assert "DeepSpeed" in printed
 
 
 @pytest.mark.slow
 def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
     """Two commands on one machine, each told that it is one of two hosts."""
     row = next(row for row in ROWS if row.name == "two hosts")
-    port = str(free_port())
-    command = [
-        "llamafactory-cli", "train", str(row.recipe), *row.overrides,
-        f"model_name_or_path={tiny_base}", *SMALL, f"output_dir={tmp_path / 'out'}",
-    ]  # fmt: skip
-    usual = {**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
-    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    hosts = [
-        subprocess.Popen(
-            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**usual, **row.environment, **there, "NODE_RANK": rank, "HF_HUB_OFFLINE": "1"},
-        )
-        for rank in ("0", "1")
-    ]  # fmt: skip
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    rows = [
+        replace(row, environment={**row.environment, **here, "NODE_RANK": rank}) for rank in "01"
+    ]
+    base = f"model_name_or_path={tiny_base}"
+    with ThreadPoolExecutor() as pool:
+        hosts = [pool.submit(train, one, base, tmp_path) for one in rows]
 
-    outputs = [process.communicate(timeout=500)[0] for process in hosts]
-
-    assert [process.returncode for process in hosts] == [0, 0], outputs[0][-3000:]
-    assert "world size: 2" in outputs[0]
-    assert load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert "world size: 2" in hosts[0].result()
+    assert hosts[1].result()
+    assert learned(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_served_model_answers_our_prompt_with_a_label(bases, tmp_path: Path):
+def test_a_served_model_answers_our_prompt_with_a_label(tiny_base: Path, tmp_path: Path):
     row = next(row for row in ROWS if row.name == SERVING)
-    trained, port = tmp_path / "trained", str(free_port())
-    llamafactory(
-        "train", ROOT / "examples" / "emotion_lora.yaml", f"model_name_or_path={bases['']}", *SMALL,
-        "learning_rate=1e-2", "max_steps=30", f"output_dir={trained}", cwd=tmp_path,
-    )  # fmt: skip
-    log = (tmp_path / "log").open("w")
-    server = subprocess.Popen(
-        [PROGRAMS / "llamafactory-cli", "api", row.recipe, *row.overrides,
-         f"model_name_or_path={bases['']}", f"adapter_name_or_path={trained}"],
-        cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT,
-        env={**os.environ, **row.environment, "API_PORT": port, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    try:
-        answer = ask(port, EMOTION.user_content("we won the match in the very last minute"), server)
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-        log.close()
+    base, port = f"model_name_or_path={tiny_base}", free_port()
+    lora = next(one for one in shipped() if one.name == "emotion_lora")
+    train(lora, base, tmp_path, "learning_rate=1e-2", "max_steps=30")
+    message = EMOTION.user_content("we won the match in the very last minute")
+    with served(
+        "llamafactory-cli", "api", row.recipe, *row.overrides, base,
+        f"adapter_name_or_path={tmp_path / 'out'}", port=port, page="v1/models", cwd=tmp_path,
+        **{**row.environment, "API_PORT": str(port)},
+    ) as address:  # fmt: skip
+        body = {"model": "any", "messages": [{"role": "user", "content": message}]}
+        url = address.replace("models", "chat/completions")
+        answer = httpx.post(url, json=body, timeout=60).json()["choices"][0]["message"]["content"]
 
     assert answer.strip() in EMOTION.labels
 
 
-def ask(port: str, message: str, server: subprocess.Popen[bytes]) -> str:
-    """Put a question to a server that may still be loading."""
-    body = {"model": "any", "messages": [{"role": "user", "content": message}]}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/v1/chat/completions",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    for _ in range(300):
-        assert server.poll() is None, "the server has ended"
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                return json.load(response)["choices"][0]["message"]["content"]
-        except (ConnectionError, urllib.error.URLError):
-            time.sleep(1)
-    raise AssertionError("the server does not answer")
+RAY_WORKER = """
+import ray
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+@ray.remote
+def known():
+    import llamafactory.data
+    from llamafactory.data.converter import DATASET_CONVERTERS
+    from llamafactory.data.template import TEMPLATES
+    return 'emotion' in TEMPLATES, 'emotion' in DATASET_CONVERTERS
+print(ray.get(known.remote()))
+"""
 
 
 @pytest.mark.slow
 def test_a_bare_ray_worker_knows_the_template(tmp_path: Path):
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
-    code = (
-        "import ray\n"
-        "ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
-        "@ray.remote\n"
-        "def known():\n"
-        "    import llamafactory.data\n"
-        "    from llamafactory.data.converter import DATASET_CONVERTERS\n"
-        "    from llamafactory.data.template import TEMPLATES\n"
-        "    return 'emotion' in TEMPLATES, 'emotion' in DATASET_CONVERTERS\n"
-        "print(ray.get(known.remote()))\n"
-    )
-
-    result = run_program(sys.executable, "-c", code, cwd=tmp_path)
+    result = run_program(sys.executable, "-c", RAY_WORKER, cwd=tmp_path)
 
     assert result.stdout.split("\n")[-2] == "(True, True)"
 
@@ -288,4 +252,3 @@ def test_the_page_lists_every_recipe_that_ships():
     there = {recipe.stem for recipe in (ROOT / "examples").glob("emotion_*.yaml")}
 
     assert {row.name for row in shipped()} == there
-    assert shutil.which("llamafactory-cli") or (PROGRAMS / "llamafactory-cli").is_file()

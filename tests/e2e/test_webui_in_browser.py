@@ -33,8 +33,7 @@ class Board:
     def write(self, label: str, text: str) -> None:
         """Write into a field, in place of what is there, and leave the field."""
         self._fill(label, text)
-        self._leave()
-        wait_for(lambda: text in self.shown(label), f"{text} as {label}")
+        self._leave(label, text)
 
     def choose(self, label: str, option: str) -> None:
         """Choose from a list that opens, and find the choice in the field.
@@ -43,19 +42,12 @@ class Board:
         must not have been in the list before.
         """
         self._fill(label, option)
-        self._tab.click(self._one("[role=option]", "ariaLabel", option), f"{option} in {label}")
-        self._leave()
-        wait_for(lambda: option in self.shown(label), f"{option} as {label}")
+        self._tab.click(one_of("[role=option]", "ariaLabel", option), f"{option} in {label}")
+        self._leave(label, option)
 
     def press(self, name: str) -> None:
         """Press a button or a tab."""
-        self._tab.click(self._one(BUTTONS, "innerText.trim()", name), name)
-
-    def shown(self, label: str) -> list[str]:
-        """Return a field's value; of one that takes several, their names as well."""
-        block = self._block(label)
-        found = f"[...{block}.querySelectorAll('input, textarea, .token')]"
-        return list(self._tab.ask(f"{found}.map(one => one.value ?? one.innerText.trim())") or ())
+        self._tab.click(one_of(BUTTONS, "innerText.trim()", name), name)
 
     def output(self) -> str:
         """Return what the visible output box says."""
@@ -69,24 +61,28 @@ class Board:
         return self.output()
 
     def _fill(self, label: str, text: str) -> None:
-        self._tab.click(f"{self._block(label)}?.querySelector('input, textarea')", label)
+        self._tab.click(f"{block_of(label)}?.querySelector('input, textarea')", label)
         self._tab.ask("document.activeElement.select()")
         self._tab.call("Input.insertText", text=text)
 
-    def _leave(self) -> None:
+    def _leave(self, label: str, text: str) -> None:
+        """Leave a field and see its value there; one that takes several shows names as well."""
         # Not with the Tab key: it opens the next list, which covers what lies below.
         self._tab.ask("document.activeElement.blur()")
+        shown = f"[...{block_of(label)}.querySelectorAll('input, textarea, .token')]"
+        values = f"{shown}.map(one => one.value ?? one.innerText.trim())"
+        wait_for(lambda: text in (self._tab.ask(values) or ()), f"{text} as {label}")
 
-    def _block(self, label: str) -> str:
-        title = self._one("[data-testid=block-info]", "innerText.trim()", label)
-        return f"{title}?.closest('.block')"
 
-    @staticmethod
-    def _one(look: str, attribute: str, value: str) -> str:
-        return (
-            f"[...document.querySelectorAll('{look}')].filter{VISIBLE}"
-            f".find(one => one.{attribute} === {json.dumps(value)})"
-        )
+def one_of(look: str, attribute: str, value: str) -> str:
+    return (
+        f"[...document.querySelectorAll('{look}')].filter{VISIBLE}"
+        f".find(one => one.{attribute} === {json.dumps(value)})"
+    )
+
+
+def block_of(label: str) -> str:
+    return f"{one_of('[data-testid=block-info]', 'innerText.trim()', label)}?.closest('.block')"
 
 
 @pytest.fixture

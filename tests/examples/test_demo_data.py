@@ -1,92 +1,98 @@
-"""The demo data is what its card says, and the test set shares nothing with the training set."""
+"""The demo sets are what their card says, and a test set shares nothing with its training set."""
 
 import itertools
+import json
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from demo_rows import DATA, Rows, normalised, repeats, rows_of
 
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, load_task
 
-GENERATOR = DATA / "make_emotion_demo.py"
-TRAIN = DATA / "emotion_demo_train.jsonl"
-TEST = DATA / "emotion_demo_test.jsonl"
-
-
-@pytest.fixture(scope="module")
-def train_rows() -> Rows:
-    return rows_of(TRAIN)
+DATA = Path(__file__).parents[2] / "data"
+SENTIMENT = load_task(DATA.parent / "examples" / "tasks" / "demo_sentiment.yaml")
+ROWS = {
+    path.stem: [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
+    for path in sorted(DATA.glob("*_demo_*.jsonl"))
+}
+TEXTS = {name: [row.get("text", row.get("input")) for row in rows] for name, rows in ROWS.items()}
 
 
-@pytest.fixture(scope="module")
-def test_rows() -> Rows:
-    return rows_of(TEST)
+def words_of(text: str) -> list[str]:
+    """Letters and digits: case, punctuation and spacing do not make another sentence."""
+    return "".join(c if c.isalnum() else " " for c in text.casefold().replace("'", "")).split()
 
 
-@pytest.mark.parametrize("path", [TRAIN, TEST], ids=lambda path: path.stem)
-def test_a_file_is_clean_json_lines(path: Path) -> None:
-    content = path.read_bytes()
+@pytest.mark.parametrize("name", ROWS)
+def test_a_file_is_clean_and_of_its_task(name):
+    content = (DATA / f"{name}.jsonl").read_bytes()
     assert content.endswith(b"\n")
     assert b"\r" not in content
     assert not content.startswith(b"\xef\xbb\xbf")
-    for row in rows_of(path):
-        assert list(row) == ["text", "label"]
-        assert row["label"] in EMOTION.labels
-        assert row["text"] == row["text"].strip() != ""
-        assert "\n" not in row["text"]
+    is_emotion = name.startswith("emotion")
+    keys = ["text", "label"] if is_emotion else ["instruction", "input", "output"]
+    labels = Counter(row[keys[-1]] for row in ROWS[name])
+    assert {tuple(row) for row in ROWS[name]} == {tuple(keys)}
+    assert labels.keys() == set((EMOTION if is_emotion else SENTIMENT).labels)
+    assert all(text == text.strip() != "" and "\n" not in text for text in TEXTS[name])
+    counts = {"emotion_demo_test": 60, "sentiment_demo_train": 300, "sentiment_demo_test": 30}
+    assert set(labels.values()) == {counts.get(name)} or name == "emotion_demo_train"
+    if not is_emotion:
+        assert {row["instruction"] for row in ROWS[name]} == {SENTIMENT.instruction}
+        entry = json.loads((DATA / "dataset_info.json").read_text("utf-8"))[name]
+        columns = {"prompt": "instruction", "query": "input", "response": "output"}
+        wanted = {"file_name": f"{name}.jsonl", "formatting": "alpaca", "columns": columns}
+        assert entry == wanted
 
 
-def test_the_test_set_has_sixty_sentences_a_label(test_rows: Rows) -> None:
-    assert Counter(row["label"] for row in test_rows) == dict.fromkeys(EMOTION.labels, 60)
-
-
-def test_the_test_set_repeats_no_sentence(test_rows: Rows) -> None:
-    assert repeats([row["text"] for row in test_rows]) == []
-
-
-def test_the_test_set_is_no_frame_with_slots(test_rows: Rows) -> None:
+@pytest.mark.parametrize("name", ["emotion_demo_test", "sentiment_demo_test"])
+def test_the_test_sentences_are_single_ones_of_the_lengths_on_the_card(name):
     """Sentences cut from one frame begin alike or run alike over many words."""
-    words = [normalised(row["text"]).split() for row in test_rows]
-    openings = Counter(" ".join(sentence[:4]) for sentence in words)
-    runs = Counter(
+    sentences = [words_of(text) for text in TEXTS[name]]
+    alike = Counter(" ".join(sentence[:4]) for sentence in sentences)
+    alike += Counter(
         run
-        for sentence in words
+        for sentence in sentences
         for run in {" ".join(sentence[i : i + 6]) for i in range(len(sentence) - 5)}
     )
-    assert [opening for opening, count in openings.items() if count > 1] == []
-    assert [run for run, count in runs.items() if count > 1] == []
-
-
-def test_the_test_set_is_shuffled(test_rows: Rows) -> None:
-    longest = max(
-        sum(1 for _ in run) for _, run in itertools.groupby(row["label"] for row in test_rows)
-    )
-    assert longest < 10
-
-
-def test_the_card_gives_the_lengths_of_the_test_set(test_rows: Rows) -> None:
-    lengths = [len(row["text"].split()) for row in test_rows]
+    assert [part for part, count in alike.items() if count > 1] == []
+    in_order = itertools.groupby(row.get("label", row.get("output")) for row in ROWS[name])
+    assert max(len(list(run)) for _, run in in_order) < 10, "not shuffled"
+    lengths = [len(text.split()) for text in TEXTS[name]]
     average = round(sum(lengths) / len(lengths))
     stated = f"{min(lengths)} to {max(lengths)} words, {average} on average"
-    assert stated in " ".join((DATA / "README.md").read_text(encoding="utf-8").split())
+    assert stated in " ".join((DATA / "README.md").read_text("utf-8").split())
 
 
-def test_the_training_set_is_large_and_has_every_label(train_rows: Rows) -> None:
-    assert len(train_rows) >= 6_000
-    assert {row["label"] for row in train_rows} == set(EMOTION.labels)
+def test_no_test_sentence_is_like_a_training_row():
+    """Of emotion, none is part of a row; of sentiment, none shares half of all words with one."""
+    training = "\n".join(f" {' '.join(words_of(text))} " for text in TEXTS["emotion_demo_train"])
+    sentences = [f" {' '.join(words_of(text))} " for text in TEXTS["emotion_demo_test"]]
+    assert [sentence for sentence in sentences if sentence in training] == []
+    test, train = (
+        [set(words_of(text)) for text in TEXTS[f"sentiment_demo_{split}"]]
+        for split in ("test", "train")
+    )
+    assert [one for one in test for row in train if 2 * len(one & row) >= len(one | row)] == []
 
 
-def test_no_test_sentence_stands_in_a_training_row(train_rows: Rows, test_rows: Rows) -> None:
-    """Neither as the whole row nor as a part of it."""
-    training = "\n".join(f" {normalised(row['text'])} " for row in train_rows)
-    shared = [row["text"] for row in test_rows if f" {normalised(row['text'])} " in training]
-    assert shared == []
+def test_every_sentiment_fills_every_frame_equally_often():
+    shared = tomllib.loads((DATA / "sentiment_demo_phrases.toml").read_text("utf-8"))["shared"]
+    frames = shared["news_frame"].split("\n")[:-1] + shared["letter_frame"].split("\n")[:-1]
+    assert 300 % len(frames) == 0
 
 
-def test_the_script_makes_the_committed_training_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["emotion", "sentiment"])
+def test_the_script_makes_the_committed_training_rows(task, tmp_path):
     output = tmp_path / "train.jsonl"
-    subprocess.run([sys.executable, GENERATOR, "--output", output], check=True, cwd=tmp_path)
-    assert output.read_bytes() == TRAIN.read_bytes()
+    program = DATA / f"make_{task}_demo.py"
+    subprocess.run([sys.executable, program, "--output", output], check=True, cwd=tmp_path)
+    made = [json.loads(line) for line in output.read_text("utf-8").split("\n")[:-1]]
+    committed = ROWS[f"{task}_demo_train"]
+    if task == "emotion":
+        assert output.read_bytes() == (DATA / "emotion_demo_train.jsonl").read_bytes()
+        assert len(made) >= 6_000
+    assert [tuple(row.values()) for row in made] == [tuple(row.values())[-2:] for row in committed]

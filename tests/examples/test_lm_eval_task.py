@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,66 +20,41 @@ NAME = "llamafactory_emotion"
 ROWS = 24
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first rows of the demo test set as `prepare` writes them."""
-    from llamafactory_emotion.data.reading import read_rows
-    from llamafactory_emotion.prepare.__main__ import main
-
-    folder = tmp_path_factory.mktemp("prepared")
-    rows = read_rows(ROOT / "data" / "emotion_demo_test.jsonl", EMOTION)[:ROWS]
-    lines = [json.dumps({"text": row.text, "label": row.label}) + "\n" for row in rows]
-    (folder / "test.jsonl").write_text("".join(lines), encoding="utf-8")
-    call = ["--train", str(folder / "test.jsonl"), "--validation-size", "0", "--name", "mine"]
-    assert main([*call, "--dataset-dir", str(folder)]) == 0
-    return folder / "mine_train.jsonl"
-
-
-def their_results(model: Path, task: str | dict[str, Any]) -> dict[str, Any]:
-    """Run the harness as its command does with `--include_path examples`."""
+@pytest.mark.parametrize("source", ["demo", "prepared"])
+def test_the_harness_agrees_with_predict_and_evaluate(
+    source: str, tiny_base: Path, tmp_path: Path, monkeypatch
+):
+    """Run as its command does with `--include_path examples`."""
     from lm_eval.tasks import TaskManager
 
-    return lm_eval.simple_evaluate(
+    monkeypatch.chdir(ROOT)
+    rows, task = ROOT / "data" / "emotion_demo_test.jsonl", NAME
+    if source == "prepared":
+        demo = [json.loads(line) for line in rows.read_text("utf-8").splitlines()[:ROWS]]
+        asked = {"instruction": EMOTION.instruction}
+        alpaca = [asked | {"input": row["text"], "output": row["label"]} for row in demo]
+        rows = tmp_path / "mine_test.jsonl"
+        rows.write_text("".join(json.dumps(row) + "\n" for row in alpaca), encoding="utf-8")
+        task = yaml.safe_load(RECIPE.read_text("utf-8"))
+        task["dataset_kwargs"] = {"data_files": {"test": str(rows)}}
+    theirs = lm_eval.simple_evaluate(
         model="hf",
-        model_args={"pretrained": str(model), "add_bos_token": True},
+        model_args={"pretrained": str(tiny_base), "add_bos_token": True},
         tasks=[task],
         task_manager=TaskManager(include_path=str(RECIPE.parent), include_defaults=False),
         device="cpu",
         limit=ROWS,
         bootstrap_iters=0,
     )
-
-
-def our_results(model: Path, rows: Path, folder: Path) -> tuple[list[dict[str, Any]], float]:
-    """Run `predict` and `evaluate` on the same rows."""
-    predictions, figures = folder / "predictions.jsonl", folder / "figures.json"
-    call = [f"model_name_or_path={model}", f"input={rows}", f"output={predictions}"]
+    file, figures = tmp_path / "predictions.jsonl", tmp_path / "figures.json"
+    call = [f"model_name_or_path={tiny_base}", f"input={rows}", f"output={file}"]
     assert predict.main([*call, f"max_samples={ROWS}", "log_likelihoods=true"]) == 0
-    assert evaluate.main([str(predictions), "--json", str(figures)]) == 0
-    written = [json.loads(line) for line in predictions.read_text("utf-8").splitlines()]
-    return written, json.loads(figures.read_text("utf-8"))["accuracy"]
+    assert evaluate.main([str(file), "--json", str(figures)]) == 0
 
-
-@pytest.mark.parametrize("source", ["demo", "prepared"])
-def test_the_harness_agrees_with_predict_and_evaluate(
-    tiny_base: Path,
-    prepared: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    source: str,
-):
-    monkeypatch.chdir(ROOT)
-    rows, task = ROOT / "data" / "emotion_demo_test.jsonl", NAME
-    if source == "prepared":
-        rows = prepared
-        task = yaml.safe_load(RECIPE.read_text("utf-8"))
-        task["dataset_kwargs"] = {"data_files": {"test": str(prepared)}}
-
-    theirs = their_results(tiny_base, task)
-    ours, accuracy = our_results(tiny_base, rows, tmp_path)
-
+    accuracy = json.loads(figures.read_text("utf-8"))["accuracy"]
     assert theirs["results"][NAME]["acc,none"] == pytest.approx(accuracy, abs=1e-12)
     samples = sorted(theirs["samples"][NAME], key=lambda one: one["doc_id"])
+    ours = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     assert len(samples) == len(ours) == ROWS
     for sample, row in zip(samples, ours, strict=True):
         prompts = {prompt for prompt, _ in sample["arguments"]}

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 from programs import PROGRAMS, ROOT
@@ -17,59 +16,28 @@ from llamafactory_emotion.init.__main__ import workspace_files
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 
 
-@pytest.fixture(scope="module")
-def cells() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    return found
+CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
+LINES = [line.rstrip() for cell in CODE for line in cell["source"]]
+COMMANDS_RUN = [shlex.split(line[1:]) for line in LINES if line.startswith("!")]
 
 
-@pytest.fixture(scope="module")
-def commands(cells) -> list[list[str]]:
-    lines = [line for cell in code_of(cells) for line in cell.splitlines()]
-    return [shlex.split(line[1:]) for line in lines if line.startswith("!")]
-
-
-def code_of(cells: list[dict[str, Any]]) -> list[str]:
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-
-
-def test_it_is_a_notebook_without_outputs(cells):
-    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
-    nbformat.validate(nbformat.read(NOTEBOOK, as_version=4))
-
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            assert cell["execution_count"] is None
-
-
-def test_every_command_in_it_is_one_of_ours_or_the_hosts(commands):
-    assert len(commands) == 7
-    for words in commands:
-        if words[0] == "pip":
-            continue
-        if words[:2] == ["python", "examples/smollm2.py"]:
-            assert words[2] == "--output"
-        elif words[0] == "python":
-            assert words[1] == "-m"
-            assert words[2].removeprefix("llamafactory_emotion.") in COMMANDS
-        else:
-            assert words[:2] == ["llamafactory-cli", "train"]
-
-
-def test_every_file_that_it_reads_is_written_by_init_or_by_a_command_before(commands):
-    there = {place.as_posix() for place in workspace_files()}
-    named = [word for words in commands for word in words if re.match(r"(data|examples)/", word)]
-
+def test_its_commands_and_files_are_there_and_its_outputs_are_not():
+    assert [cell for cell in CODE if cell["outputs"] or cell["execution_count"]] == []
+    assert len(COMMANDS_RUN) == 7
+    for words in COMMANDS_RUN:
+        ours = words[:2] == ["python", "-m"] and words[2].partition(".")[2] in COMMANDS
+        other = (
+            ["pip", "install"],
+            ["python", "examples/smollm2.py"],
+            ["llamafactory-cli", "train"],
+        )
+        assert ours or words[:2] in other, words
+    named = {one for words in COMMANDS_RUN for one in words if re.match(r"(data|examples)/", one)}
     assert named
-    assert set(named) <= there
-
-
-def test_its_program_is_python(cells):
-    programs = [cell for cell in code_of(cells) if not cell.startswith(("!", "%"))]
-
-    assert len(programs) == 1
-    assert "EmotionClassifier.from_pretrained" in ast.unparse(ast.parse(programs[0]))
+    assert named <= {path.as_posix() for path in workspace_files()}
+    (program,) = ("".join(one["source"]) for one in CODE if one["source"][0][0] not in "!%")
+    assert "EmotionClassifier.from_pretrained" in ast.unparse(ast.parse(program))
 
 
 @pytest.mark.slow
@@ -82,9 +50,10 @@ def test_it_runs_from_the_first_cell_to_the_last(smollm2_package, tmp_path: Path
     monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    place = {"metadata": {"path": str(tmp_path)}}
+    nbformat.validate(notebook)
+    resources = {"metadata": {"path": str(tmp_path)}}
 
-    nbclient.NotebookClient(notebook, timeout=1800, resources=place).execute()
+    nbclient.NotebookClient(notebook, timeout=1800, resources=resources).execute()
 
     texts = ["".join(map(str, cell.get("outputs", []))) for cell in notebook.cells]
     assert any("accuracy" in text and "95 % interval" in text for text in texts)

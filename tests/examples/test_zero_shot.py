@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from head_models import read
 from random_models import random_model, tokenizer_of
 
 from llamafactory_emotion.evaluate.__main__ import main as evaluate
@@ -20,10 +21,6 @@ def model(tmp_path_factory):
     random_model("llama", max_position_embeddings=4096).save_pretrained(folder)
     tokenizer_of().save_pretrained(folder)
     return str(folder)
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
@@ -60,14 +57,11 @@ def test_a_task_needs_no_training(path, model, tmp_path):
 
 
 def test_an_answer_too_short_for_a_label_is_refused(model, tmp_path, capsys):
-    texts = tmp_path / "texts.txt"
-    texts.write_text("a text\n", encoding="utf-8")
-    task = TASKS[0]
-    output = tmp_path / "answers.jsonl"
-    call = [f"model_name_or_path={model}", f"task={task}", f"input={texts}", f"output={output}"]
+    (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
+    files = [f"input={tmp_path / 'texts.txt'}", f"output={tmp_path / 'answers.jsonl'}"]
+    call = [f"model_name_or_path={model}", f"task={TASKS[0]}", *files]
 
     assert predict([*call, "generate=true", "max_new_tokens=3"]) == 2
 
-    told = capsys.readouterr().err
-    assert "max_new_tokens=3 cuts off the label" in told
-    assert list(tmp_path.iterdir()) == [texts]
+    assert "max_new_tokens=3 cuts off the label" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]

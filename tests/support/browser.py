@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from programs import usual_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -21,7 +20,7 @@ PHONE, DESKTOP = (390, 844), (1280, 900)
 
 
 def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
-    """Ask again until there is something to give; fail with what did not come."""
+    """Ask again until there is something to return; fail with what did not come."""
     until = time.monotonic() + patience
     while time.monotonic() < until:
         if result := found():
@@ -32,16 +31,16 @@ def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
 
 @contextmanager
 def served(
-    *command: object, port: int, cwd: Path | None = None, **environment: str
+    *command: object, port: int, page: str = "", cwd: Path | None = None, **environment: str
 ) -> Iterator[str]:
-    """Run a program that serves a page on a port; yield the page's address once it answers."""
+    """Run a program that serves on a port; yield a page's address once it answers."""
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
         env={**os.environ, **usual_environment(), **environment},
         start_new_session=True,
     )
-    address = f"http://127.0.0.1:{port}/"
+    address = f"http://127.0.0.1:{port}/{page}"
     try:
         wait_for(lambda: _answers(address) or process.poll() is not None, "the page")
         assert process.poll() is None, "the page's program ended by itself"
@@ -53,9 +52,8 @@ def served(
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - our own page
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        return httpx.get(address, timeout=5).is_success
+    except httpx.TransportError:
         return False
 
 
@@ -76,12 +74,11 @@ class Tab:
         )
         from websockets.sync.client import connect
 
-        place = profile / "DevToolsActivePort"
-        wait_for(lambda: place.is_file() and place.read_text().strip(), "the browser")
-        port = place.read_text().split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
-            tabs = [one for one in json.load(answer) if one["type"] == "page"]
-        self._socket = connect(tabs[0]["webSocketDebuggerUrl"], max_size=None)
+        file = profile / "DevToolsActivePort"
+        port = wait_for(lambda: file.is_file() and file.read_text().strip(), "it").split()[0]
+        tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=30).json()
+        page = next(one for one in tabs if one["type"] == "page")
+        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None)
         self._count = 0
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -95,19 +92,13 @@ class Tab:
                 return result
 
     def ask(self, expression: str) -> Any:
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
-            "result"
-        ].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer["result"].get("value")
 
     def open(self, address: str, size: tuple[int, int]) -> None:
         width, height = size
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **screen)
         self.call("Page.navigate", url=address)
         wait_for(lambda: self.ask("!!document.querySelector('textarea, input[type=text]')"), "it")
 
@@ -115,15 +106,9 @@ class Tab:
         """Type a text into the page's first field and press Enter."""
         self.ask("document.querySelector('textarea, input[type=text]').focus()")
         self.call("Input.insertText", text=text)
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key="Enter",
-                code="Enter",
-                windowsVirtualKeyCode=13,
-                **({"text": "\r"} if kind == "keyDown" else {}),
-            )
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **enter)
 
     def click(self, expression: str, what: str) -> None:
         """Click with the mouse on the middle of an element once it is there and no longer moves."""

@@ -20,7 +20,7 @@ from llamafactory_emotion.task import EMOTION, load_task
 
 PROGRAMS = ("python", "llamafactory-cli", "llamafactory-emotion", "pip", "make", "torchrun", "ray")
 _SHELLS = ("bash", "sh", "shell", "console")
-_FENCE = re.compile(r"^\s*```\s*(\w*)\s*$")
+_BLOCK = re.compile(r"^ *``` *(\w*) *\n(.*?)^ *``` *$", re.MULTILINE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=\S*")
 _SHELL_SIGNS = re.compile(r"[|<>&;$`]")
 # What the value of such a key or flag names is made by the command, not read.
@@ -41,7 +41,7 @@ class Block:
 
     @property
     def holds_commands(self) -> bool:
-        """Say whether these are commands, by the language or, without one, by the first word."""
+        """Whether these are commands, by the language or, without one, by the first word."""
         if self.language:
             return self.language in _SHELLS
         return bool(self.lines) and self.lines[0].split(" ")[0] in PROGRAMS
@@ -60,29 +60,21 @@ class Command:
 
 
 def pages() -> dict[str, str]:
-    """Give the documents by their path below the root: README, its translations, and docs/."""
+    """Read the documents: README, its translations, and docs/; by their path from the root."""
     found = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
 def blocks_of(page: str, text: str) -> list[Block]:
-    """Give the fenced blocks of a page."""
-    blocks: list[Block] = []
-    inside: tuple[int, str, list[str]] | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if (fence := _FENCE.match(line)) is None:
-            if inside is not None:
-                inside[2].append(line)
-        elif inside is None:
-            inside = (number + 1, fence[1], [])
-        else:
-            blocks.append(Block(page, inside[0], inside[1], tuple(inside[2])))
-            inside = None
-    return blocks
+    """Return the fenced blocks of a page."""
+    return [
+        Block(page, text[: found.start(2)].count("\n") + 1, found[1], tuple(found[2].splitlines()))
+        for found in _BLOCK.finditer(text)
+    ]
 
 
 def commands_of(block: Block) -> list[Command]:
-    """Give the commands of a block, without comments and prompts."""
+    """Return the commands of a block, without comments and prompts."""
     commands: list[Command] = []
     text, start = "", block.line
     for number, line in enumerate(block.lines, start=block.line):
@@ -99,7 +91,7 @@ def commands_of(block: Block) -> list[Command]:
 
 
 def pairs_of(words: list[str]) -> list[tuple[str, str]]:
-    """Give the words of a command with their keys: `key=value`, `--flag value`, a word alone."""
+    """Return the words of a command with their keys: `key=value`, `--flag value`, a word alone."""
     pairs = []
     for before, word in zip(["", *words], words, strict=False):
         key, sign, value = word.partition("=")
@@ -108,13 +100,8 @@ def pairs_of(words: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def outputs_of(words: list[str], here: Path) -> list[Path]:
-    """Give what a command writes."""
-    return [here / value for key, value in pairs_of(words) if key in _OUTPUTS]
-
-
 def read_names(words: list[str], here: Path) -> list[str]:
-    """Give what a command may read: its words and values, and what its recipe names."""
+    """Return what a command may read: its words and values, and what its recipe names."""
     names: list[str] = []
     for key, value in pairs_of(words):
         if key not in _OUTPUTS:
@@ -130,7 +117,7 @@ def read_names(words: list[str], here: Path) -> list[str]:
 
 
 def shortened(words: list[str], here: Path) -> list[str]:
-    """Give a command that is done in seconds on a CPU: full precision, one step, four rows."""
+    """Return a command that is done in seconds on a CPU: full precision, one step, four rows."""
     if "llamafactory_emotion.train_head" in words:
         return [*words, "max_steps=1"]
     recipe = next((here / word for word in words if re.fullmatch(r"[^=]+\.yaml", word)), None)
@@ -158,7 +145,8 @@ def run_page(page: str, blocks: list[list[Command]], folder: Path, stage: Stage)
         for command in block:
             words = shlex.split(command.text)
             # What a block before this one has written is no obstacle; within a block it is.
-            for output in set(outputs_of(words, here)) - written:
+            outputs = {here / value for key, value in pairs_of(words) if key in _OUTPUTS}
+            for output in outputs - written:
                 _remove(output)
                 written.add(output)
             if words[0] == "cd":
@@ -202,12 +190,12 @@ def _run(command: Command, words: list[str], here: Path, stage: Stage, page: str
 
 def _finished(command: Command, words: list[str], here: Path) -> subprocess.CompletedProcess[str]:
     settings = dict(word.split("=", 1) for word in words if _ASSIGNMENT.fullmatch(word))
+    needs_shell = bool(_SHELL_SIGNS.search(command.text))
     is_ours = words[0] == "llamafactory-cli" or words[:2] == ["python", "-m"]
-    if is_ours and not settings and not _SHELL_SIGNS.search(command.text):
+    if is_ours and not settings and not needs_shell:
         return run_in_fork(*words, cwd=here)
-    if _SHELL_SIGNS.search(command.text):
-        words = ["bash", "-o", "pipefail", "-c", command.text]
-        settings = {}
+    if needs_shell:
+        words, settings = ["bash", "-o", "pipefail", "-c", command.text], {}
     words = [word for word in words if not _ASSIGNMENT.fullmatch(word)]
     try:
         return run_program(*words, cwd=here, OMP_NUM_THREADS="2", **settings)

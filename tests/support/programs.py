@@ -57,7 +57,7 @@ def run_in_fork(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

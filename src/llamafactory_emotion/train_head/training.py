@@ -1,13 +1,21 @@
-"""Set up transformers' trainer: loss, metrics, batches, early stopping.
+"""Train a head with transformers' trainer, save the run, and predict its test rows."""
 
-Stands between `model` and the command. Everything a trainer does by itself is left to it.
-"""
-
-from collections.abc import Callable, Sequence
+import copy
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from httpx import HTTPError
+from huggingface_hub.errors import LocalTokenNotFoundError
+from safetensors import SafetensorError
+from scipy.special import softmax
+from sklearn.utils.class_weight import compute_class_weight
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from transformers import (
@@ -19,13 +27,20 @@ from transformers import (
 )
 
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 from llamafactory_emotion.metrics.counts import label_metrics
+from llamafactory_emotion.predictions.sidecar import sidecar_path, write_sidecar
+from llamafactory_emotion.predictions.writing import PredictionsWriter, numbers_by_label
+from llamafactory_emotion.scoring.loading import find_checkpoints
+from llamafactory_emotion.scoring.models import hardware, versions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
+from llamafactory_emotion.train_head.data import Splits, encode
 from llamafactory_emotion.train_head.model import HeadModel
+from llamafactory_emotion.train_head.record import WORKING, BeginRun, last_checkpoint
 
-Features = Sequence[dict[str, Any]]
+PREDICTIONS = "test_predictions.jsonl"
+_CONFIG = "config.json"
 Loss = Callable[..., torch.Tensor]
 
 
@@ -33,40 +48,41 @@ def build_trainer(
     head: HeadModel,
     arguments: HeadArguments,
     training: TrainingArguments,
-    *,
-    train: Any,
-    validation: Any,
-    weights: Sequence[float] | None,
+    task: Task,
+    splits: Splits,
 ) -> Trainer:
-    """Build the trainer of a classification head.
-
-    Args:
-        head: The model and its tokenizer.
-        arguments: Our keys.
-        training: transformers' keys.
-        train: Encoded rows.
-        validation: Encoded rows; may be empty.
-        weights: The weight of each label in the loss, or None.
-    """
+    """Tokenise the rows and build the trainer: loss, metrics, batches, early stopping."""
+    train, cut = encode(splits.train, task, head.tokenizer, longest=head.longest)
+    validation, _ = encode(splits.validation, task, head.tokenizer, longest=head.longest)
+    weighted = arguments.class_weights == "balanced"
+    weights = balanced_weights(splits.train, task) if weighted else None
     patience = arguments.early_stopping_patience
-    return Trainer(
-        model=head.model,
-        args=training,
-        processing_class=head.tokenizer,
-        data_collator=DataCollatorWithPadding(
-            head.tokenizer, pad_to_multiple_of=8 if training.fp16 or training.bf16 else None
-        ),
-        train_dataset=train,
-        eval_dataset=validation or None,
-        compute_loss_func=label_loss(weights, smoothing=training.label_smoothing_factor),
-        compute_metrics=label_metrics_of,
-        preprocess_logits_for_metrics=_logits_alone,
-        callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
-    )
+    padding = 8 if training.fp16 or training.bf16 else None
+    with _as_one_sentence(Path(str(training.output_dir))):
+        trainer = Trainer(
+            model=head.model,
+            args=training,
+            processing_class=head.tokenizer,
+            data_collator=DataCollatorWithPadding(head.tokenizer, pad_to_multiple_of=padding),
+            train_dataset=train,
+            eval_dataset=validation or None,
+            compute_loss_func=label_loss(weights, smoothing=training.label_smoothing_factor),
+            compute_metrics=_label_metrics_of,
+            # Some models return hidden states beside the logits.
+            preprocess_logits_for_metrics=lambda out, _: out[0] if isinstance(out, tuple) else out,
+            callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
+        )
+    if trainer.is_world_process_zero():
+        counts = f"{len(train):,} rows to train, {len(validation):,} to validate"
+        print(f"{counts}; {cut:,} texts cut at {head.longest} tokens", file=sys.stderr)
+        absent = sorted(set(task.labels) - {row.label for row in splits.train})
+        if absent:
+            print(f"no row to train is labelled {', '.join(absent)}", file=sys.stderr)
+    return trainer
 
 
 def label_loss(weights: Sequence[float] | None, *, smoothing: float) -> Loss:
-    """Give the loss: cross-entropy with label smoothing and a weight for each label.
+    """Return the loss: cross-entropy with label smoothing and a weight for each label.
 
     It is summed and divided by the rows of the whole step, so that it does not depend on how a
     step is cut into batches. Balanced weights average 1 over the training rows, which keeps the
@@ -87,34 +103,97 @@ def label_loss(weights: Sequence[float] | None, *, smoothing: float) -> Loss:
 
 
 def balanced_weights(rows: Sequence[Row], task: Task) -> list[float]:
-    """Weigh labels by the inverse of their share: rows / (labels with rows x rows of the label).
-
-    scikit-learn's `class_weight="balanced"`. A label without rows keeps the weight 1.
-    """
+    """Weigh labels by the inverse of their share; one without rows keeps the weight 1."""
     labels = [row.label for row in rows]
-    counts = [labels.count(label) for label in task.labels]
-    there = sum(count > 0 for count in counts)
-    return [len(rows) / (there * count) if count else 1.0 for count in counts]
+    there = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=there, y=labels)
+    by_label = dict(zip(there.tolist(), weights.tolist(), strict=True))
+    return [by_label.get(label, 1.0) for label in task.labels]
 
 
-def label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
-    """Give accuracy and macro-F1 of an evaluation, by the arithmetic of every report."""
+def _label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
+    """Compute accuracy and macro-F1 of an evaluation, by the arithmetic of every report."""
     logits = np.asarray(evaluated.predictions)
     gold = np.asarray(evaluated.label_ids)
     return label_metrics(gold, logits.argmax(axis=-1), labels=logits.shape[-1])
 
 
-def _logits_alone(logits: Any, _labels: Any) -> Any:
-    """Drop what some models give beside the logits, such as hidden states."""
-    return logits[0] if isinstance(logits, tuple) else logits
-
-
-def check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
-    """Refuse a trained model whose weights are numbers no more; every process must call it.
+def train(
+    trainer: Trainer,
+    head: HeadModel,
+    folder: Path,
+    settings: Mapping[str, Any],
+    checkpoint: Path | None,
+) -> float:
+    """Train, save the run in `folder`, and return the seconds that the training took.
 
     Raises:
-        ModelError: One is infinite or no number, in any of the processes.
+        CallError: The trainer cannot begin with these settings.
+        EmotionError: The hub or the disk takes no more.
+        ModelError: Memory ran out, the checkpoint cannot be read, or the weights are not finite.
     """
+    begin = BeginRun(settings, resumes=checkpoint is not None)
+    trainer.add_callback(begin)
+    trainer.accelerator.wait_for_everyone()  # until all have looked at what the folder holds
+    started = time.monotonic()
+    try:
+        with _as_one_sentence(folder, begin, checkpoint):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            seconds = time.monotonic() - started
+            _check_finite(trainer, head.model)
+            _save(trainer, head, folder)
+    finally:
+        # An unfinished run with a whole checkpoint is kept: it can be resumed.
+        if trainer.is_world_process_zero() and last_checkpoint(folder / WORKING) is None:
+            shutil.rmtree(folder / WORKING, ignore_errors=True)
+    if trainer.is_world_process_zero():
+        print(
+            f"{folder}: {head.trained_parameters:,} of {head.all_parameters:,} parameters trained "
+            f"in {trainer.state.global_step:,} steps and {seconds:,.0f} s",
+            file=sys.stderr,
+        )
+    return seconds
+
+
+# What transformers and torch raise for settings.
+_REFUSALS = (ArithmeticError, ImportError, RuntimeError, TypeError, ValueError)
+
+
+@contextmanager
+def _as_one_sentence(
+    folder: Path, begin: BeginRun | None = None, checkpoint: Path | None = None
+) -> Iterator[None]:
+    """Turn what stops a training into one sentence; before its first step, that is a setting."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        less = "halve per_device_train_batch_size and double gradient_accumulation_steps"
+        raise ModelError(f"memory ran out; {less}, or lower cutoff_len.") from error
+    except (HTTPError, ConnectionError, LocalTokenNotFoundError) as error:
+        raise EmotionError(
+            f"the hub cannot be written ({_reason(error)}); remove push_to_hub, or log in."
+        ) from error
+    except (*_REFUSALS, OSError, SafetensorError) as error:
+        reason, begun = _reason(error), begin is not None and begin.done
+        if checkpoint is not None and not begun:
+            raise ModelError(
+                f"{checkpoint} cannot be read ({reason}); remove it to go on from the one before."
+            ) from error
+        # On a full disk `torch.save` raises a RuntimeError of its C++ writer, without a class.
+        if isinstance(error, SafetensorError) or "inline_container" in reason:
+            raise EmotionError(f"{folder} cannot be written ({reason}).") from error
+        if begun or isinstance(error, OSError):
+            raise
+        raise CallError(f"training cannot begin with these settings: {reason}.") from error
+
+
+def _reason(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return " ".join(str(strerror or error).split()).rstrip(".")
+
+
+def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
+    """Raise if a trained weight is NaN or infinite in any process (collective call)."""
     trained = (weights for weights in model.parameters() if weights.requires_grad)
     finite = torch.tensor(float(all(map(_is_finite, trained))), device=trainer.args.device)
     if trainer.accelerator.reduce(finite).item() < trainer.accelerator.num_processes:
@@ -125,25 +204,148 @@ def check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
 
 
 def _is_finite(weights: torch.Tensor) -> bool:
-    """Look at the smallest and largest alone: a mask of a large matrix would fill the memory."""
+    # The smallest and the largest alone: a mask of a large matrix would fill the memory.
     own = weights.to_local() if isinstance(weights, DTensor) else weights
     return own.numel() == 0 or bool(torch.stack(torch.aminmax(own.detach())).isfinite().all())
 
 
-def predict_logits(trainer: Trainer, features: Features) -> "np.ndarray[Any, np.dtype[Any]]":
-    """Give the logits of encoded rows, in their order, on all processes.
+def _save(trainer: Trainer, head: HeadModel, folder: Path) -> None:
+    """Write model or adapter, configuration and tokenizer (collective call).
 
-    Rows go in order of their length, so that a batch holds little padding.
+    They are written to `.training` and moved, `config.json`, without which a folder is no model,
+    last. A run that replaces another has trained there: its checkpoints and its record move too.
     """
-    order = sorted(range(len(features)), key=lambda place: -len(features[place]["input_ids"]))
-    strategy = trainer.args.train_sampling_strategy
+    staging = folder / WORKING
+    replaces = Path(str(trainer.args.output_dir)) == staging
+    if trainer.is_world_process_zero():
+        # Of a run that was stopped while it was saved.
+        _remove_model(staging) if replaces else shutil.rmtree(staging, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(staging))
+    if not trainer.is_world_process_zero():
+        return
+    _save_beside(staging, head)
+    if trainer.state.best_model_checkpoint:
+        best = folder / Path(trainer.state.best_model_checkpoint).name
+        trainer.state.best_model_checkpoint = str(best)
+    trainer.save_state()
+    if replaces:
+        for path in find_checkpoints(folder).values():
+            shutil.rmtree(path)
+        for path in (folder / PREDICTIONS, sidecar_path(folder / PREDICTIONS)):
+            path.unlink(missing_ok=True)
+    _remove_model(folder)
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == _CONFIG):
+        target = folder / path.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        path.replace(target)
+
+
+def _save_beside(staging: Path, head: HeadModel) -> None:
+    """Write configuration and tokenizer; beside an adapter too, as it names the labels."""
+    model = head.model.get_base_model() if hasattr(head.model, "peft_config") else head.model
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    if hasattr(config, "quantization_config"):
+        # Whoever loads an adapter's folder chooses how the base is held.
+        del config.quantization_config
+    config.save_pretrained(staging)
+    backend = getattr(head.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # The last call's truncation would be saved, and be in force for everyone else.
+        backend.no_truncation()
+        backend.no_padding()
+    head.tokenizer.model_max_length = head.longest
+    head.tokenizer.save_pretrained(staging)
+    # The trainer pickles its arguments; they hold paths of this machine and nothing a model needs.
+    (staging / "training_args.bin").unlink(missing_ok=True)
+
+
+def _remove_model(folder: Path) -> None:
+    for path in [*folder.glob("*.safetensors"), folder / "adapter_config.json", folder / _CONFIG]:
+        path.unlink(missing_ok=True)
+
+
+def predict_test(
+    trainer: Trainer,
+    head: HeadModel,
+    task: Task,
+    rows: Sequence[Row],
+    folder: Path,
+    known: Mapping[str, Any],
+) -> None:
+    """Predict the test rows and write them with their sidecar; `known` is what it holds more.
+
+    Raises:
+        EmotionError: A file cannot be written.
+        ModelError: Memory ran out.
+    """
+    features, cut = encode(rows, task, head.tokenizer, longest=head.longest)
+    started = time.monotonic()
+    probabilities = softmax(_predict_logits(trainer, features), axis=-1)
+    if not trainer.is_world_process_zero():
+        return
+    took = time.monotonic() - started
+    path = folder / PREDICTIONS
+    lines = [
+        {
+            "id": number,
+            "prompt": row.text,
+            "predict": task.labels[int(numbers.argmax())],
+            "label": row.label,
+            "probabilities": numbers_by_label(task.labels, numbers),
+        }
+        for number, (row, numbers) in enumerate(zip(rows, probabilities, strict=True))
+    ]
+    with PredictionsWriter(path, overwrite=True) as writer:
+        writer.write(lines)
+    adapter = str(folder) if hasattr(head.model, "peft_config") else None
+    sidecar = {
+        "model": str(folder) if adapter is None else head.name,
+        "adapter": adapter,
+        "base_model": head.name,
+        "task": task.name,
+        "task_fingerprint": task.fingerprint,
+        "readout": "classification head",
+        "dtype": str(head.model.dtype).removeprefix("torch."),
+        "cutoff_len": head.longest,
+        "seed": trainer.args.seed,
+        "trained_parameters": head.trained_parameters,
+        "model_parameters": head.all_parameters,
+        "versions": versions(),
+        "hardware": hardware(head.model),
+        "processes": trainer.args.world_size,
+        **known,
+        "seconds": round(took, 3),
+        "rows_per_second": round(len(lines) / took, 3),
+        "truncated": cut,
+        "rows": len(lines),
+        "complete_rows": len(lines),
+    }
+    write_sidecar(path, sidecar)
+    print(
+        f"{path}: {len(lines):,} rows; python -m llamafactory_emotion.evaluate {path}",
+        file=sys.stderr,
+    )
+
+
+def _predict_logits(
+    trainer: Trainer, features: Sequence[dict[str, Any]]
+) -> "np.ndarray[Any, np.dtype[Any]]":
+    """Compute the logits of encoded rows, in their order (collective call).
+
+    Long rows go first, and rows of a batch are of like length, so that it holds little padding.
+    """
+    order = sorted(range(len(features)), key=lambda row: -len(features[row]["input_ids"]))
     # Grouped by length, the trainer would evaluate in an order of its own and not say in which.
     trainer.args.train_sampling_strategy = "random"
-    rows: Any = [features[place] for place in order]
+    rows: Any = [features[row] for row in order]
     try:
         predicted = trainer.predict(rows)
-    finally:
-        trainer.args.train_sampling_strategy = strategy
+    except torch.OutOfMemoryError as error:
+        less = "halve per_device_eval_batch_size, or lower cutoff_len"
+        raise ModelError(f"memory ran out; {less}.") from error
     logits = np.asarray(predicted.predictions, dtype=np.float64)
     restored = np.empty_like(logits)
     restored[order] = logits
