@@ -14,7 +14,7 @@ import random
 import sys
 import time
 
-from llamafactory_emotion.parsing.rules import REASONS, LabelParser, contains_label
+from llamafactory_emotion.parsing.rules import REASONS, LabelParser
 from llamafactory_emotion.task import EMOTION
 
 # Of processor time: a busy machine is no fault of the parser.
@@ -74,7 +74,7 @@ def problem_of(parser: LabelParser, answer: str) -> str | None:
     start = time.process_time()
     try:
         parsed = parser.parse(answer)
-        contains_label(answer, EMOTION.labels[0], EMOTION)
+        parser.contains(answer, EMOTION.labels[0])
     except Exception as error:  # a crash of any kind is what is looked for
         return f"{type(error).__name__}: {error}"
     if time.process_time() - start > SECONDS_ALLOWED:

@@ -38,11 +38,13 @@ def test_a_gold_value_is_an_id_or_a_name(label, values):
     assert [EMOTION.label_of(value) for value in values] == [label] * len(values)
 
 
-def test_a_label_that_is_a_number_is_its_name_before_it_is_an_id():
+@pytest.mark.parametrize("value", ["1", 1, 1.0, "1.0", " 1 "])
+def test_where_a_label_is_a_number_no_number_is_an_id(value):
     stars = task(labels=("1", "2", "3"))
 
-    assert stars.label_of("1") == "1"
-    assert stars.label_of(1) == "2"
+    assert stars.label_of(value) == "1"
+    assert not stars.is_id(value)
+    assert stars.label_of(0) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ set needs a YAML file and no code. `EMOTION` is the built-in one.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.text import name_key
+from llamafactory_emotion.text import loose_key, name_key
 
 # The template: a prompt that ends in a colon and an answer that begins with a space make each label
 # of the emotion task one token of the Llama-3 vocabulary.
@@ -71,6 +72,21 @@ class Task:
         aliases = {name_key(alias): label for alias, label in self.aliases.items()}
         return aliases | {name_key(label): label for label in self.labels}
 
+    @cached_property
+    def _loose_names(self) -> Mapping[str, str | None]:
+        """Every label's `loose_key`, to the label; None where two labels share it."""
+        names: dict[str, str | None] = {}
+        for label in self.labels:
+            key = loose_key(label)
+            names[key] = None if key in names else label
+        return names
+
+    @cached_property
+    def _numbers(self) -> Mapping[float, str]:
+        """The value of each label that is a number, to the label."""
+        values = [(_number(name_key(label)), label) for label in self.labels]
+        return {value: label for value, label in reversed(values) if value is not None}
+
     def user_content(self, text: str) -> str:
         """Return the content of the user turn: the instruction, a line break, the text."""
         return f"{self.instruction}\n{text}"
@@ -78,22 +94,51 @@ class Task:
     def label_of(self, value: object) -> str | None:
         """Return the label that a gold value of a data file means, or None.
 
-        A value is a label id (`3`, `3.0`, `"3"`) or a label's name (see `name_key`); an alias is a
-        gold value only where it is a data set's `ClassName`. A label's name is tried before a
-        number, so a task may have labels `1` to `5`.
+        A value is compared with the labels as text: case, Unicode form, surrounding space, and the
+        difference between space, hyphen and underscore do not matter as long as labels stay
+        distinct; `3.0` is `3`, True is `true`, an en dash is a minus. Only where no label is a
+        number, a whole number is a label id. An alias is a gold value only where it is a data
+        set's `ClassName`.
         """
-        if isinstance(value, str):
-            key = name_key(value)
-            label = self.names.get(key)
-            if label is not None and (isinstance(value, ClassName) or name_key(label) == key):
-                return label
-            # Python refuses to convert numbers of thousands of digits.
-            if not (len(key) < 10 and key.isascii() and key.isdigit()):
-                return None
-            value = int(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        key = name_key(_as_text(value))
+        label = self.names.get(key)
+        if label is not None and (isinstance(value, ClassName) or name_key(label) == key):
+            return label
+        label = self._loose_names.get(loose_key(key))
+        if label is not None or not key or isinstance(value, bool):
+            return label
+        number = _number(key)
+        if number is None:
             return None
-        return self.labels[int(value)] if 0 <= value < len(self.labels) else None
+        if self._numbers:
+            return self._numbers.get(number)
+        is_id = number == int(number) and 0 <= number < len(self.labels) and "-" not in key
+        return self.labels[int(number)] if is_id else None
+
+    def is_id(self, value: object) -> bool:
+        """Whether a gold value is a label id: a whole number, and no label is one."""
+        if self._numbers or isinstance(value, bool):
+            return False
+        return _number(name_key(_as_text(value))) is not None and self.label_of(value) is not None
+
+
+def _as_text(value: object) -> str:
+    """Write a value of a data file as text: True as `true`, 3.0 as `3`, nothing as nothing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else ""
+
+
+# Python refuses to convert numbers of thousands of digits.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+
+
+def _number(key: str) -> float | None:
+    return float(key) if _NUMBER.fullmatch(key) else None
 
 
 class LabelledRow(Protocol):

@@ -10,12 +10,13 @@ WITHOUT_SPACES = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 
-# Control tokens by name, in the spellings of Llama 2 and 3, ChatML, BERT, T5, Gemma and others.
+# Control tokens by name, in the spellings of the templates of LLaMA-Factory and of tokenizers.
 SPECIAL_TOKEN = re.compile(
-    r"(?i:<\|[^<>|]{1,48}\|>"
-    r"|</?s>|<<?/?sys>>?|\[/?inst\]|\[(?:pad|cls|sep|bos|eos|unk|mask)\]"
-    r"|<(?:pad|unk|bos|eos|eot|eod|eop|sep|cls|mask|0x[0-9a-f]{2})>"
-    r"|<(?:start|end)_of_(?:turn|text)>|<extra_id_\d{1,3}>)"
+    r"(?i:<[|｜][^<>|｜\n]{1,48}[|｜]>|<\|[a-z]{1,16}>|<[a-z]{1,16}\|>"
+    r"|<(?:pad|unk|bos|eos|eot|eod|eop|eoa|sep|cls|mask|0x[0-9a-f]{2})>|<extra_id_\d{1,3}>"
+    r"|</?s>|<<?/?sys>>?|<(?:start|end)_of_(?:turn|text)>|<(?:beginning|end)_of_sentence>"
+    r"|</?role>|<_(?:user|bot|system)>|\[(?:pad|cls|sep|bos|eos|unk|mask)\]"
+    r"|\[\|[^\[\]|\n]{1,48}\|\]|\[/?(?:inst|system_prompt)\]|\[e~\[|\]~!?b\[?\]?)"
 )
 
 # No word needs a longer run of marks and signs, and Unicode normalisation takes quadratic time
@@ -26,9 +27,12 @@ _LONG_MARK_RUN = re.compile(rf"(?<!{_MARKS})({_MARKS}{{32}}){_MARKS}++")
 _EXPLODING = re.compile("[\ufdfa\ufdfb]")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]+"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
 )
-_HYPHENS = re.compile("[\u2010\u2212]")  # NFKC leaves the true hyphen and the minus sign alone
+# NFKC leaves the true hyphen and the minus sign alone; an en dash before a digit is a minus.
+_HYPHENS = re.compile("[\u2010\u2212]|(?<![\\w\u2013\u2014])[\u2013\u2014](?=\\d)")
+# Between a letter and another letter or digit space, hyphen and underscore are one sign.
+_SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W_])|(?<=[^\W_])[\s_-]+(?=[^\W\d_])")
 _SINGLE_QUOTES = re.compile("[‘’‚‛ʼ´]")
 _DOUBLE_QUOTES = re.compile("[“”„‟«»「」『』〝〞〟]")
 
@@ -37,8 +41,8 @@ def fold(text: str) -> str:
     """Return text in the form in which it is compared.
 
     Unicode NFKC and case folding (full-width letters, ligatures, decomposed accents, capitals), no
-    zero-width or other invisible characters, straight quotes, plain hyphens. A run of over 32 marks
-    and signs outside ASCII is cut to 32.
+    zero-width or other invisible characters, no skin tones, straight quotes, plain hyphens and
+    minus signs. A run of over 32 marks and signs outside ASCII is cut to 32.
     """
     if text.isascii():
         return text.lower()
@@ -53,6 +57,11 @@ def fold(text: str) -> str:
 def name_key(name: str) -> str:
     """Return a name as names are compared: folded, each run of white space one space."""
     return " ".join(fold(name).split())
+
+
+def loose_key(name: str) -> str:
+    """Return a name with space, hyphen and underscore taken for the same: `Parcel-Delayed`."""
+    return _SEPARATORS.sub(" ", name_key(name))
 
 
 def shorten(text: str, length: int = 60) -> str:

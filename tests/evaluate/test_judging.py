@@ -71,7 +71,7 @@ def test_long_answers_and_more_answers_than_are_remembered_are_judged_alike():
     [
         ('{"predict": "joy", "label"', "not JSON"),
         ({"label": "joy"}, 'have no "predict"'),
-        ({"predict": "joy"}, 'have no "label"'),
+        ({"predict": "joy"}, "have no gold label"),
         (row("joy", "joy", probabilities={"joy": 0.5}), "for other labels"),
         ('{"predict": "joy", "label": NaN}', "label outside the task"),
         *((row(gold, "joy"), "label outside") for gold in ("9" * 5000, " " * 200_000 + "x")),

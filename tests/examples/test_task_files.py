@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.parsing.rules import LabelParser, contains_label
+from llamafactory_emotion.parsing.rules import LabelParser
 from llamafactory_emotion.prepare.__main__ import main as prepare
 from llamafactory_emotion.scoring.generation import answer_tokens
 from llamafactory_emotion.task import EMOTION, Task, load_task
@@ -84,9 +84,10 @@ def test_the_charges_count_as_the_study_counted_them():
 
     assert task.labels == ("盗窃", "故意伤害", "掳掠")
     assert task.match == "contains"
-    assert contains_label("被告人犯抢劫罪，不是盗窃罪。", "掳掠", task)
-    assert contains_label("被告人犯抢劫罪，不是盗窃罪。", "盗窃", task)
-    assert not contains_label("被告人犯抢劫罪。", "故意伤害", task)
+    parser = LabelParser(task)
+    assert parser.contains("被告人犯抢劫罪，不是盗窃罪。", "掳掠")
+    assert parser.contains("被告人犯抢劫罪，不是盗窃罪。", "盗窃")
+    assert not parser.contains("被告人犯抢劫罪。", "故意伤害")
 
 
 @pytest.mark.parametrize(("strange", "named"), [(40, 40), (500, 10)])

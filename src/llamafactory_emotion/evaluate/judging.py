@@ -4,12 +4,12 @@
 """
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from llamafactory_emotion.metrics.calibration import probability_values
-from llamafactory_emotion.parsing.rules import LabelParser, contains_label
+from llamafactory_emotion.parsing.gold import GoldReader
+from llamafactory_emotion.parsing.rules import LabelParser
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import MATCH_RULES, Task
 
@@ -17,12 +17,6 @@ ALL_RULES = "all"
 # Answers repeat: a million rows hold a few hundred different ones. Long ones hardly ever do.
 _VERDICTS_KEPT = 1 << 14
 _LONGEST_KEPT = 200
-_LONGEST_LABEL = 200
-# LLaMA-Factory writes them when a recipe sets `skip_special_tokens: false`: padding before a label,
-# the end token after it.
-_TOKENS = r"(?:<\|[^|<>]{1,40}\|>|</s>|\s)++"
-_OUTER_TOKENS = re.compile(rf"\A{_TOKENS}|{_TOKENS}\Z")
-
 Verdict = tuple[int, tuple[int, ...], str | None]
 
 
@@ -48,14 +42,6 @@ class Judged(NamedTuple):
 Observer = Callable[[Judged], None]
 
 
-def gold_label(task: Task, value: object) -> str | None:
-    """Return the label that a row's gold value means, without the tokens around it, or None."""
-    label = task.label_of(value)
-    if label is None and isinstance(value, str) and len(value) <= _LONGEST_LABEL:
-        return task.label_of(_OUTER_TOKENS.sub("", value))
-    return label
-
-
 class AnswerJudge:
     """Turns a row's label and answer into indices, remembering a bounded number of them."""
 
@@ -64,6 +50,7 @@ class AnswerJudge:
         others = [rule for rule in MATCH_RULES if rule != task.match]
         self.rules = (task.match, *others) if match == ALL_RULES else (match,)
         self._task = task
+        self._gold = GoldReader(task)
         self._index = {label: index for index, label in enumerate(task.labels)}
         # `contains` falls back on `flexible` where the gold label is not contained.
         self._parsers = [
@@ -89,26 +76,25 @@ class AnswerJudge:
             yield Judged(row, *verdict, probabilities)
 
     def _verdict(self, label: object, answer: str) -> Verdict | None:
-        gold = gold_label(self._task, label)
+        gold = self._gold.read(label)
         if gold is None:
             return None
         predicted: list[int] = []
         reason = None
         for position, (rule, parser) in enumerate(zip(self.rules, self._parsers, strict=True)):
-            if rule == "contains" and contains_label(answer, gold, self._task):
+            if rule == "contains" and parser.contains(answer, gold):
                 predicted.append(self._index[gold])
                 continue
             parsed = parser.parse(answer)
-            predicted.append(
-                len(self._index) if parsed.label is None else self._index[parsed.label]
-            )
-            if position == 0:
+            said = parsed.label or self._gold.read_id(label, answer)
+            predicted.append(len(self._index) if said is None else self._index[said])
+            if position == 0 and said is None:
                 reason = parsed.reason
         return self._index[gold], tuple(predicted), reason
 
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
-        if row.label is None:
-            broken.add('have no "label" (and no source= gives one)', row.line)
+        if row.label is None or not str(row.label).strip():
+            broken.add("have no gold label (give them with --source FILE)", row.line)
         else:
             kind = f"have a label outside the task {self._task.name!r}"
             broken.add(kind, row.line, str(row.label).strip() or " ")

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.judging import Judged, gold_label
+from llamafactory_emotion.evaluate.judging import Judged
 from llamafactory_emotion.metrics.counts import Metrics, metrics_of
+from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import ANSWER_CUE, LabelledRow, Task
 
@@ -162,6 +163,7 @@ class SourceJoin:
         self._source = source
         self._task = task
         self._finder = finder
+        self._gold = GoldReader(task)
         self._check = RowCheck(source.name, len(source.rows))
         # Text to label to the rows not yet taken, the first one last.
         self._free: defaultdict[str, dict[str, list[LabelledRow]]] = defaultdict(dict)
@@ -182,7 +184,7 @@ class SourceJoin:
             if text is None:
                 broken.add("hold no text that can be told from the prompt", prediction.line)
                 continue
-            own = gold_label(self._task, prediction.label)
+            own = self._gold.read(prediction.label)
             row = self._take(prediction.line, text, own)
             if row is None:
                 continue

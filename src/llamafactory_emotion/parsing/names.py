@@ -1,6 +1,6 @@
-r"""Find which of a task's labels a folded text names as whole words, and which of them it denies.
+r"""Find the names of a task's labels in a folded text: what a whole word is, in any script.
 
-A name is no part of a longer word, in any script:
+A name found is not part of a longer word:
 
 - letters and digits on either side make a longer word (`joyless`, `joy2`), and so do letters
   joined by one hyphen or underscore (`joy-filled`, `label_joy`); an apostrophe does not (`joy's`);
@@ -8,104 +8,229 @@ A name is no part of a longer word, in any script:
 - Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without spaces: there a name counts
   as a substring, and such characters never make a word of another script longer (`答案是joy。`).
 
-Where names overlap, the one that starts first counts, and of those the longest
-(`very positive` over `positive`).
+Where names overlap, the one that starts first counts, and of those the longest (`very positive`
+over `positive`). Space, hyphen and underscore in a name are the same as long as labels stay
+distinct.
 """
 
 import functools
-import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from llamafactory_emotion.text import WITHOUT_SPACES
+from llamafactory_emotion.parsing.phrases import ORDINARY_WORDS
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.text import WITHOUT_SPACES, fold
 
 WORD_CHARACTER = re.compile(r"[^\W_]")
-_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_BULLET = re.compile(r"[\W_]*(?:\d{1,3}|[a-z])[.)]\s")
 _SPACED = rf"[^\W_{WITHOUT_SPACES}]"
-
-# What happens in a text besides names: something denies the names after it, or ends the denial.
-_NEGATOR, _DIRECT_NEGATOR, _TURN = "negator", "direct negator", "turn"
-_NEGATION_WINDOW = 3
-# Three words are shorter than this many characters; it bounds the work for each name.
-_NEGATION_REACH = 256
-_NEGATORS = (
-    *("not", "no", "never", "neither", "nor", "without", "ni", "sin", "cannot", "non"),
-    *("nunca", "jamás", "tampoco", "ningún", "ninguna"),
-    # Contractions whose apostrophe was dropped.
-    *("isnt", "arent", "wasnt", "werent", "dont", "doesnt", "didnt", "cant", "wont", "aint"),
-    *("couldnt", "wouldnt", "shouldnt", "hasnt", "havent", "hadnt"),
-)
-# The single characters are negators of their own before a noun: 不爱, 没恐惧, 无悲伤.
-_DIRECT_NEGATORS = (
-    *("不是", "没有", "沒有", "并非", "並非", "不属于", "不屬於", "不算"),
-    *("不", "没", "沒", "无", "無", "非", "未"),
-)
-_DIRECT_GAP = r"[\s\"'*_`~]{0,8}"
-_TURNS = (
-    *("but", "only", "rather", "just", "merely", "simply", "instead", "however", "yet"),
-    *("although", "though", "except", "unless"),
-    *("pero", "sino", "solo", "sólo", "solamente", "aunque", "excepto"),
-    *("而是", "只有", "只是", "但", "却"),
-    *",.;:!?¡¿()[]{}|\n\r\v\f\x85\u2028\u2029…—–、。〈〉《》【】〔〕〖〗→⇒",
-)
+_BULLET = re.compile(r"[\W_]*(?:\d{1,3}|[a-z])[.)]\s")
+_SEPARATORS = re.compile(r"[\s_-]+")
+# What parts the levels of a hierarchical label: `Transport | Ship`, `card/lost`.
+_LEVELS = "|/>:"
+_NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}(?:[|/>]|:(?=\S)|: (?=\S))")
+_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 
 
-class WordSearch:
-    """A search for any of several words as a whole word.
+class Name(NamedTuple):
+    """A label's name in a text.
 
-    The alternatives are bundled by their first character, which precedes its guards in the pattern:
-    the engine then skips ahead to the next character that can start one.
-
-    Args:
-        entries: Word, pattern of what follows its first character, and what it means.
+    Attributes:
+        label: The label.
+        start: Where the name begins.
+        end: Where it ends.
+        kind: `label`, `alias`, or `ordinary` for a label that is an ordinary word.
     """
 
-    def __init__(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        self._bundles: dict[str, list[tuple[str, str]]] = {}
-        for text, pattern, meaning in sorted(entries, key=lambda entry: -len(entry[0])):
-            self._bundles.setdefault(text[0], []).append((pattern, meaning))
-        self._meanings = [meaning for bundle in self._bundles.values() for _, meaning in bundle]
+    label: str
+    start: int
+    end: int
+    kind: str
+
+
+class LabelNames:
+    """The names of a task's labels, folded, and the pattern that finds them."""
+
+    def __init__(self, task: Task) -> None:
+        names = _folded_names(task)
+        self._longest = max(map(len, names), default=0)
+        self._kinds = {
+            name: "ordinary" if name in ORDINARY_WORDS else ("alias" if is_alias else "label")
+            for name, (_, is_alias) in names.items()
+        }
+        self._meanings: list[tuple[str, str]] = []
+        self._names = names
+        self._levels = "".join(sign for sign in _LEVELS if any(sign in name for name in names))
+        self._numbers = _numbers(task)
 
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Finds the next of them; compiled late, as most files hold nothing but plain labels."""
+        """Finds the next name; the match's `lastindex`, from 1, says which.
+
+        The alternatives are bundled by their first character, which precedes its guards: the
+        engine then skips ahead to the next character that can start one. Compiled when it is first
+        needed: most files hold nothing but plain labels.
+        """
+        squeezed = _squeezed(self._names)
+        bundles: dict[str, list[str]] = {}
+        for name in sorted(self._names, key=lambda one: -len(one)):
+            loose = squeezed[_SEPARATORS.sub("", name)] == {self._names[name][0]}
+            bundles.setdefault(name[0], []).append(_name_pattern(name, loose=loose))
+            self._meanings.append((name, ""))
+        ordered = sorted(self._names, key=lambda one: -len(one))
+        self._meanings = [
+            (self._names[name][0], self._kinds[name])
+            for first in bundles
+            for name in ordered
+            if name[0] == first
+        ]
         alternatives = (
-            re.escape(first) + _guard_before(first) + f"(?:{'|'.join(f'{p}()' for p, _ in bundle)})"
-            for first, bundle in self._bundles.items()
+            re.escape(first) + _guard_before(first) + f"(?:{'|'.join(f'{p}()' for p in bundle)})"
+            for first, bundle in bundles.items()
         )
-        marks = _combining_marks()
-        # What may not follow depends on the last character alone.
-        return re.compile(
-            f"(?:{'|'.join(alternatives)})"
-            rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_]{_SPACED}|[{marks}]))(?!(?<=\d)[.,]\d)"
+        return re.compile(f"(?:{'|'.join(alternatives) or '(?!)'}){_guard_after()}")
+
+    def find(self, text: str, start: int = 0) -> Iterator[Name]:
+        """Yield the names in a folded text, one after another."""
+        for match in self.pattern.finditer(text, start):
+            around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
+            if "'" not in around or match.end() - match.start() > 1 or around == "''":
+                yield self._name(match)  # and no `d` of `I'd`, no `c` of `c'est`
+
+    def at(self, text: str, position: int) -> Name | None:
+        """Return the name that begins right there."""
+        match = self.pattern.match(text, position)
+        return None if match is None else self._name(match)
+
+    def _name(self, match: re.Match[str]) -> Name:
+        label, kind = self._meanings[(match.lastindex or 0) - 1]
+        return Name(label, match.start(), match.end(), kind)
+
+    def only(self, text: str) -> str | None:
+        """Return the label whose name is all there is in `text` but signs, emoji and a bullet."""
+        label = self._sole(text)
+        bullet = _BULLET.match(text) if label is None else None
+        return self._sole(text[bullet.end() :]) if bullet else label
+
+    def _sole(self, text: str) -> str | None:
+        first = WORD_CHARACTER.search(text)
+        if first is not None:
+            # A name may be wrapped and escaped, but not without bound.
+            text = text[max(0, first.start() - self._longest) :]
+            reach = 3 * self._longest + 64
+            if WORD_CHARACTER.search(text, reach):
+                return None
+            text = text[:reach]
+        match = self.pattern.search(text)
+        if match is None:
+            return self._number(text)
+        before = WORD_CHARACTER.search(text, 0, match.start())
+        if before or WORD_CHARACTER.search(text, match.end()):
+            return self._all_alike(text) or self._number(text)
+        return self._name(match).label
+
+    def _all_alike(self, text: str) -> str | None:
+        """Return the label of a text that is nothing but names of one label: `joy joy`."""
+        labels = set()
+        end = 0
+        for name in self.find(text):
+            if WORD_CHARACTER.search(text, end, name.start):
+                return None
+            labels.add(name.label)
+            end = name.end
+        rest = WORD_CHARACTER.search(text, end)
+        return labels.pop() if len(labels) == 1 and rest is None else None
+
+    def _number(self, text: str) -> str | None:
+        """Return the label that is a number of the same value: `4.0` is `4`."""
+        if not self._numbers:
+            return None
+        found = _NUMBER.fullmatch(text.strip(" \t\n\r\"'`*.()[]"))
+        return self._numbers.get(float(found[0])) if found else None
+
+    def continues(self, text: str, name: Name) -> bool:
+        """Whether a name is a level of a longer, unknown one: `Ship | Rowing`, `Sea > Ship`."""
+        after = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}(?:[|/>]|:(?=\S)|: (?=\S))").match(
+            text, name.end
+        )
+        sign = after[0].strip()[-1] if after else ""
+        if after and (sign in self._levels or sign in "|/>"):
+            follows = WORD_CHARACTER.match(text, _skip_space(text, after.end()))
+            if follows and not follows[0].isdecimal() and (sign != ":" or ":" in self._levels):
+                return self.at(text, follows.start()) is None or sign in self._levels
+        if not self._levels:
+            return False
+        before = text[max(0, name.start - 6) : name.start].rstrip(" \"'`*_([")
+        return (
+            before[-1:] in tuple(self._levels.replace(":", ""))
+            and WORD_CHARACTER.search(before) is not None
         )
 
-    def meaning(self, match: re.Match[str]) -> str:
-        """Return what the word that was found means."""
-        return self._meanings[(match.lastindex or 0) - 1]
+
+def _skip_space(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\"'`*_([":
+        position += 1
+    return position
 
 
-def name_search(names: Mapping[str, str]) -> WordSearch:
-    """Make a search for folded names, given with what each means."""
-    return WordSearch((name, _name_pattern(name), meaning) for name, meaning in names.items())
+def has_word(text: str) -> bool:
+    """Say whether any letter or digit is left."""
+    return WORD_CHARACTER.search(text) is not None
 
 
-def _name_pattern(name: str) -> str:
+def _numbers(task: Task) -> dict[float, str]:
+    """Map the value of each label that is a number to the label, where all values differ."""
+    values: dict[float, str] = {}
+    for label in task.labels:
+        found = _NUMBER.fullmatch(fold(label).strip())
+        if found and values.setdefault(float(found[0]), label) != label:
+            return {}
+    return values
+
+
+def _folded_names(task: Task) -> dict[str, tuple[str, bool]]:
+    """Map each folded name to its label and whether it is an alias; `Task` has told them apart."""
+    names = {fold(alias).strip(): (label, True) for alias, label in task.aliases.items()}
+    return names | {fold(label).strip(): (label, False) for label in task.labels}
+
+
+def _squeezed(names: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    squeezed: dict[str, set[str]] = {}
+    for name, (label, _) in names.items():
+        squeezed.setdefault(_SEPARATORS.sub("", name), set()).add(label)
+    return squeezed
+
+
+def _name_pattern(name: str, *, loose: bool) -> str:
     """Write what follows a name's first character; it may be wrapped, and spaced at its signs."""
-    pieces = name.split()
-    body = _literal(pieces[0][1:])
-    for left, right in itertools.pairwise(pieces):
-        words = WORD_CHARACTER.match(left[-1]) and WORD_CHARACTER.match(right[0])
-        body += (r"\s+" if words else r"\s*") + _literal(right)
+    parts = re.findall(r"[\s_-]+|[^\s_-]+", name[1:])
+    before = name[0]
+    body = ""
+    for index, part in enumerate(parts):
+        if not _SEPARATORS.fullmatch(part):
+            body += _literal(part)
+            before = part[-1]
+            continue
+        after = parts[index + 1][0] if index + 1 < len(parts) else ""
+        words = WORD_CHARACTER.match(before) and WORD_CHARACTER.match(after or " ")
+        if words and loose and not part.isspace():
+            body += r"(?:\\?[\s_-])+"
+        elif words and loose:
+            body += r"[\s_-]+"
+        elif part.isspace():
+            body += r"\s+" if words else r"\s*"
+        else:
+            body += _literal(part)
     return body
 
 
 def _literal(piece: str) -> str:
     r"""Quote a piece for a pattern; Markdown may have put a backslash before each sign (`\_`)."""
     return "".join(
-        re.escape(character) if character.isalnum() else r"\\?" + re.escape(character)
+        re.escape(character)
+        if character.isalnum()
+        else (r"\s+" if character.isspace() else r"\\?" + re.escape(character))
         for character in piece
     )
 
@@ -122,118 +247,23 @@ def _guard_before(first: str) -> str:
 
 
 @functools.cache
-def _combining_marks() -> str:
-    """Return the marks that belong to the letter before them, outside scripts without spaces."""
-    spaceless = re.compile(f"[{WITHOUT_SPACES}]")
-    marks = (
-        chr(code)
-        for code in range(0x300, 0x1E00)
-        if unicodedata.category(chr(code))[0] == "M" and not spaceless.match(chr(code))
+def _guard_after() -> str:
+    """Write what may not follow a name; it depends on the name's last character alone."""
+    return (
+        rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_]{_SPACED}|[{_combining_marks()}]))"
+        r"(?!(?<=\d)[.,]\d)"
     )
-    return "".join(marks)
-
-
-class Names:
-    """A task's names (`Task.names`), and what a folded text says with them."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._longest = max(map(len, names))
-        self._search = name_search(names)
-
-    def only_name(self, text: str) -> str | None:
-        """Return the label whose name is all of `text` besides signs, emoji and a bullet."""
-        label = self._sole_name(text)
-        bullet = _BULLET.match(text) if label is None else None
-        return self._sole_name(text[bullet.end() :]) if bullet else label
-
-    def _sole_name(self, text: str) -> str | None:
-        first = WORD_CHARACTER.search(text)
-        if first is not None:
-            # A name may be wrapped and escaped, but not without bound.
-            text = text[max(0, first.start() - self._longest) :]
-            reach = 3 * self._longest + 64
-            if WORD_CHARACTER.search(text, reach):
-                return None
-            text = text[:reach]
-        match = self._search.pattern.search(text)
-        if match is None or WORD_CHARACTER.search(text, 0, match.start()):
-            return None
-        return None if WORD_CHARACTER.search(text, match.end()) else self._search.meaning(match)
-
-    def begins_at(self, text: str, position: int) -> bool:
-        """Whether a name begins right there."""
-        return self._search.pattern.match(text, position) is not None
-
-    def named(self, text: str) -> list[str]:
-        """Return the distinct labels that `text` names without denying them, at most two.
-
-        A name is denied when a negator is among the three words before it and no comma, full stop,
-        other sentence sign, bracket, dash, line break or turning word (`but`, `only`, `sino`, ...)
-        between, or when a Chinese negator (`不是`, `没有`, ...) is right before it. One pass; it
-        stops at the second label, which is all that an ambiguity takes.
-        """
-        found: list[str] = []
-        words_since: int | None = None
-        end = 0
-        for match in self._search.pattern.finditer(text):
-            start = match.start()
-            if start == end:
-                denied = words_since is not None
-            else:
-                denied, words_since = _denial(text, end, start, words_since)
-            end = match.end()
-            label = self._search.meaning(match)
-            if not denied and label not in found:
-                found.append(label)
-                if len(found) > 1:
-                    break
-            words_since = _count_words(text, start, end, words_since)
-        return found
-
-
-def _denial(text: str, start: int, end: int, words_since: int | None) -> tuple[bool, int | None]:
-    """Say whether the name that begins at `end` is denied, and how many words ago the negator was.
-
-    The name before it ended at `start`; `words_since` the negator were counted up to there.
-    """
-    if end - start > _NEGATION_REACH:
-        start, words_since = end - _NEGATION_REACH, None
-    direct_end, counted_to = -1, start
-    if end - start > 1 or text[start:end] != " ":
-        search = _negation_search()
-        for event in search.pattern.finditer(text, start, end):
-            meaning = search.meaning(event)
-            if meaning == _DIRECT_NEGATOR:
-                direct_end = event.end()
-            else:
-                words_since, counted_to = 0 if meaning == _NEGATOR else None, event.end()
-    words_since = _count_words(text, counted_to, end, words_since)
-    return words_since is not None or direct_end == end, words_since
-
-
-def _count_words(text: str, start: int, end: int, words_since: int | None) -> int | None:
-    """Add the words of a stretch; None without a negator, or when it is out of reach."""
-    if words_since is None:
-        return None
-    for _ in _WORD.finditer(text, start, end):
-        words_since += 1
-        if words_since >= _NEGATION_WINDOW:
-            return None
-    return words_since
 
 
 @functools.cache
-def _negation_search() -> WordSearch:
-    return WordSearch(
-        [
-            *((word, word[1:], _NEGATOR) for word in _NEGATORS),
-            ("'t", "(?<=n')t", _NEGATOR),
-            *((word, word[1:] + _DIRECT_GAP, _DIRECT_NEGATOR) for word in _DIRECT_NEGATORS),
-            *((word, re.escape(word[1:]), _TURN) for word in _TURNS),
-            # "However": a negator's word in a phrase that turns.
-            ("sin embargo", r"in\s+embargo", _TURN),
-            ("no obstante", r"o\s+obstante", _TURN),
-            ("- ", r"(?<=\s-)\s", _TURN),
-            ("--", "-", _TURN),
-        ]
-    )
+def _combining_marks() -> str:
+    """Return the marks that belong to the letter before them, outside scripts without spaces."""
+    spaceless = re.compile(f"[{WITHOUT_SPACES}]")
+    marks = {
+        code
+        for code in range(0x300, 0x1E00)
+        if unicodedata.category(chr(code))[0] == "M" and not spaceless.match(chr(code))
+    }
+    starts = sorted(code for code in marks if code - 1 not in marks)
+    ends = sorted(code for code in marks if code + 1 not in marks)
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))

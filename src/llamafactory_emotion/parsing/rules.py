@@ -1,11 +1,18 @@
 r"""Turn a generated answer into one of the task's labels, or into the reason why it names none.
 
-An answer that names no label, or several, is invalid: it is never guessed, dropped or replaced.
-Under `flexible` an answer is first cleaned, then the rules of `RULES` are tried in order; the first
-that decides, decides. `strict` is plain equality. The rule `contains` names no class, so it is a
-function of the gold label: `contains_label`.
+What counts is where the answer is. An answer is first cleaned (`cleaning`), then the rules of
+`RULES` are tried in order; the first that decides, decides:
 
-What the rules cannot read without doubt is invalid.
+1. the whole answer is one name;
+2. a field of a JSON object, or of a line of `key: value`, holds one;
+3. one follows the last answer marker (`Answer:`, `答案是`), whatever comes after it;
+4. the answer begins or ends with a line, or begins with a clause, that is nothing but a name;
+5. the answer declines (`refusal`);
+6. a short statement names exactly one label.
+
+An answer that names no label, or several, is invalid: it is never guessed, dropped or replaced.
+`strict` is plain equality. The rule `contains` names no class, so it is asked with the gold label:
+`LabelParser.contains`.
 """
 
 import functools
@@ -14,37 +21,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamafactory_emotion.errors import CallError
+from llamafactory_emotion.parsing import phrases
 from llamafactory_emotion.parsing.cleaning import clean
-from llamafactory_emotion.parsing.names import WORD_CHARACTER, Names, WordSearch, name_search
+from llamafactory_emotion.parsing.names import LabelNames, Name, has_word
+from llamafactory_emotion.parsing.surroundings import Surroundings, ends_clause, skip_lead
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.text import fold, name_key
+from llamafactory_emotion.text import fold
 
 PARSER_RULES = ("strict", "flexible")
-EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED = "empty", "no_label", "ambiguous", "unfinished"
-REASONS = (EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED)
+EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED, REFUSAL = (
+    *("empty", "no_label", "ambiguous", "unfinished", "refusal"),
+)
+REASONS = (EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED, REFUSAL)
 
-_JSON_KEYS = "label|emotion|answer|sentiment|class|category"
 # The key in quotes, or bare right after a brace as in a JavaScript object.
-_JSON_KEY = re.compile(rf"""(?:(["'])(?:{_JSON_KEYS})\1|\{{\s*(?:{_JSON_KEYS}))\s*:\s*""")
+_JSON_KEY = re.compile(
+    rf"""(?:(["'])(?:{phrases.JSON_KEYS}|[^\W\d_a-z"']{{1,6}})\1|\{{\s*{phrases.JSON_KEYS})\s*:\s*"""
+)
 # A second quote belongs to a value that is quoted twice: ""joy"", "**'joy'**".
 _OPENING_QUOTE = re.compile(r"""(["'])(?:[^\w,:}\]]{0,8}["'][^\w,:}\]]{0,8}(?=[^\W_]))?""")
 _BARE_VALUE = re.compile(r"[^,}\]\r\n]*")
-
-_MARKER_WORDS = (
-    *("answer", "emotion", "label", "sentiment", "class", "category", "classification"),
-    *("prediction", "feeling"),
-    *("respuesta", "emoción", "emocion", "etiqueta", "sentimiento", "clase", "categoría"),
-    *("categoria", "clasificación", "resposta", "emoção", "réponse", "émotion", "antwort"),
+_FIELD = re.compile(
+    r"\s*([^\W\d][\w \t-]{0,24}?)\s*[:=]\s*([^,;\n:=]{1,200}?)\s*(?:[,;\n]|\.?\s*\Z)"
 )
-_MARKER_WORDS_WITHOUT_SPACES = (
-    *("答案", "情感", "情绪", "情緒", "感情", "标签", "標籤", "类别", "類別", "分类", "分類"),
-    *("回答", "答え", "罪名"),
-)
-_MARKER = re.compile(
-    rf"(?:(?P<word>{'|'.join(_MARKER_WORDS)})(?:e?s)?|{'|'.join(_MARKER_WORDS_WITHOUT_SPACES)})"
-    r"""[\s"'`*_)\]]{0,6}[:=]"""
-    r"""|(?P<verb>(?:answer\s+is|respuesta\s+es)\b|答案[是为為])[\s"'`*_:]{0,6}"""
-)
+# In characters: what is longer is no statement; no answer that declines; more than its last lines.
+_STATEMENT = 400
+_PROSE = 4_000
+_LINES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class ParsedAnswer:
     Attributes:
         label: One of the task's labels, or None when the answer is invalid.
         reason: None for a label, else why there is none: `empty` (nothing but signs and tokens),
-            `no_label`, `ambiguous` (several labels) or `unfinished` (reasoning without an end).
+            `no_label`, `ambiguous` (several labels), `unfinished` (reasoning without an end) or
+            `refusal`.
     """
 
     label: str | None
@@ -63,21 +67,20 @@ class ParsedAnswer:
 
 _INVALID = {reason: ParsedAnswer(None, reason) for reason in REASONS}
 
-Rule = Callable[[str, Names], ParsedAnswer | None]
+Rule = Callable[[str, LabelNames], ParsedAnswer | None]
 
 
-def whole_answer(text: str, names: Names) -> ParsedAnswer | None:
+def whole_answer(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Accept an answer that is one name and nothing else but decoration."""
-    label = names.only_name(text)
-    return ParsedAnswer(label, None) if label else None
+    return _labelled(names.only(text))
 
 
-def nothing_left(text: str, names: Names) -> ParsedAnswer | None:  # noqa: ARG001 - one signature
+def nothing_left(text: str, names: LabelNames) -> ParsedAnswer | None:  # noqa: ARG001
     """Settle an answer without any letter or digit as empty."""
-    return None if WORD_CHARACTER.search(text) else _INVALID[EMPTY]
+    return None if has_word(text) else _INVALID[EMPTY]
 
 
-def json_field(text: str, names: Names) -> ParsedAnswer | None:
+def json_field(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Read a JSON object or fragment, also single-quoted or cut off, by its known keys.
 
     The values that are one name must agree. When no value is, the answer is invalid whatever else
@@ -87,56 +90,140 @@ def json_field(text: str, names: Names) -> ParsedAnswer | None:
     worst: str | None = None
     position = 0
     while key := _JSON_KEY.search(text, position):
-        items, position = _json_value(text, key.end())
-        found = [names.only_name(item) for item in items]
-        if found and all(found):
-            labels.update(filter(None, found))
+        value, position = _json_value(text, key.end())
+        found = [names.only(item) for item in value]
+        if found and None not in found:
+            labels.update(label for label in found if label is not None)
         elif worst != AMBIGUOUS:
-            several = any(len(names.named(item)) > 1 for item in items)
+            several = any(len({name.label for name in names.find(item)}) > 1 for item in value)
             worst = AMBIGUOUS if several else NO_LABEL
     if len(labels) == 1:
-        return ParsedAnswer(labels.pop(), None)
+        return _labelled(labels.pop())
     return _INVALID[AMBIGUOUS] if labels else _INVALID[worst] if worst else None
 
 
-def _json_value(text: str, start: int) -> tuple[list[str], int]:
-    """Return the strings of the value that begins there, and where to look for the next key."""
-    opening = text[start : start + 1]
-    if opening == "{":
-        return [], start
-    quoted = _OPENING_QUOTE.match(text, start)
-    if opening != "[" and quoted is None:
-        end = _BARE_VALUE.match(text, start).end()  # type: ignore[union-attr]  # always matches
-        return [text[start:end]], end
-    first = quoted.end() if quoted else start + 1
-    end = text.find(quoted[1] if quoted else "]", first)
-    end = len(text) if end < 0 else end
-    return [text[first:end]] if quoted else text[first:end].split(","), end
+def fields(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Read an answer that is nothing but `key: value` pairs, of which one value is a name."""
+    if len(text) > _STATEMENT:
+        return None
+    position = 0
+    labels = set()
+    while position < len(text):
+        field = _FIELD.match(text, position)
+        if field is None:
+            return None
+        label = names.only(field[2])
+        if label is not None:
+            labels.add(label)
+        position = field.end()
+    return _labelled(labels.pop()) if len(labels) == 1 else None
 
 
-def after_marker(text: str, names: Names) -> ParsedAnswer | None:
-    """Accept the text after the last `answer:` (and the like) when it names exactly one label.
+def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Accept the name right behind the last marker that has one there."""
+    found = None
+    for marker in phrases.MARKER.finditer(text):
+        if marker["word"] and text[marker.start() - 1 : marker.start()].isalnum():
+            continue
+        start = skip_lead(text, marker.end())
+        name = names.at(text, start) or names.at(text, marker.end())
+        if name is not None and (
+            marker["verb"] is None or name.kind != "ordinary" or ends_clause(text, name.end)
+        ):
+            found = name
+    return None if found is None else _answered(text, found, names)
 
-    `the answer is` is a marker only when a name follows at once.
+
+def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Accept a name that is the whole first or last line, or the clause the answer begins with."""
+    lines = [line for line in (text[:_LINES].split("\n")) if has_word(line)]
+    last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
+    is_list = (
+        len(lines) > 1 and phrases.LINE_ITEM.match(lines[-1]) and phrases.LINE_ITEM.match(lines[-2])
+    )
+    found = {label for label in (names.only(lines[0]), names.only(last)) if label is not None}
+    if (len(lines) > 1 or len(text) > _LINES) and not is_list:
+        if len(found) == 2:
+            return _INVALID[AMBIGUOUS]
+        if found:
+            return _labelled(found.pop())
+    name = names.at(text, skip_lead(text, 0))
+    if name is None or not (ends_clause(text, name.end) or _beside(text, name.end, names)):
+        return None
+    return _answered(text, name, names)
+
+
+def declined(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Settle an answer that declines, or offers help, as a refusal."""
+    if len(text) > _PROSE:
+        return None
+    offers = phrases.OFFER.search(text)
+    declines = phrases.DECLINED.search(text)
+    if not offers and not declines:
+        return None
+    if declines is None:
+        rest = "".join(
+            sentence[0]
+            for sentence in phrases.SENTENCE.finditer(text)
+            if not phrases.OFFER.search(sentence[0])
+        )
+        said = statement(rest, names) if has_word(rest) else None
+        if said is not None and said.label is not None:
+            return said
+    return _INVALID[REFUSAL]
+
+
+def statement(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Accept a short statement that names exactly one label and denies none.
+
+    Where one is denied, another counts only where an answer is expected: behind a contrast (`but
+    joy`, `而是喜悦`), behind `is` and the like, or as a clause of its own. Labels that are ordinary
+    words count only there in any case.
     """
-    start = None
-    for marker in _MARKER.finditer(text):
-        in_word = marker["word"] and text[marker.start() - 1 : marker.start()].isalnum()
-        if not in_word and (marker["verb"] is None or names.begins_at(text, marker.end())):
-            start = marker.end()
-    labels = [] if start is None else names.named(text[start:])
-    return ParsedAnswer(labels[0], None) if len(labels) == 1 else None
+    if len(text) > _STATEMENT:
+        return _several(text, names)
+    around = Surroundings(text)
+    stated: dict[str, bool] = {}  # label to whether it is where an answer is expected
+    any_denied = False
+    for name in names.find(text):
+        counts, expected = around.counts(name)
+        if not counts:
+            continue
+        if around.enumerates(name):
+            return _INVALID[AMBIGUOUS]
+        if names.continues(text, name) or phrases.DOUBT.search(text):
+            return _INVALID[NO_LABEL]
+        if around.denies(name):
+            any_denied = True
+        else:
+            stated[name.label] = stated.get(name.label, False) or expected
+    if len(stated) > 1:
+        return _INVALID[AMBIGUOUS]
+    decided = stated and (any(stated.values()) or not any_denied)
+    return ParsedAnswer(next(iter(stated)), None) if decided else _INVALID[NO_LABEL]
 
 
-def words_named(text: str, names: Names) -> ParsedAnswer:
-    """Accept an answer that names exactly one distinct label, not denied, as a whole word."""
-    labels = names.named(text)
-    if len(labels) == 1:
-        return ParsedAnswer(labels[0], None)
-    return _INVALID[AMBIGUOUS if labels else NO_LABEL]
+def _several(text: str, names: LabelNames) -> ParsedAnswer:
+    """Say why prose is no answer: it names several labels, or is no statement of one."""
+    labels = set()
+    for name in names.find(text):
+        if name.kind == "label":
+            labels.add(name.label)
+        if len(labels) > 1:
+            return _INVALID[AMBIGUOUS]
+    return _INVALID[NO_LABEL]
 
 
-RULES: tuple[Rule, ...] = (whole_answer, nothing_left, json_field, after_marker, words_named)
+RULES: tuple[Rule, ...] = (
+    whole_answer,
+    nothing_left,
+    json_field,
+    fields,
+    after_marker,
+    line_of_its_own,
+    declined,
+    statement,
+)
 
 
 class LabelParser:
@@ -144,7 +231,8 @@ class LabelParser:
 
     Args:
         task: The labels and aliases.
-        match: `strict` (equal to a label after strip and case folding) or `flexible` (`RULES`).
+        match: `strict` (equal to a label's name after strip and case folding) or `flexible`
+            (the rules of this module).
 
     Raises:
         CallError: `match` is neither.
@@ -153,48 +241,104 @@ class LabelParser:
     def __init__(self, task: Task, *, match: str = "flexible") -> None:
         if match not in PARSER_RULES:
             raise CallError(f"Match rule {match!r} is none of {', '.join(PARSER_RULES)}.")
-        self._names = Names(task.names) if match == "flexible" else None
-        spellings = dict(task.aliases) if match == "flexible" else {}
-        spellings |= {label: label for label in task.labels}
-        # A name as it is spelled is its label, even one that cleaning would take apart (`[x]`).
-        self._spelled = {
-            name.strip().casefold(): ParsedAnswer(label, None) for name, label in spellings.items()
+        self.task = task
+        self.match = match
+        names = dict(task.aliases) if match == "flexible" else {}
+        names |= {label: label for label in task.labels}
+        self._plain = {
+            name.strip().casefold(): ParsedAnswer(label, None) for name, label in names.items()
         }
+        self._names = LabelNames(task) if match == "flexible" else None
 
     def parse(self, answer: str) -> ParsedAnswer:
         """Return the label that `answer` names, or the reason why it is invalid.
 
         Takes time linear in the answer's length and raises nothing on any string.
         """
-        spelled = self._spelled.get(answer.strip().casefold())
-        if spelled is not None:
-            return spelled
+        plain = self._plain.get(answer.strip().casefold())
+        if plain is not None:
+            return plain
         if self._names is None:
             return _INVALID[NO_LABEL if answer.strip() else EMPTY]
+        glued = self._glued(answer)
+        if glued is not None:
+            return glued
         text = clean(answer)
         if text is None:
             return _INVALID[UNFINISHED]
-        decided = (rule(text, self._names) for rule in RULES)
-        return next(filter(None, decided))  # the last rule always decides
+        for rule in RULES:
+            parsed = rule(text, self._names)
+            if parsed is not None:
+                return parsed
+        return _INVALID[NO_LABEL]
+
+    def contains(self, answer: str, label: str) -> bool:
+        """Say whether `answer` contains the name of the gold `label`, or one of its aliases.
+
+        The rule of zero-shot studies: right when the right class name occurs anywhere in the
+        answer, whatever else occurs. Both are folded (Unicode NFKC, case). The label's own name
+        counts as a substring (`fear` in `fearless`), which is the published rule; an alias, which
+        that rule does not know, only as a whole word, or else `ira` would be in `admiration`. In
+        scripts without spaces an alias is a substring too. Negation and reasoning do not matter.
+        """
+        text = fold(answer)
+        name = fold(label).strip()
+        if name in text if name else label in answer:
+            return True
+        found = () if self._names is None else self._names.find(text)
+        return any(one.label == label and one.kind == "alias" for one in found)
+
+    @functools.cached_property
+    def _glue(self) -> re.Pattern[str]:
+        labels = sorted(self.task.labels, key=lambda label: -len(label))
+        small = "|".join(re.escape(label) for label in labels if label[-1:].islower())
+        return re.compile(rf"[\s\u200b-\u200f\ufeff]*({small or '(?!)'})[A-Z]")
+
+    def _glued(self, answer: str) -> ParsedAnswer | None:
+        """Read a label that the next word is glued to, where its end can be told: `joyThe`."""
+        match = self._glue.match(answer)
+        return _labelled(match[1]) if match else None
 
 
-def contains_label(answer: str, label: str, task: Task) -> bool:
-    """Whether `answer` contains the name of the gold `label`, or one of its aliases.
-
-    The rule of zero-shot studies: right when the right class name occurs anywhere in the answer,
-    whatever else occurs. Both are folded. The label's own name counts as a substring (`fear` in
-    `fearless`), which is the published rule; an alias, which that rule does not know, only as a
-    whole word, or else `ira` would be found in `admiration`. In scripts without spaces an alias is
-    a substring too. Denial and reasoning are not looked at.
-    """
-    text = fold(answer)
-    if name_key(label) in text:
-        return True
-    aliases = (name_key(alias) for alias, meant in task.aliases.items() if meant == label)
-    # Nearly always no alias is in the text, and a plain search says so without a pattern.
-    return any(alias in text and _alias_search(alias).pattern.search(text) for alias in aliases)
+def _labelled(label: str | None) -> ParsedAnswer | None:
+    return None if label is None else ParsedAnswer(label, None)
 
 
-@functools.lru_cache(maxsize=1024)
-def _alias_search(alias: str) -> WordSearch:
-    return name_search({alias: alias})
+def _answered(text: str, name: Name, names: LabelNames) -> ParsedAnswer:
+    """Return the label of a name in answer position, unless another is named beside it."""
+    if names.continues(text, name):
+        return _INVALID[NO_LABEL]
+    beside: Name | None = name
+    while beside is not None:
+        beside = _beside(text, beside.end, names)
+        if beside is not None and beside.label != name.label:
+            return _INVALID[AMBIGUOUS]
+    return ParsedAnswer(name.label, None)
+
+
+def _beside(text: str, end: int, names: LabelNames) -> Name | None:
+    """Return the name that follows another one as its alternative: `joy or love`, `joy/love`."""
+    other = phrases.ALTERNATIVE.match(text, end)
+    return None if other is None else names.at(text, other.end())
+
+
+def _json_value(text: str, start: int) -> tuple[list[str], int]:
+    """Return the strings of the value that starts there, and where to look for the next key."""
+    opening = text[start : start + 1]
+    if opening == "{":
+        return [], start
+    if opening == "[":
+        end = _find(text, "]", start)
+        return text[start + 1 : end].split(","), end
+    quoted = _OPENING_QUOTE.match(text, start)
+    if quoted:
+        end = _find(text, quoted[1], quoted.end())
+        return [text[quoted.end() : end]], end
+    value = _BARE_VALUE.match(text, start)
+    end = start if value is None else value.end()
+    return [text[start:end]], end
+
+
+def _find(text: str, sign: str, start: int) -> int:
+    end = text.find(sign, start)
+    return len(text) if end < 0 else end

@@ -1,0 +1,168 @@
+r"""The words around answers, by language: what marks one, declines one, denies or expects one.
+
+English, Spanish, Chinese, French, German and Portuguese. All are searched in folded text. A list of
+phrases is no grammar: the rules use them where an answer is, and leave the rest invalid.
+"""
+
+import re
+
+_EDGE = r"(?<![^\W_])"
+_END = r"(?![^\W_])"
+
+
+def _words(*parts: str) -> str:
+    """Join groups of words, given with spaces between them, to one alternation of whole words."""
+    return rf"{_EDGE}(?:{'|'.join(' '.join(parts).split())}){_END}"
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns))
+
+
+# Words that are said without naming a label: as labels they count only where an answer is expected.
+ORDINARY_WORDS = frozenset(
+    " ".join((
+        "a an the i am is are be was were it its he she we you they me my do does did has have had",
+        "will would can could may might must this that these those there here what which who how",
+        "why when where if so as by of to in on at for with from and or but no not yes one",
+        "el la los las lo al del un una y o u e si sí es son en con por para que se su mi tu yo él",
+        "le les une des du et ou à il elle je on ne pas non oui est",
+        "der die das ein eine und oder ist es ich sie im zu nicht nein ja",
+        "os um uma do da em ou é não na sim",
+        "是 不 的 了 在 有 我 你 他 她 它 和 或 无 没 对 会 能 也 都 就",
+    )).split()
+)  # fmt: skip
+
+# Keys of a JSON object or fragment, the parts of an answer tag, and the words of `Answer: joy`.
+JSON_KEYS = (
+    r"(?:predicted[ _]?|final[ _]?|the[ _]?)?(?:emotion[ _]?)?"
+    r"(?:label|emotion|answer|sentiment|class|category|classification|prediction|intent|topic"
+    r"|output|result|choice|rating|polarity|mood|feeling)"
+)
+_MARKER_WORDS = (
+    "answer|emotion|label|sentiment|class|category|classification|intent|prediction|feeling|choice"
+    "|topic|result|output|conclusion|verdict|rating|polarity|mood|response"
+    "|respuesta|emoción|emocion|etiqueta|sentimiento|clase|categoría|categoria|clasificación"
+    "|resultado|intención|resposta|emoção|sentimento|classe|réponse|émotion|catégorie|résultat"
+    "|étiquette|antwort|kategorie|klasse|stimmung|ergebnis|gefühl"
+)
+_MARKER_WORDS_WITHOUT_SPACES = (
+    "答案|情感|情绪|情緒|感情|标签|標籤|类别|類別|分类|分類|类型|回答|答え|罪名|结果|結果|结论|評価|评价"
+    "|判断|倾向|意图|主题"
+)
+_CLOSING = r"""[\s"'`*_)\]]{0,6}"""
+MARKER = _any(
+    rf"(?:(?P<word>{_MARKER_WORDS})(?:e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
+    rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為]:?(?=[^\s]))",
+    r"(?P<verb>(?:answer|label|emotion|sentiment|category|class|intent|topic|choice|respuesta"
+    r"|emoción|etiqueta|categoría|réponse|antwort|resposta)"
+    r"(?:\s+(?:here|of the text|in (?:the|this) text))?"
+    r"\s+(?:is|would be|should be|es|est|ist|é)\b:?)",
+)
+# Between a marker and the name, and between one name and another that is its alternative.
+LEAD = re.compile(r"""[\s"'`*_:({\[>#$\\-]{0,8}""")
+ALTERNATIVE = _any(
+    rf"{_CLOSING}(?:,?\s*(?:and/or|and|or|&|\+|/|,|;|y/o|y|o|u|e|et|ou|und|oder)(?![^\W\d_])"
+    r"|/|\||、|和|或|与|还是|還是|以及|跟|\n)"
+    r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then)\s+)?"""
+)
+CLAUSE_END = _any(
+    r"""[\s"'`*_)\]}]{0,6}(?:[.,;:!?。，；：！？(（\[|–—\n→]|\s-{1,2}\s|--|\Z)""",
+    r"\s*(?:because|since|as|due to|given|for the|porque|ya que|debido|parce que|weil|da|denn)\b",
+    "因为|因為|由于",
+)
+CLAUSE_SIGNS = ".,;:!?()[]—–-\n。，；：！？、（）→"
+CLAUSE_BREAK = _any(r"[.;:!?,。，；：\n—–→]", r"\b(?:but|sino|sondern|mais)\b", "而是", " - ")
+
+# Where an answer is expected inside a statement: right behind one of these.
+COPULA = _any(
+    rf"{_EDGE}(?:is|'s|are|was|be|as|pick|picked|choose|chose|select|say|option|choice|class"
+    r"|es|son|elijo|diría|est|suis|choisis|ist|wähle|é)\s+",
+    "[是为為选選]|选择|属于|屬於|→|->",
+)
+ARTICLE = re.compile(r"\s*(?:an?|the|una?|el|la|los|las|une|le|les|eine?|der|die|das|um|uma|o)\s+")
+CONTRAST = _any(
+    rf"{_EDGE}(?:but|rather|instead|only|just|sino|pero|mais|sondern|mas)\s+",
+    "而是|只有|却是|但是",
+)
+
+NEGATION = _any(
+    _words(
+        "not no never neither nor without cannot non isnt arent wasnt dont doesnt didnt cant wont",
+        "aint lacks ni sin nunca jamás tampoco ningún ninguna ne pas sans jamais aucun aucune",
+        "nicht kein keine nie ohne não nem sem",
+    ),
+    rf"{_EDGE}(?:absence|lack) of{_END}|n't{_END}",
+    "不是|没有|沒有|并非|並非|不属于|不屬於|不算|不像|并不|不|没|沒|无|無|非|未",
+)
+NO_DENIAL = _any(
+    "not (?:only|just|merely|simply)|nothing but|no doubt",
+    "不只|不仅|sin (?:duda|embargo)|no obstante|没有疑问|毫无疑问",
+)
+DOUBT = _any(
+    r"(?:n't|not|no|ne|nicht|não|不)[^.;\n]{0,16}(?:think|believe|say|feel|see|creo|pienso|crois"
+    "|pense|glaube|denke|acho|认为|觉得)"
+)
+FIRST_PERSON = _any(
+    _words(
+        "i i'm i've i'd i'll my me we our us yo mi mis nosotros je j'ai mon ma mes nous ich mein",
+        "meine wir eu meu minha nós",
+    ),
+    "我",
+)
+# `I love it`, `my fear`, `I am so happy`: the name is said of a person and is no answer.
+SAID_OF_SOMEBODY = re.compile(
+    rf"(?:{_EDGE}(?:i|we|you|they|he|she|i'm|we're|they're|i've|my|our|your|yo|mi|mis|je|mon|ma"
+    r"|mes|ich|mein|meine|eu|meu|minha)"
+    r"(?:\s+(?:am|are|was|were|do|did|just|really|so|very|all|always|have))*\s+|我)\Z"
+)
+
+OFFER = _any(
+    r"\b(?:i'd|i would|i'll) (?:be )?(?:so |very |more than )?"
+    r"(?:love|glad|happy|pleased|delighted) to\b",
+    r"\b(?:i will|i am|i'm|we'd|would be|i can)\s+(?:be\s+)?(?:so\s+|very\s+|more than\s+)?"
+    r"(?:love|glad|happy|pleased|delighted|able|try|here)\s+to\s+(?:help|assist|classify|analy[sz]e"
+    "|do|answer|take|read|provide|support|look|tell|identify)",
+    r"\b(?:happy|glad) to (?:help|assist)|(?:how can|let me know|feel free)\b",
+    r"\b(?:please|could you|can you|you could)\s+(?:please\s+)?"
+    "(?:paste|provide|share|send|give|post|tell me|clarify|include|enter)",
+    r"\bme (?:encantaría|gustaría|alegraría|encanta)\b|\bcon (?:mucho )?gusto\b",
+    r"\bencantad[oa] de\b|\bpor favor,? (?:envía|proporciona|comparte|dame|pega|indica|escrib)",
+    "很高兴(?:为|能|帮|协)|很乐意|乐意(?:为|帮)|高兴(?:地)?为您",
+    "请(?:您)?(?:提供|发送|粘贴|输入|告诉|给出)",
+    r"\b(?:je serais|je suis) (?:ravie?|heureux|heureuse|contente?) de\b|\bavec plaisir\b",
+    r"\bveuillez\b|\bich (?:helfe|würde) .{0,12}(?:gerne?|freuen|lieben)|\bgerne (?:helfe|mache)",
+    r"\bbitte (?:senden|geben|schick)|\b(?:ficaria|adoraria|terei) .{0,20}(?:feliz|ajudar|prazer)",
+    r"\bcom prazer\b",
+)
+DECLINED = _any(
+    r"\b(?:can't|cannot|can not|could not|couldn't|unable to|not able to|won't|will not)\s+"
+    r"(?:\w+\s+){0,2}?(?:tell|say|answer|determine|classify|help|assist|provide|identify|decide|do"
+    "|give|access|see|read|judge|label|assign|make|be determined|be classified|comply|fulfil|detect"
+    "|infer|know|offer|express)",
+    r"\b(?:hard|difficult|impossible|not possible|tough) to "
+    "(?:say|tell|determine|classify|judge|know|decide|identify)",
+    r"\b(?:as|i'm|i am) (?:just |only )?an? (?:ai|language model|assistant)\b",
+    r"\bi (?:do not|don't) (?:know|have|understand)",
+    r"\b(?:not|n't) (?:enough|sufficient) (?:information|context|text)",
+    r"\b(?:i'm|i am|we're|we are) (?:afraid|sorry)\b|\bi fear\b|^\W*sorry\b|\bi apologi[sz]e\b",
+    r"\bmy apologies\b|\bi regret\b",
+    r"\bno (?:puedo|podemos|sé|tengo)\b|\bno es posible\b|\bme temo\b|\blo (?:siento|lamento)\b",
+    r"\bdisculp|\bperd[oó]n",
+    "抱歉|对不起|對不起|无法|無法|不能(?:回答|判断|确定|分类|提供|帮)|不好意思|恐怕|很遗憾|我不知道",
+    "难以(?:判断|确定)|不确定",
+    r"\bdésolée?\b|\bje ne (?:peux|sais|suis)\b|\bje crains\b|\bimpossible de\b",
+    r"\bmalheureusement\b",
+    r"\btut mir leid\b|\bleider\b|\bich fürchte\b",
+    r"\bich (?:kann|weiß) (?:das |es |dir |ihnen )?(?:nicht|leider|keine)",
+    r"\bdesculpe\b|\bnão (?:posso|consigo|sei|é possível)\b|\binfelizmente\b|\breceio\b",
+    r"\bsinto muito\b",
+)
+
+SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+|\Z)")
+# Items of a list of single words (`positiva, negativa, neutral`), and of a list of lines.
+_AND = r"(?:and|or|y|o|und|oder|et|ou|e)\s+"
+ITEMS_BEFORE = re.compile(rf"[^\W\d_]+,\s+[^\W\d_]+(?:,\s+(?:{_AND})?|\s+{_AND})\Z")
+ITEM_BEFORE = re.compile(r"[^\W\d_]+,\s+\Z")
+ITEM_AFTER = re.compile(r",\s+[^\W\d_]+\s*(?:[,.]|\Z)")
+LINE_ITEM = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s")

@@ -1,0 +1,105 @@
+"""What surrounds a name in a statement: is an answer expected there, denied, or one of a list?"""
+
+from llamafactory_emotion.parsing import phrases
+from llamafactory_emotion.parsing.names import Name
+
+# In characters: how far a negation reaches, how far is looked back, and how long a statement is in
+# which an alias counts.
+_REACH = 60
+_NEAR = 60
+_SHORT = 100
+
+
+class Surroundings:
+    """What surrounds the names of a statement: where answers are expected, and where denied."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        denials = [
+            one
+            for one in phrases.NEGATION.finditer(text)
+            if not phrases.NO_DENIAL.match(text, one.start())
+        ]
+        self._denials = [one.end() for one in denials]
+        denied_verbs = {_bare(text, one.end()) for one in denials}
+        self._copulas = {
+            _bare(text, one.end())
+            for one in phrases.COPULA.finditer(text)
+            if not {_bare(text, one.start()), _bare(text, one.end())} & denied_verbs
+        }
+        self._copulas |= {
+            _bare(text, article.end())
+            for position in self._copulas
+            if (article := phrases.ARTICLE.match(text, position))
+        }
+        self._contrasts = {_bare(text, one.end()) for one in phrases.CONTRAST.finditer(text)}
+        self._first_person = phrases.FIRST_PERSON.search(text) is not None
+        sentence = phrases.SENTENCE.match(text)
+        self._first_sentence = sentence.end() if sentence else 0
+
+    def counts(self, name: Name) -> tuple[bool, bool]:
+        """Whether a name counts, and whether it is where an answer is expected."""
+        text = self._text
+        before = _bare(text, name.start)
+        ends = ends_clause(text, name.end)
+        by_itself = ends and (before == 0 or text[before - 1] in phrases.CLAUSE_SIGNS)
+        expected = by_itself or before in self._contrasts or before in self._copulas
+        if name.kind == "ordinary":
+            return expected and ends, expected
+        if expected and name.kind == "label":
+            return True, True
+        if name.kind == "alias" and not by_itself:
+            is_short = len(text) <= _SHORT
+            return is_short and not self._first_person, expected
+        of_one_word = " " not in text[name.start : name.end]
+        if (
+            not by_itself
+            and of_one_word
+            and phrases.SAID_OF_SOMEBODY.search(text, max(0, name.start - _NEAR), name.start)
+        ):
+            return False, False
+        is_told_first = name.start < self._first_sentence and not self._first_person
+        return is_told_first or len(text) <= _SHORT, expected
+
+    def denies(self, name: Name) -> bool:
+        """Whether a negation comes before a name in its clause."""
+        text = self._text
+        before = _bare(text, name.start)
+        if before in self._contrasts or before in self._copulas:
+            return False
+        return any(
+            end <= name.start <= end + _REACH
+            and not phrases.CLAUSE_BREAK.search(text, end, name.start)
+            for end in self._denials
+        )
+
+    def enumerates(self, name: Name) -> bool:
+        """Whether a name is an item of a list of single words: `positiva, negativa, neutral`."""
+        text = self._text
+        if _bare(text, name.start) in self._contrasts:
+            return False
+        start = max(0, name.start - _NEAR)
+        if phrases.ITEMS_BEFORE.search(text, start, name.start):
+            return True
+        return bool(
+            phrases.ITEM_BEFORE.search(text, start, name.start)
+            and phrases.ITEM_AFTER.match(text, name.end)
+        )
+
+
+def _bare(text: str, position: int) -> int:
+    """Return where the text before a position ends, decoration and space left aside."""
+    while position and text[position - 1] in " \t\"'`*_~":
+        position -= 1
+    return position
+
+
+def skip_lead(text: str, position: int) -> int:
+    """Return where the word begins that follows a position: behind space, signs and quotes."""
+    lead = phrases.LEAD.match(text, position)
+    return position if lead is None else lead.end()
+
+
+def ends_clause(text: str, position: int) -> bool:
+    """Whether a clause ends at a position: with a sign, a word such as `because`, or the text."""
+    return phrases.CLAUSE_END.match(text, position) is not None
