@@ -30,6 +30,7 @@ from llamafactory_emotion.files import (
     write_whole_binary,
 )
 from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.predictions.formats import Columns
 from llamafactory_emotion.predictions.reading import name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
 from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task
@@ -72,6 +73,12 @@ class EvaluateOptions(Options):
     )
     floor: str | None = key(
         None, about="training data: compare with a tf-idf SVM fitted on it", metavar="FILE"
+    )
+    prediction_column: str | None = key(
+        None, about="the key or column of the answers (default: predict, response, ...)"
+    )
+    label_column: str | None = key(
+        None, about="the key or column of the gold labels (default: label, labels, ...)"
     )
     seed: int = key(0, about="of the bootstrap intervals", least=0)
     overwrite: bool = key(False, about="replace output files that exist")
@@ -125,6 +132,7 @@ def _run(options: EvaluateOptions) -> int:
                     source=source,
                     train=train,
                     floor=floor,
+                    columns=Columns(options.prediction_column, options.label_column),
                     observers=[*observers, *progress],
                 )
             gathered.broken = evaluation.broken

@@ -6,7 +6,7 @@ read. Only other data (`source`, `train`, `floor`) is held in memory.
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,21 @@ from llamafactory_emotion.evaluate.lookup import (
 )
 from llamafactory_emotion.metrics.calibration import Calibration, Calibrator
 from llamafactory_emotion.metrics.counts import Counts, Metrics, metrics_of
-from llamafactory_emotion.predictions.reading import BrokenRows, name_of, read_predictions
+from llamafactory_emotion.predictions.formats import BY_KEYS, Columns
+from llamafactory_emotion.predictions.reading import (
+    BrokenRows,
+    Prediction,
+    SeenIds,
+    as_prediction,
+    name_of,
+    read_predictions,
+)
 from llamafactory_emotion.predictions.sidecar import Sidecar, is_unfinished, read_sidecar
 from llamafactory_emotion.task import Task
 
 EXAMPLES_KEPT = 200
 _LONGEST_TEXT = 2000
+_TABLES = (".csv", ".tsv", ".parquet", ".json")
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     train: DataFile | None = None,
     floor: DataFile | None = None,
     observers: Sequence[Observer] = (),
+    columns: Columns = BY_KEYS,
 ) -> Evaluation:
     """Read a file of predictions, judge its rows and compute their figures.
 
@@ -132,6 +142,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         train: The training data that may explain errors.
         floor: The training data for a tf-idf SVM that answers the same rows.
         observers: Called with every judged row.
+        columns: The keys of answers and gold labels, where the call names them.
 
     Raises:
         CallError: The file is not there.
@@ -148,7 +159,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     watching = [tally, *observers, *(one for one in (lookup, floored) if one is not None)]
 
     broken = BrokenRows(file, skip=skip_broken)
-    rows = read_predictions(path, broken)
+    rows = _read(path, broken, columns)
     judge = AnswerJudge(task, match=match or task.match)
     for judged in judge.judge(join.correct(rows, broken) if join else rows, broken):
         for observer in watching:
@@ -189,6 +200,23 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         train_explanation=lookup.result(seed=seed) if lookup else None,
         floor=floor_of(floored, floor, task, seed=seed) if floored and floor else None,
     )
+
+
+def _read(path: str | Path, broken: BrokenRows, columns: Columns) -> Iterator[Prediction]:
+    """Read predictions from JSON Lines, or from a table with a column for each key."""
+    if not str(path).lower().removesuffix(".gz").endswith(_TABLES):
+        yield from read_predictions(path, broken, columns)
+        return
+    from llamafactory_emotion.data.records import BrokenRecord, read_records
+
+    seen = SeenIds()
+    for record in read_records(path):
+        if isinstance(record, BrokenRecord):
+            broken.add(record.reason, record.line)
+            continue
+        row = as_prediction(dict(record.fields), record.line, broken, seen, columns)
+        if row is not None:
+            yield row
 
 
 def _example(judged: Judged, task: Task, finder: TextFinder) -> Example:

@@ -94,7 +94,11 @@ class AnswerJudge:
 
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
         if row.label is None or not str(row.label).strip():
-            broken.add("have no gold label (give them with --source FILE)", row.line)
+            said = (
+                'have no gold label beside "predict" (give them with --source FILE; rows are '
+                "joined by text, prompt or custom_id)"
+            )
+            broken.add(said, row.line)
         else:
             kind = f"have a label outside the task {self._task.name!r}"
             broken.add(kind, row.line, str(row.label).strip() or " ")

@@ -1,7 +1,8 @@
-r"""Read a file of predictions row by row: LLaMA-Factory's, vLLM's or our own.
+r"""Read a file of predictions row by row: LLaMA-Factory's, vLLM's, other tools' or our own.
 
 `generated_predictions.jsonl` and the output of `scripts/vllm_infer.py` have the keys `prompt`,
-`predict` and `label`; ours adds `id` and `probabilities` (label to number).
+`predict` and `label`; ours adds `id` and `probabilities` (label to number). Rows of other tools are
+brought to these keys by `formats`; tables (CSV, TSV, Parquet) are read by `data`.
 
 The file is read in one pass. Only finding an `id` that occurs twice needs memory: none where ids
 are 0, 1, 2, ... as `predict` writes them, a hash of each from the first other one on.
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 from llamafactory_emotion.text import shorten
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -107,7 +109,9 @@ def name_of(path: str | Path) -> str:
     return "standard input" if str(path) == STANDARD_STREAM else str(path)
 
 
-def read_predictions(path: str | Path, broken: BrokenRows) -> Iterator[Prediction]:
+def read_predictions(
+    path: str | Path, broken: BrokenRows, columns: Columns = BY_KEYS
+) -> Iterator[Prediction]:
     r"""Read the rows of a predictions file, one at a time.
 
     A line ends at `\n` alone, so that U+2028 and the like stay inside the answers they are in.
@@ -117,13 +121,14 @@ def read_predictions(path: str | Path, broken: BrokenRows) -> Iterator[Predictio
     Args:
         path: The file, or `-`.
         broken: Counts rows that cannot be used; they are not yielded.
+        columns: The keys of answer and gold label, where a call names them.
 
     Raises:
         CallError: The file does not exist, is a directory or may not be read.
         DataError: The file is one JSON list, or a gzip file that is broken or cut off.
     """
     decode = json.JSONDecoder().raw_decode
-    seen = _SeenIds()
+    seen = SeenIds()
     number = 0
     try:
         with open_binary(path) as binary:
@@ -141,34 +146,38 @@ def read_predictions(path: str | Path, broken: BrokenRows) -> Iterator[Predictio
                 try:
                     text = content.decode()
                     row, end = decode(text)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     broken.add(_why_unreadable(error, line), number)
                     continue
                 if end != len(text) or type(row) is not dict:
                     broken.add("are not one JSON object", number)
                     continue
-                prediction = _prediction(row, number, broken, seen)
+                prediction = as_prediction(row, number, broken, seen, columns)
                 if prediction is not None:
                     yield prediction
     except OSError as error:
         raise DataError(f"{broken.source}:{number + 1} cannot be read ({error}).") from error
 
 
-def _why_unreadable(error: ValueError, line: bytes) -> str:
+def _why_unreadable(error: Exception, line: bytes) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "are not UTF-8 text"
+    if isinstance(error, RecursionError):
+        return "are nested too deeply"
     if not line.endswith(b"\n"):
         return "are cut off (was the run that wrote them killed?)"
     return "are not JSON"
 
 
-def _prediction(
-    row: dict[str, Any], line: int, broken: BrokenRows, seen: "_SeenIds"
+def as_prediction(
+    row: dict[str, Any], line: int, broken: BrokenRows, seen: "SeenIds", columns: Columns
 ) -> Prediction | None:
+    """Return a row as a prediction; None where it cannot be used, which `broken` counts."""
+    if columns != BY_KEYS or type(row.get("predict")) is not str:
+        row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        have = "predict" in row
-        broken.add('have a "predict" that is not text' if have else 'have no "predict"', line)
+        broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:
@@ -193,7 +202,14 @@ def _prediction(
     )
 
 
-class _SeenIds:
+def _no_answer(row: dict[str, Any], columns: Columns) -> str:
+    if "predict" in row:
+        return 'have a "predict" that is not text'
+    wanted = repr(columns.prediction) if columns.prediction else '"predict"'
+    return f"have no {wanted} (name the key of the answers with prediction_column=); they have keys"
+
+
+class SeenIds:
     """The ids read so far: a counter while they run 0, 1, 2, ..., then hashes of all others."""
 
     def __init__(self) -> None:

@@ -1,0 +1,129 @@
+"""Rows of other tools' files of predictions, brought to the keys of LLaMA-Factory's.
+
+Known are ms-swift's `infer` output, lm-evaluation-harness's samples, the output of OpenAI-style
+batches, chats whose last turn is the answer, and tables with a column of each. A row is told by its
+keys; a row that nobody knows is left as it is, and its reader says which keys it has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_ANSWERS = (
+    "predict",
+    "prediction",
+    "predicted",
+    "pred",
+    "response",
+    "generated_text",
+    "completion",
+)
+_GOLD = ("label", "labels", "gold", "target", "reference", "ground_truth", "true_label", "y_true")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the answer and the gold label are, as a call names them; None to go by the keys."""
+
+    prediction: str | None = None
+    label: str | None = None
+
+
+BY_KEYS = Columns()
+
+
+def as_ours(row: Row, columns: Columns) -> Row:
+    """Return a row with `predict` and `label`, or as it is where it is of no known form.
+
+    A list of answers is one answer where it holds one, and else a text with all of them, which
+    names several labels or none.
+    """
+    if "resps" in row and "doc" in row:
+        row = _harness_sample(row)
+    elif "custom_id" in row and isinstance(row.get("response"), dict):
+        row = _batch_response(row)
+    answer = columns.prediction or next((name for name in _ANSWERS if name in row), None)
+    label = columns.label or next((name for name in _GOLD if name in row), None)
+    ours = dict(row)
+    if answer is not None and answer in row:
+        ours["predict"] = _one_answer(row[answer])
+    elif columns.prediction is None and (said := _last_turn(row)) is not None:
+        ours["predict"] = said
+    if label is not None:
+        ours["label"] = row.get(label)
+    if "prompt" not in ours and (asked := _chat(row)) is not None:
+        ours["prompt"] = asked
+    return ours
+
+
+def _one_answer(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(str(_one_answer(one)) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _turns(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    turns = row.get("messages", row.get("conversations"))
+    return [one for one in turns if isinstance(one, dict)] if isinstance(turns, list) else []
+
+
+def _content(turn: Mapping[str, Any]) -> Any:
+    return turn.get("content", turn.get("value"))
+
+
+def _last_turn(row: Mapping[str, Any]) -> Any:
+    """Return what the assistant says last in a chat."""
+    turns = _turns(row)
+    if not turns or turns[-1].get("role", turns[-1].get("from")) not in ("assistant", "gpt"):
+        return None
+    return _content(turns[-1])
+
+
+def _chat(row: Mapping[str, Any]) -> str | None:
+    """Return what the user says last in a chat: the prompt, for a look at the text."""
+    for turn in reversed(_turns(row)):
+        if turn.get("role", turn.get("from")) in ("user", "human"):
+            content = _content(turn)
+            return content if isinstance(content, str) else None
+    return None
+
+
+def _harness_sample(row: Row) -> Row:
+    """Read a sample of lm-evaluation-harness: generated text, or the choice with the best score.
+
+    `filtered_resps` holds texts for `generate_until` and (log-likelihood, is greedy) for each
+    choice of `multiple_choice`, whose target is the choice's index.
+    """
+    responses = row.get("filtered_resps") or row["resps"]
+    doc = row["doc"] if isinstance(row["doc"], dict) else {}
+    ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
+    first = responses[0] if isinstance(responses, list) and responses else ""
+    while isinstance(first, list) and len(first) == 1:
+        first = first[0]
+    if isinstance(first, list):
+        try:
+            scores = [float(_pair(one)[0]) for one in responses]
+        except (TypeError, ValueError, IndexError):
+            return {**row, **ours}
+        return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
+    return {**ours, "predict": first}
+
+
+def _pair(value: Any) -> Any:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+def _batch_response(row: Row) -> Row:
+    """Read a line of an OpenAI-style batch; the gold label comes from `source` by `custom_id`."""
+    body = row["response"].get("body", row["response"])
+    choices = body.get("choices") if isinstance(body, dict) else None
+    message = choices[0].get("message", choices[0]) if isinstance(choices, list) and choices else {}
+    said = message.get("content", message.get("text")) if isinstance(message, dict) else None
+    ours = {"id": row["custom_id"], "predict": said if said is not None else ""}
+    return {**ours, **({"label": row["label"]} if "label" in row else {})}
