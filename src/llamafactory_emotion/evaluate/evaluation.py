@@ -176,8 +176,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         raise DataError(f"threshold needs probabilities, and no row of {file} has any.")
 
     by_rule = {
-        rule: metrics_of(task.labels, tally.confusion(k), seed=seed)
-        for k, rule in enumerate(judge.rules)
+        rule: metrics_of(task.labels, tally.confusion(k)) for k, rule in enumerate(judge.rules)
     }
     metrics = by_rule[judge.rules[0]]
     confident = sorted(tally.errors, key=lambda entry: (-entry[0], -entry[1]))
@@ -197,7 +196,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         sidecar=sidecar,
         unfinished=is_unfinished(path, sidecar, metrics.n + broken.total),
         row_check=join.result() if join else None,
-        train_explanation=lookup.result(seed=seed) if lookup else None,
+        train_explanation=lookup.result() if lookup else None,
         floor=floor_of(floored, floor, task, seed=seed) if floored and floor else None,
     )
 

@@ -76,7 +76,7 @@ def floor_of(answers: Answers, train: DataFile, task: Task, *, seed: int) -> Flo
         train=train.name,
         train_rows=len(train.rows),
         seconds=seconds,
-        metrics=metrics_of(task.labels, confusion, seed=seed),
+        metrics=metrics_of(task.labels, confusion),
         comparison=compare_answers(gold, predicted, by_svm, labels=labels, names=names, seed=seed),
     )
 

@@ -23,6 +23,7 @@ from llamafactory_emotion.evaluate.comparison import PairedComparison
 from llamafactory_emotion.evaluate.evaluation import Evaluation, confused_pairs
 from llamafactory_emotion.evaluate.tables import (
     INVALID,
+    NO_INTERVAL,
     UNFINISHED,
     WIDEST_CONFUSION,
     calibration_facts,
@@ -85,6 +86,7 @@ def page_html(evaluations: Sequence[Evaluation], pairs: Sequence[PairedCompariso
         comparison=comparison_blocks(evaluations, pairs) if len(evaluations) > 1 else (),
         evaluations=evaluations,
         names=names,
+        no_interval=NO_INTERVAL,
     )
     return page.strip() + "\n"
 

@@ -21,23 +21,27 @@ from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import ANSWER_CUE, LabelledRow, Task
+from llamafactory_emotion.text import SPECIAL_TOKEN
 
 LISTED = 10
 _LONGEST_SHOWN = 80
 # Rows from which a frame is learned, and the share of texts found that makes it needless.
 _SAMPLE = 30
 _ENOUGH_FOUND = 0.8
-_LONGEST_TAIL = 300
-# What templates put between the text and the answer.
-_TAIL = re.compile(
-    r"(?:\s*<\|[^|<>]{1,40}\|>(?:assistant|model)?"
-    r"|\s*<(?:end|start)_of_turn>(?:model)?"
-    r"|\s*</?(?:s|think)>"
-    r"|\s*\[/INST\]"
-    # vLLM's rows leave special tokens out, but not the roles between them.
-    r"|\s*(?:assistant|model)\n{1,2}(?=\Z)"
-    r"|\s*(?:\n|\s)(?:#{1,3}\s*)?(?:Assistant|ASSISTANT|Response|Answer):"
-    r")+\s*\Z"
+# What templates put around a text in words: before it where the instruction is the system's, and
+# after it. vLLM's rows leave special tokens out, but not the roles between them.
+_ROLE_BEFORE = re.compile(
+    r"\A\s*(?:#{1,3}\s*)?(?:(?:gpt4 correct )?(?:user|human|question|instruction):"
+    r"|(?<!\n)(?:user|question)(?: name=\w+)?\n|reserved_0)\s*",
+    re.IGNORECASE,
+)
+_ROLE_AFTER = re.compile(
+    r"(?:\s+(?:#{1,3}\s*)?(?:assistant|response|answer|falcon):|\s*gpt4 correct assistant:"
+    r"|\s*(?:assistant|model|answer)\s*\n|\s*reserved_1)\s*\Z|\s*</?think>\s*",
+    re.IGNORECASE,
+)
+_ROLES = re.compile(
+    r"\s*(?:(?:gpt4 correct )?(?:user|human|assistant)|model|ai(?: name=\w+)?)?\s*\Z", re.IGNORECASE
 )
 
 
@@ -76,11 +80,16 @@ class TextFinder:
             fits = prompt.startswith(before) and prompt.endswith(after)
             room = len(prompt) - len(before) - len(after)
             return prompt[len(before) :][:room] if fits and room >= 0 else None
-        _, found, text = prompt.partition(self._instruction)
-        if not text.endswith(ANSWER_CUE):
-            tail = _TAIL.search(text, max(0, len(text) - _LONGEST_TAIL))
-            text = text[: tail.start()] if tail else text
-        return text.removesuffix(ANSWER_CUE).strip() if found else None
+        _, found, rest = prompt.partition(self._instruction)
+        if not found:
+            return None
+        if rest.endswith(ANSWER_CUE):
+            return rest.removesuffix(ANSWER_CUE).strip()
+        for said in SPECIAL_TOKEN.split(rest):
+            text = _ROLE_AFTER.sub("", _ROLE_BEFORE.sub("", said))
+            if not _ROLES.fullmatch(text):
+                return text.strip()
+        return ""
 
     def learn(self, rows: Sequence[Prediction], texts: Sequence[str], keys: Container[str]) -> None:
         """Learn the frame of the prompts where it finds more texts than the instruction does.
@@ -273,7 +282,7 @@ class TrainLookup:
             said = f"{gold!r}, in train {', '.join(sorted(others))}: {_shown(text)}"
             found.examples.add(judged.row.line, said)
 
-    def result(self, *, seed: int) -> TrainExplanation:
+    def result(self) -> TrainExplanation:
         """Return what was found, after the pass.
 
         Raises:
@@ -282,5 +291,5 @@ class TrainLookup:
         if self._found.rows_without_text == self._rows:
             raise texts_needed("train", self._task)
         if self._clean.any():
-            self._found.clean = metrics_of(self._task.labels, self._clean, seed=seed)
+            self._found.clean = metrics_of(self._task.labels, self._clean)
         return self._found

@@ -20,6 +20,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from llamafactory_emotion.evaluate.comparison import PairedComparison
 from llamafactory_emotion.evaluate.evaluation import Evaluation
 from llamafactory_emotion.evaluate.tables import (
+    NO_INTERVAL,
     UNFINISHED,
     comparison_blocks,
     evaluation_blocks,
@@ -49,7 +50,7 @@ class CardFigures:
     accuracy: float
     accuracy_ci: tuple[float, float]
     f1_macro: float
-    f1_macro_ci: tuple[float, float]
+    f1_macro_ci: tuple[float, float] | None
     invalid: int
     invalid_rate: float
     majority_label: str
@@ -133,10 +134,11 @@ def model_index(name: str, figures: CardFigures) -> dict[str, Any]:
 def prose(figures: CardFigures) -> str:
     """Say an evaluation's figures in a few sentences of Markdown."""
     low, high = (f"{bound:.4f}" for bound in figures.accuracy_ci)
-    f1_low, f1_high = (f"{bound:.4f}" for bound in figures.f1_macro_ci)
+    bounds = figures.f1_macro_ci
+    f1_interval = f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else NO_INTERVAL
     said = (
         f"Accuracy {figures.accuracy:.4f} (95 % interval {low} to {high}) and macro-F1 "
-        f"{figures.f1_macro:.4f} ({f1_low} to {f1_high}) on n = {figures.n:,} rows of "
+        f"{figures.f1_macro:.4f} ({f1_interval}) on n = {figures.n:,} rows of "
         f"{markdown_text(figures.data)}, match rule {markdown_text(figures.match)}. "
         f"{figures.invalid:,} answers ({percent(figures.invalid_rate)}) name no label or several; "
         "they are invalid and count as wrong. Always answering "

@@ -96,7 +96,12 @@ def _broken_text(evaluation: Evaluation) -> str:
     return f"{evaluation.broken:,} broken rows: {printable(evaluation.broken_note)}"
 
 
-def _interval(interval: Interval, *, signed: bool = False) -> str:
+NO_INTERVAL = "no interval: a label has fewer than two gold rows"
+
+
+def _interval(interval: Interval | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return f"({NO_INTERVAL})"
     low, high = (f"{bound:+.4f}" if signed else f"{bound:.4f}" for bound in interval)
     return f"(95 % interval {low} to {high})"
 
