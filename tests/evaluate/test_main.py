@@ -64,7 +64,7 @@ def test_no_output_replaces_what_is_read(tmp_path, fails, name, link):
     fails(
         *(str(tmp_path / "p.jsonl"), *words, f"errors={output}", "overwrite=true"),
         code=2,
-        saying="is read or written under another key too",
+        saying="is an input and would be overwritten",
     )
 
     assert (tmp_path / name).read_bytes() == before
@@ -81,7 +81,7 @@ def test_outputs_are_whole_new_and_different(predictions, tmp_path, capsys, fail
     capsys.readouterr()
     assert out.read_bytes() == first
     assert [one.name for one in out.parent.iterdir()] == ["out.HTML"]
-    fails(path, "report=a.md", "report=a.md", code=2, saying="under another key too")
+    fails(path, "report=a.md", "report=a.md", code=2, saying="would be written twice")
 
 
 def test_the_command_writes_all_kinds_in_one_run(predictions, tmp_path):
@@ -253,3 +253,20 @@ def test_rows_that_the_source_lacks_do_not_make_a_file_unfinished(tmp_path, figu
     )
 
     assert figures(predictions, f"source={source}")["unfinished"] is False
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".json"])
+def test_a_table_is_read_by_its_columns(tmp_path, figures, suffix):
+    import pandas
+
+    path = tmp_path / f"answers{suffix}"
+    table = pandas.DataFrame({"said": ["joy", "fear"], "truth": ["joy", "love"]})
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    elif suffix == ".json":
+        table.to_json(path, orient="records")
+    else:
+        table.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+
+    found = figures(str(path), "prediction_column=said", "label_column=truth")
+    assert (found["n"], found["accuracy"]) == (2, 0.5)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predictions.reading import BrokenRows, name_of, read_predictions
-from llamafactory_emotion.terminal import run_work
 
 ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
 LINE = json.dumps(ROW).encode()
@@ -94,11 +93,9 @@ def test_standard_input(monkeypatch):
         (LINE[:-9], "are cut off"),
         ({"label": "joy"}, 'have no "predict"'),
         ({"predict": None, "label": "joy"}, 'have a "predict" that is not text'),
-        ({"predict": 3, "label": "joy"}, 'have a "predict" that is not text'),
-        ('{"predict": NaN, "label": "joy"}', 'have a "predict" that is not text'),
-        ({"predict": ["joy"], "label": "joy"}, 'have a "predict" that is not text'),
+        ({"predict": {"joy": 1}, "label": "joy"}, 'have a "predict" that is not text'),
+        ("[" * 100_000, "are nested too deeply"),
         ({"predict": "joy", "label": ["joy"]}, 'have a "label" that is neither'),
-        ({"predict": "joy", "label": True}, 'have a "label" that is neither'),
         ({"predict": "joy", "label": "joy", "id": {}}, 'have an "id" that is neither'),
         ({"predict": "joy", "label": "joy", "id": 1.5}, 'have an "id" that is neither'),
     ],
@@ -114,13 +111,6 @@ def test_a_bad_row_is_counted_and_named(tmp_path, line, problem):
     assert f"{path}:3" in broken.describe()
     with pytest.raises(DataError, match="skip_broken=true"):
         broken.check()
-
-
-def test_a_row_nested_too_deeply_ends_in_a_sentence(tmp_path, capsys):
-    path = write(tmp_path, ROW, "[" * 100_000)
-
-    assert run_work(lambda: len(read(path))) == 1
-    assert "nested too deeply" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -174,7 +164,7 @@ def test_the_first_lines_are_named_and_all_are_counted(tmp_path):
     assert broken.total == 1001
     assert broken.describe().startswith(
         f"1,000 are not JSON (at {path}:1, {path}:2, {path}:3, ...); "
-        f'1 have no "predict" (at {path}:1001)'
+        '1 have no "predict" (name the key of the answers with prediction_column=)'
     )
 
 

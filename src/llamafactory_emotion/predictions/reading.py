@@ -187,7 +187,7 @@ def as_prediction(
         if not seen.add(identity):
             broken.add('repeat an "id"', line, identity)
             return None
-    if label is not None and type(label) not in (str, int, float):
+    if label is not None and type(label) not in (str, int, float, bool):
         broken.add('have a "label" that is neither text nor a number', line)
         return None
     prompt, text = row.get("prompt"), row.get("text")
