@@ -1,7 +1,9 @@
 """Free answers of an untrained SmolLM2, each with the label that a careful reader gave it.
 
 It was asked for emotions, in Spanish for opinions, and for kinds of support messages, in several
-prompts, by the template `emotion` and by its own, greedily and at temperatures of 0.7 and 1.
+prompts, by the template `emotion` and by its own, greedily and at temperatures from 0.3 to 1. The first
+324 rows were read while the rules were written; on the others the rules had then 3 false labels and 6
+false invalids, before these were looked at.
 """
 
 import json
@@ -27,6 +29,6 @@ def test_the_parser_agrees_with_a_careful_reader():
 
     false_labels = sum(ours not in (None, theirs) for ours, theirs in read)
     false_invalid = sum(ours is None and theirs is not None for ours, theirs in read)
-    assert len(rows) == 324
+    assert len(rows) == 648
     assert false_labels <= 0.005 * len(rows)
     assert false_invalid <= 0.02 * len(rows)

@@ -52,7 +52,7 @@ _MARKER_WORDS_WITHOUT_SPACES = (
 )
 _CLOSING = r"""[\s"'`*_)\]]{0,6}"""
 MARKER = _any(
-    rf"(?:(?P<word>{_MARKER_WORDS})(?:e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
+    rf"(?:(?P<word>{_MARKER_WORDS})(?P<plural>e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
     rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為]:?(?=[^\s]))",
     r"(?P<verb>(?:answer|label|emotion|sentiment|category|class|intent|topic|choice|respuesta"
     r"|emoción|etiqueta|categoría|réponse|antwort|resposta)"
@@ -80,9 +80,15 @@ COPULA = _any(
     r"|es|son|elijo|diría|est|suis|choisis|ist|wähle|é)\s+",
     "[是为為选選]|选择|属于|屬於|→|->",
 )
+# Behind these too, but a denial further off reaches it: `does not seem to express joy`.
+EXPRESSING = _any(
+    rf"{_EDGE}(?:express(?:es|ing)?|conveys?|reflects?|indicates?|expresa|transmite|refleja|exprime"
+    r"|traduit|drückt)\s+(?:(?:a|an|the|un|una) )?(?:(?:sense|feeling|sentimiento) (?:of|de) )?",
+    "表达了?|体现了?",
+)
 ARTICLE = re.compile(r"\s*(?:an?|the|una?|el|la|los|las|une|le|les|eine?|der|die|das|um|uma|o)\s+")
 CONTRAST = _any(
-    rf"{_EDGE}(?:but|rather|instead|only|just|sino|pero|mais|sondern|mas)\s+",
+    rf"{_EDGE}(?:but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais|sondern|mas)\s+",
     "而是|只有|却是|但是",
 )
 

@@ -127,6 +127,8 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
             continue
         start = skip_lead(text, marker.end())
         name = names.at(text, start) or names.at(text, marker.end())
+        if name is not None and marker["plural"] and phrases.ITEM_AFTER.match(text, name.end):
+            continue  # `Labels: billing, refund`: the list of them
         if name is not None and (
             marker["verb"] is None or name.kind != "ordinary" or ends_clause(text, name.end)
         ):
@@ -173,15 +175,29 @@ def declined(text: str, names: LabelNames) -> ParsedAnswer | None:
     return _INVALID[REFUSAL]
 
 
-def statement(text: str, names: LabelNames) -> ParsedAnswer | None:
+def statement(text: str, names: LabelNames) -> ParsedAnswer:
     """Accept a short statement that names exactly one label and denies none.
 
     Where one is denied, another counts only where an answer is expected: behind a contrast (`but
     joy`, `而是喜悦`), behind `is` and the like, or as a clause of its own. Labels that are ordinary
-    words count only there in any case.
+    words count only there in any case. A first sentence that gives the answer is not undone by what
+    later ones mention, unless they give another.
     """
     if len(text) > _STATEMENT:
         return _several(text, names)
+    first = phrases.SENTENCE.match(text)
+    rest = text[first.end() :] if first else ""
+    if first and has_word(rest):
+        said, expected = _stated(first[0], names)
+        if said.label and expected:
+            later, expected_later = _stated(rest, names)
+            if later.label == said.label or not expected_later:
+                return said
+    return _stated(text, names)[0]
+
+
+def _stated(text: str, names: LabelNames) -> tuple[ParsedAnswer, bool]:
+    """Return what a statement says, and whether it says it where an answer is expected."""
     around = Surroundings(text)
     stated: dict[str, bool] = {}  # label to whether it is where an answer is expected
     any_denied = False
@@ -190,17 +206,19 @@ def statement(text: str, names: LabelNames) -> ParsedAnswer | None:
         if not counts:
             continue
         if around.enumerates(name):
-            return _INVALID[AMBIGUOUS]
+            return _INVALID[AMBIGUOUS], False
         if names.continues(text, name) or phrases.DOUBT.search(text):
-            return _INVALID[NO_LABEL]
+            return _INVALID[NO_LABEL], expected
         if around.denies(name):
             any_denied = True
         else:
             stated[name.label] = stated.get(name.label, False) or expected
+    expected = any(stated.values())
     if len(stated) > 1:
-        return _INVALID[AMBIGUOUS]
-    decided = stated and (any(stated.values()) or not any_denied)
-    return ParsedAnswer(next(iter(stated)), None) if decided else _INVALID[NO_LABEL]
+        return _INVALID[AMBIGUOUS], expected
+    decided = stated and (expected or not any_denied)
+    said = ParsedAnswer(next(iter(stated)), None) if decided else _INVALID[NO_LABEL]
+    return said, expected
 
 
 def _several(text: str, names: LabelNames) -> ParsedAnswer:

@@ -8,6 +8,7 @@ from llamafactory_emotion.parsing.names import Name
 _REACH = 60
 _NEAR = 60
 _SHORT = 100
+_COMMAS = tuple(",，、")
 
 
 class Surroundings:
@@ -32,6 +33,7 @@ class Surroundings:
             for position in self._copulas
             if (article := phrases.ARTICLE.match(text, position))
         }
+        self._expressing = {_bare(text, one.end()) for one in phrases.EXPRESSING.finditer(text)}
         self._contrasts = {_bare(text, one.end()) for one in phrases.CONTRAST.finditer(text)}
         self._first_person = phrases.FIRST_PERSON.search(text) is not None
         sentence = phrases.SENTENCE.match(text)
@@ -43,7 +45,10 @@ class Surroundings:
         before = _bare(text, name.start)
         ends = ends_clause(text, name.end)
         by_itself = ends and (before == 0 or text[before - 1] in phrases.CLAUSE_SIGNS)
-        expected = by_itself or before in self._contrasts or before in self._copulas
+        if before and text[before - 1] in _COMMAS and text[name.end : name.end + 1] in _COMMAS:
+            by_itself = False  # between two commas: an item of a list
+        behind = self._contrasts | self._copulas | self._expressing
+        expected = by_itself or before in behind
         if name.kind == "ordinary":
             return expected and ends, expected
         if expected and name.kind == "label":
