@@ -1,9 +1,9 @@
 """Free answers of an untrained SmolLM2, each with the label that a careful reader gave it.
 
 It was asked for emotions, in Spanish for opinions, and for kinds of support messages, in several
-prompts, by the template `emotion` and by its own, greedily and at temperatures from 0.3 to 1. The first
-324 rows were read while the rules were written; on the others the rules had then 3 false labels and 6
-false invalids, before these were looked at.
+prompts, by the template `emotion` and by its own, greedily and at temperatures up to 1. The first
+324 rows were read while the rules were written; on the others the rules had 3 false labels and 6
+false invalids before anybody looked at them.
 """
 
 import json
