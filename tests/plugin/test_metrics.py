@@ -96,6 +96,19 @@ class TestTheMetricOfARun:
             rows_of_the_set.on_prediction_step(eval_dataloader=SimpleNamespace(dataset=data))
             assert made.compute_metrics.rows == rows
 
+    @pytest.mark.parametrize(("loggers", "logged"), [(["tensorboard"], 1), ([], 0)])
+    def test_a_prediction_runs_figures_reach_its_loggers(
+        self, workflow, tokenizer, loggers, logged
+    ):
+        said = []
+        made = self.trainer(workflow, tokenizer, "emotion", log=said.append)
+        figures = {"predict_accuracy": 0.5, "predict_f1_macro": 0.4, "predict_invalid": 0.0}
+        arguments = SimpleNamespace(report_to=loggers)
+
+        made.callbacks[-1].on_predict(arguments, None, None, {**figures, "predict_bleu-4": 9.0})
+
+        assert said == [figures] * logged
+
     def test_it_counts_whole_labels_when_the_run_does_not_generate(self, workflow, tokenizer):
         training = SimpleNamespace(predict_with_generate=False)
 

@@ -34,6 +34,7 @@ _WORKFLOW, _TRAINER = "llamafactory.train.sft.workflow", "CustomSeq2SeqTrainer"
 _LOGGER = get_logger("llamafactory.emotion")
 # Free text is no label, and the confusion matrix of 1,000 labels takes 8 MB.
 _MOST_LABELS = 1_000
+_FIGURES = ("accuracy", "f1_macro", "invalid")
 
 TokenIds = tuple[int, ...]
 
@@ -62,7 +63,11 @@ class _TrainerOfTheRun:
         self._template = template
 
     def __call__(self, *args: Any, **run: Any) -> Any:
-        return self._trainer(*args, **run | self._ours(run))
+        ours = self._ours(run)
+        trainer = self._trainer(*args, **run | ours)
+        if ours:
+            ours["callbacks"][-1].log = getattr(trainer, "log", None)
+        return trainer
 
     def _ours(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments to replace: none where no metric is asked for."""
@@ -77,7 +82,7 @@ class _TrainerOfTheRun:
             return {}
         generates = getattr(run.get("args"), "predict_with_generate", False)
         ours = GeneratedMetrics(theirs, tokenizer) if generates else _answer_metrics(tokenizer)
-        callbacks = [*(run.get("callbacks") or ()), _RowsOfTheSet(ours)]
+        callbacks = [*(run.get("callbacks") or ()), _MetricsOfTheRun(ours)]
         return {"compute_metrics": ours, "callbacks": callbacks}
 
 
@@ -90,16 +95,33 @@ def _answer_metrics(tokenizer: "PreTrainedTokenizerBase") -> "AnswerMetrics":
     )
 
 
-class _RowsOfTheSet(TrainerCallback):
-    """Tell the metric how many rows a set has: transformers' trainer gathers more than these."""
+class _MetricsOfTheRun(TrainerCallback):
+    """Do for our metric what transformers' trainer leaves undone.
+
+    It gathers more rows than a set has, and hands what a prediction run computes to no logger.
+    """
 
     def __init__(self, metrics: "AnswerMetrics | GeneratedMetrics") -> None:
         self.metrics = metrics
+        self.log: Callable[[dict[str, float]], None] | None = None
 
     def on_prediction_step(self, *_run: Any, eval_dataloader: Any = None, **_others: Any) -> None:
         """Look at the set that is being evaluated."""
         rows: Any = getattr(eval_dataloader, "dataset", None)
         self.metrics.rows = len(rows) if hasattr(rows, "__len__") else None
+
+    def on_predict(
+        self,
+        args: Any,
+        state: Any,  # noqa: ARG002
+        control: Any,  # noqa: ARG002
+        metrics: Mapping[str, float],
+        **_others: Any,
+    ) -> None:
+        """Report our figures of a prediction run where the recipe names a logger."""
+        ours = {name: value for name, value in metrics.items() if name.endswith(_FIGURES)}
+        if self.log is not None and ours and args.report_to:
+            self.log(ours)
 
 
 class _Answer(NamedTuple):
