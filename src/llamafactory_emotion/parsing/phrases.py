@@ -10,13 +10,13 @@ _EDGE = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
 
 
-def _words(*parts: str) -> str:
-    """Join groups of words, given with spaces between them, to one alternation of whole words."""
-    return rf"{_EDGE}(?:{'|'.join(' '.join(parts).split())}){_END}"
-
-
 def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns))
+
+
+def _phrases(*spaced: str, without_spaces: str) -> re.Pattern[str]:
+    """Compile phrases that begin a word, tried at the beginnings of words alone, and others."""
+    return re.compile(rf"\b(?:{'|'.join(spaced)})|{without_spaces}")
 
 
 # Words that are said without naming a label: as labels they count only where an answer is expected.
@@ -75,31 +75,28 @@ CLAUSE_SIGNS = ".,;:!?()[]—–-\n。，；：！？、（）→"
 CLAUSE_BREAK = _any(r"[.;:!?,。，；：\n—–→]", r"\b(?:but|sino|sondern|mais)\b", "而是", " - ")
 
 # Where an answer is expected inside a statement: right behind one of these.
-COPULA = _any(
-    rf"{_EDGE}(?:is|'s|are|was|be|as|pick|picked|choose|chose|select|say|option|choice|class"
+COPULA = _phrases(
+    r"(?:is|are|was|be|as|pick|picked|choose|chose|select|say|option|choice|class"
     r"|es|son|elijo|diría|est|suis|choisis|ist|wähle|é)\s+",
-    "[是为為选選]|选择|属于|屬於|→|->",
+    without_spaces=r"(?<=\w)'s\s+|[是为為选選]|选择|属于|屬於|→|->",
 )
 # Behind these too, but a denial further off reaches it: `does not seem to express joy`.
-EXPRESSING = _any(
-    rf"{_EDGE}(?:express(?:es|ing)?|conveys?|reflects?|indicates?|expresa|transmite|refleja|exprime"
+EXPRESSING = _phrases(
+    r"(?:express(?:es|ing)?|conveys?|reflects?|indicates?|expresa|transmite|refleja|exprime"
     r"|traduit|drückt)\s+(?:(?:a|an|the|un|una) )?(?:(?:sense|feeling|sentimiento) (?:of|de) )?",
-    "表达了?|体现了?",
+    without_spaces="表达了?|体现了?",
 )
 ARTICLE = re.compile(r"\s*(?:an?|the|una?|el|la|los|las|une|le|les|eine?|der|die|das|um|uma|o)\s+")
-CONTRAST = _any(
-    rf"{_EDGE}(?:but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais|sondern|mas)\s+",
-    "而是|只有|却是|但是",
+CONTRAST = _phrases(
+    r"(?:but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais|sondern|mas)\s+",
+    without_spaces="而是|只有|却是|但是",
 )
 
-NEGATION = _any(
-    _words(
-        "not no never neither nor without cannot non isnt arent wasnt dont doesnt didnt cant wont",
-        "aint lacks ni sin nunca jamás tampoco ningún ninguna ne pas sans jamais aucun aucune",
-        "nicht kein keine nie ohne não nem sem",
-    ),
-    rf"{_EDGE}(?:absence|lack) of{_END}|n't{_END}",
-    "不是|没有|沒有|并非|並非|不属于|不屬於|不算|不像|并不|不|没|沒|无|無|非|未",
+NEGATION = _phrases(
+    "(?:not|no|never|neither|nor|without|cannot|non|isnt|arent|wasnt|dont|doesnt|didnt|cant|wont"
+    "|aint|lacks|absence of|lack of|ni|sin|nunca|jamás|tampoco|ningún|ninguna|ne|pas|sans|jamais"
+    "|aucune?|nicht|kein|keine|nie|ohne|não|nem|sem)" + _END,
+    without_spaces=rf"n't{_END}|不是|没有|沒有|并非|並非|不属于|不屬於|不算|不像|并不|不|没|沒|无|無|非|未",
 )
 NO_DENIAL = _any(
     "not (?:only|just|merely|simply)|nothing but|no doubt",
@@ -109,12 +106,10 @@ DOUBT = _any(
     r"(?:n't|not|no|ne|nicht|não|不)[^.;\n]{0,16}(?:think|believe|say|feel|see|creo|pienso|crois"
     "|pense|glaube|denke|acho|认为|觉得)"
 )
-FIRST_PERSON = _any(
-    _words(
-        "i i'm i've i'd i'll my me we our us yo mi mis nosotros je j'ai mon ma mes nous ich mein",
-        "meine wir eu meu minha nós",
-    ),
-    "我",
+FIRST_PERSON = _phrases(
+    "(?:i|i'm|i've|i'd|i'll|my|me|we|our|us|yo|mi|mis|nosotros|je|j'ai|mon|ma|mes|nous|ich|mein"
+    "|meine|wir|eu|meu|minha|nós)" + _END,
+    without_spaces="我",
 )
 # `I love it`, `my fear`, `I am so happy`: the name is said of a person and is no answer.
 SAID_OF_SOMEBODY = re.compile(
@@ -123,46 +118,43 @@ SAID_OF_SOMEBODY = re.compile(
     r"(?:\s+(?:am|are|was|were|do|did|just|really|so|very|all|always|have))*\s+|我)\Z"
 )
 
-OFFER = _any(
-    r"\b(?:i'd|i would|i'll) (?:be )?(?:so |very |more than )?"
+OFFER = _phrases(
+    r"(?:i'd|i would|i'll) (?:be )?(?:so |very |more than )?"
     r"(?:love|glad|happy|pleased|delighted) to\b",
-    r"\b(?:i will|i am|i'm|we'd|would be|i can)\s+(?:be\s+)?(?:so\s+|very\s+|more than\s+)?"
+    r"(?:i will|i am|i'm|we'd|would be|i can)\s+(?:be\s+)?(?:so\s+|very\s+|more than\s+)?"
     r"(?:love|glad|happy|pleased|delighted|able|try|here)\s+to\s+(?:help|assist|classify|analy[sz]e"
     "|do|answer|take|read|provide|support|look|tell|identify)",
-    r"\b(?:happy|glad) to (?:help|assist)|(?:how can|let me know|feel free)\b",
-    r"\b(?:please|could you|can you|you could)\s+(?:please\s+)?"
+    r"(?:happy|glad) to (?:help|assist)|(?:how can|let me know|feel free)\b",
+    r"(?:please|could you|can you|you could)\s+(?:please\s+)?"
     "(?:paste|provide|share|send|give|post|tell me|clarify|include|enter)",
-    r"\bme (?:encantaría|gustaría|alegraría|encanta)\b|\bcon (?:mucho )?gusto\b",
-    r"\bencantad[oa] de\b|\bpor favor,? (?:envía|proporciona|comparte|dame|pega|indica|escrib)",
-    "很高兴(?:为|能|帮|协)|很乐意|乐意(?:为|帮)|高兴(?:地)?为您",
-    "请(?:您)?(?:提供|发送|粘贴|输入|告诉|给出)",
-    r"\b(?:je serais|je suis) (?:ravie?|heureux|heureuse|contente?) de\b|\bavec plaisir\b",
-    r"\bveuillez\b|\bich (?:helfe|würde) .{0,12}(?:gerne?|freuen|lieben)|\bgerne (?:helfe|mache)",
-    r"\bbitte (?:senden|geben|schick)|\b(?:ficaria|adoraria|terei) .{0,20}(?:feliz|ajudar|prazer)",
-    r"\bcom prazer\b",
+    r"me (?:encantaría|gustaría|alegraría|encanta)\b|con (?:mucho )?gusto\b",
+    r"encantad[oa] de\b|por favor,? (?:envía|proporciona|comparte|dame|pega|indica|escrib)",
+    r"(?:je serais|je suis) (?:ravie?|heureux|heureuse|contente?) de\b|avec plaisir\b|veuillez\b",
+    r"ich (?:helfe|würde) .{0,12}(?:gerne?|freuen|lieben)|gerne (?:helfe|mache)",
+    r"bitte (?:senden|geben|schick)|(?:ficaria|adoraria|terei) .{0,20}(?:feliz|ajudar|prazer)",
+    r"com prazer\b",
+    without_spaces="很高兴(?:为|能|帮|协)|很乐意|乐意(?:为|帮)|高兴(?:地)?为您"
+    "|请(?:您)?(?:提供|发送|粘贴|输入|告诉|给出)",
 )
-DECLINED = _any(
-    r"\b(?:can't|cannot|can not|could not|couldn't|unable to|not able to|won't|will not)\s+"
+DECLINED = _phrases(
+    r"(?:can't|cannot|can not|could not|couldn't|unable to|not able to|won't|will not)\s+"
     r"(?:\w+\s+){0,2}?(?:tell|say|answer|determine|classify|help|assist|provide|identify|decide|do"
     "|give|access|see|read|judge|label|assign|make|be determined|be classified|comply|fulfil|detect"
     "|infer|know|offer|express)",
-    r"\b(?:hard|difficult|impossible|not possible|tough) to "
+    r"(?:hard|difficult|impossible|not possible|tough) to "
     "(?:say|tell|determine|classify|judge|know|decide|identify)",
-    r"\b(?:as|i'm|i am) (?:just |only )?an? (?:ai|language model|assistant)\b",
-    r"\bi (?:do not|don't) (?:know|have|understand)",
-    r"\b(?:not|n't) (?:enough|sufficient) (?:information|context|text)",
-    r"\b(?:i'm|i am|we're|we are) (?:afraid|sorry)\b|\bi fear\b|^\W*sorry\b|\bi apologi[sz]e\b",
-    r"\bmy apologies\b|\bi regret\b",
-    r"\bno (?:puedo|podemos|sé|tengo)\b|\bno es posible\b|\bme temo\b|\blo (?:siento|lamento)\b",
-    r"\bdisculp|\bperd[oó]n",
-    "抱歉|对不起|對不起|无法|無法|不能(?:回答|判断|确定|分类|提供|帮)|不好意思|恐怕|很遗憾|我不知道",
-    "难以(?:判断|确定)|不确定",
-    r"\bdésolée?\b|\bje ne (?:peux|sais|suis)\b|\bje crains\b|\bimpossible de\b",
-    r"\bmalheureusement\b",
-    r"\btut mir leid\b|\bleider\b|\bich fürchte\b",
-    r"\bich (?:kann|weiß) (?:das |es |dir |ihnen )?(?:nicht|leider|keine)",
-    r"\bdesculpe\b|\bnão (?:posso|consigo|sei|é possível)\b|\binfelizmente\b|\breceio\b",
-    r"\bsinto muito\b",
+    r"(?:as|i'm|i am) (?:just |only )?an? (?:ai|language model|assistant)\b",
+    "i (?:do not|don't) (?:know|have|understand)",
+    r"not (?:enough|sufficient) (?:information|context|text)",
+    r"(?:i'm|i am|we're|we are) (?:afraid|sorry)\b|i fear\b|i apologi[sz]e\b|my apologies\b",
+    r"i regret\b|no (?:puedo|podemos|sé|tengo)\b|no es posible\b|me temo\b",
+    r"lo (?:siento|lamento)\b|disculp|perd[oó]n",
+    r"désolée?\b|je ne (?:peux|sais|suis)\b|je crains\b|impossible de\b|malheureusement\b",
+    r"tut mir leid\b|leider\b|ich fürchte\b",
+    r"ich (?:kann|weiß) (?:das |es |dir |ihnen )?(?:nicht|leider|keine)",
+    r"desculpe\b|não (?:posso|consigo|sei|é possível)\b|infelizmente\b|receio\b|sinto muito\b",
+    without_spaces="抱歉|对不起|對不起|无法|無法|不能(?:回答|判断|确定|分类|提供|帮)|不好意思|恐怕"
+    r"|很遗憾|我不知道|难以(?:判断|确定)|不确定|^\W*sorry\b|n't (?:enough|sufficient) \w",
 )
 
 SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+|\Z)")
