@@ -182,12 +182,12 @@ def test_a_row_left_out_does_not_shift_the_rows_after_it():
         (
             answers([0] * 600, ids=[*map(str, range(600))]),
             answers([0] * 600, ids=[*map(str, range(599, 1199))], file="b"),
-            "matched by id, share only 1 of 600 rows.*source=",
+            "matched by id, share only 1 of 600 rows; compare predictions of the same data.$",
         ),
         (
             answers([0] * 3, prompts=["p", "q", "r"], ids=["1", "2", "3"]),
             answers([0] * 3, prompts=["P", "Q", "r"], ids=["1", "2", "3"], file="b"),
-            "matched by prompt, share only 1 of 3 rows",
+            "matched by prompt, share only 1 of 3 rows.*source=",
         ),
         # What follows the instruction is no text of its own: the text comes before.
         (

@@ -104,11 +104,16 @@ def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:
     match = _by_content(first, second) or _by_id(first, second) or _by_position(first, second)
     shared, fewer = len(match.first), min(len(first.gold), len(second.gold))
     if shared < max(1, _SMALLEST_OVERLAP * fewer):
-        raise DataError(
+        said = (
             f"{first.file} and {second.file}, matched by {match.matched_by}, share only "
-            f"{shared:,} of {fewer:,} rows; compare predictions of the same data. If that is what "
-            "they are, under other instructions or templates, name the data with source=."
+            f"{shared:,} of {fewer:,} rows; compare predictions of the same data."
         )
+        if match.matched_by in ("prompt", "text"):
+            said += (
+                " If that is what they are, under other instructions or templates, name the data "
+                "with source=."
+            )
+        raise DataError(said)
     for what, differing in _differences(first, second, match):
         if len(differing):
             k = int(differing[0])
