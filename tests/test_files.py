@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -236,3 +237,36 @@ def test_a_file_is_locked_once(tmp_path):
         assert not lock(second.fileno())
     with (tmp_path / "file").open("wb") as third:
         assert lock(third.fileno())
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
+    path = tmp_path / "a.json"
+
+    def late():
+        with write_whole(path) as out:
+            out.write("late")
+            path.write_text("first")
+
+    with pytest.raises(CallError, match="exists"):
+        late()
+
+    assert path.read_text() == "first"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_another_run_filled_meanwhile_stays(tmp_path):
+    path = tmp_path / "a"
+
+    def late():
+        with write_whole_folder(path) as new:
+            (new / "late").touch()
+            path.mkdir()
+            (path / "first").touch()
+
+    with pytest.raises(CallError, match="holds files"):
+        late()
+
+    assert [one.name for one in path.iterdir()] == ["first"]

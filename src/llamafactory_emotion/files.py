@@ -175,11 +175,26 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         with io.BufferedWriter(raw) as binary:
             yield binary
         with _writing(path):
-            if path.exists():
+            if overwrite and path.exists():
                 shutil.copymode(path, temporary)
-            temporary.replace(path)
+            _move(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename, unless another run has written the path since it was free and is to stay."""
+    if not overwrite:
+        try:
+            # A link is made only where nothing is; a rename replaces what is there.
+            os.link(temporary, path)
+        except FileExistsError:
+            check_output(path, overwrite=overwrite)
+        except OSError:  # no links on this file system
+            check_output(path, overwrite=overwrite)
+        else:
+            return
+    temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -200,6 +215,7 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
             new.mkdir()
             yield new
         with _writing(path):
+            check_output_folder(path, overwrite=overwrite)  # another run may have filled it
             if path.exists():
                 path.replace(old)
             new.replace(path)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.comparison import Answers
-from llamafactory_emotion.evaluate.floor import floor_of
+from llamafactory_emotion.evaluate.floor import BOTH, WORDS, floor_of
 from llamafactory_emotion.evaluate.judging import Judged
 from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
+from llamafactory_emotion.evaluate.matching import Answers
 from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -28,7 +28,7 @@ TRAIN += [Row(f"i wept {k}", "sadness") for k in range(20)]
 
 
 def floor(rows, train=TRAIN, task=EMOTION, ask=None):
-    answers = Answers("p.jsonl", TextFinder(task))
+    answers = Answers("p.jsonl", TextFinder(task), keeps_texts=True)
     for text, gold, predicted in rows:
         prompt = f"{ask or task.instruction}\n{text}\nAnswer:"
         row = Prediction(1, "", "", prompt, None, None, None)
@@ -55,6 +55,36 @@ def test_texts_in_chinese_are_told_apart_by_their_characters():
     found = floor([("大家都很高兴", 0, 0), ("大家都很难过", 1, 0)] * 4, train=train, task=task)
 
     assert found.metrics.accuracy == 1
+
+
+def test_characters_are_seen_where_they_help():
+    stems = {"sadness": ("weep", "griev", "mourn"), "joy": ("laugh", "grinn", "smil")}
+    endings = [f"{a}{b}" for a in "bcdfghklmnprstvz" for b in "aeiou"]
+    rows = [
+        Row(f"{stem}{endings[(7 * k + 20 * n) % len(endings)]}", label)
+        for label, of_label in stems.items()
+        for n, stem in enumerate(of_label)
+        for k in range(20)
+    ]
+    asked = [("weepxx", SADNESS, SADNESS), ("grinnxx", JOY, JOY), ("smilxx", JOY, JOY)]
+
+    assert (floor(asked).features, floor(asked, train=rows).features) == (WORDS, BOTH)
+    assert floor(asked, train=rows).metrics.accuracy == 1
+
+
+@pytest.mark.parametrize("rare", [0, 1, 2])
+def test_labels_of_few_rows_stop_no_choice_of_features(rare):
+    train = [*TRAIN, *[Row("i trembled", "fear")] * rare]
+
+    assert floor([("she wept", SADNESS, JOY)], train=train).metrics.accuracy == 1
+    few = [Row("i laughed", "joy"), Row("i wept", "sadness")]
+    assert floor([("she wept", SADNESS, JOY)], train=few).features == WORDS
+
+
+def test_judged_rows_that_the_svm_was_fitted_on_are_counted():
+    asked = [("i  wept 3", SADNESS, JOY), ("she wept", SADNESS, JOY), ("i wept 3", JOY, JOY)]
+
+    assert floor(asked).rows_in_train == 2
 
 
 def test_what_cannot_be_fitted_is_an_error():

@@ -151,6 +151,23 @@ def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first(ow
     assert check.repeated.count == 1
 
 
+def test_repeats_in_conflict_go_to_predictions_without_labels_in_the_order_of_lines():
+    source = data(("a", "joy"), ("b", "fear"), ("a", "love"), ("a", "joy"), ("a", "anger"))
+
+    rows, check, _ = join(source, [prediction(k, "a", None) for k in range(4)])
+
+    assert [row.label for row in rows] == ["joy", "love", "joy", "anger"]
+    assert check.missing.first == [(2, "b")]
+
+
+def test_a_row_of_the_source_has_its_text():
+    source = data(("i laughed", "joy"), ("i wept", "sadness"))
+
+    rows, *_ = join(source, [asked(f"Feeling of: {row.text}?") for row in source])
+
+    assert [row.text for row in rows] == ["i laughed", "i wept"]
+
+
 def test_lists_are_short_and_counts_whole():
     source = data(*((f"text {k} {'long ' * 30}", "joy") for k in range(500)))
 

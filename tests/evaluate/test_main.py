@@ -42,6 +42,49 @@ def test_an_unknown_ending_is_refused_before_anything_is_read(fails, output, say
     fails("missing.jsonl", output, code=2, saying=saying)
 
 
+@pytest.mark.parametrize("kind", ["copy of the path", "other path", "symlink", "hard link"])
+def test_a_file_is_not_compared_with_itself(tmp_path, fails, kind):
+    path = tmp_path / "p.jsonl"
+    write_rows(path, row("joy", "joy"))
+    other = tmp_path / "q.jsonl"
+    if kind == "symlink":
+        other.symlink_to(path)
+    elif kind == "hard link":
+        other.hardlink_to(path)
+    else:
+        other = f"{tmp_path}/./p.jsonl" if kind == "other path" else path
+
+    fails(str(path), str(other), code=2, saying="are one file, named twice")
+
+
+def test_an_output_that_appears_meanwhile_stays(tmp_path):
+    path, out = tmp_path / "p.jsonl", tmp_path / "errors.csv"
+    write_rows(path, row("joy", "love"))
+    command = [sys.executable, "-m", "llamafactory_emotion.evaluate", "-", f"errors={out}"]
+    slow = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not any(one.name.startswith(".errors") for one in tmp_path.iterdir()):
+        assert slow.poll() is None
+
+    assert main([str(path), f"errors={out}"]) == 0
+    first = out.read_bytes()
+    _, said = slow.communicate(path.read_bytes())
+
+    assert slow.returncode == 2
+    assert b"exists; name another file or allow overwriting" in said
+    assert out.read_bytes() == first
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_more_labels_than_a_matrix_can_hold_are_a_sentence(tmp_path, predictions, fails):
+    task = tmp_path / "wide.yaml"
+    labels = json.dumps([f"code {k}" for k in range(2001)])
+    task.write_text(f"name: wide\ninstruction: Which?\nlabels: {labels}\n")
+
+    fails(predictions(row("code 1", "code 1")), f"task={task}", code=1, saying="2,001 labels")
+
+
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize(
     "name", ["p.jsonl", "p.meta.json", "p.jsonl.meta.json", "task.yaml", "source.csv", "train.csv"]

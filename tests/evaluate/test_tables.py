@@ -86,12 +86,38 @@ def test_several_files_are_laid_side_by_side(tmp_path, capsys):
     assert content["pairs"][0]["p_value"] == pytest.approx(2 / 2**9)
 
 
-def test_rows_that_only_one_file_has_are_told(predictions, capsys):
-    rows = [row("joy", "joy", id=k) for k in range(4)]
+def test_how_rows_were_matched_is_told(predictions, capsys):
+    rows = [row("joy", "joy", id=k, prompt=None) for k in range(4)]
+    repeats = [row("joy", answer) for answer in ("joy", "love", "joy")]
 
     main([predictions(*rows), predictions(*rows[1:], name="b.jsonl")])
+    by_id = capsys.readouterr().out
+    main([predictions(*repeats), predictions(*repeats[::-1], name="b.jsonl")])
+    by_prompt = capsys.readouterr().out
 
-    assert "3 (matched by id; 1 only in the first, 0 only in the second)" in capsys.readouterr().out
+    assert "3 (matched by id; 1 only in the first, 0 only in the second)" in by_id
+    assert "no prompts to compare, so only gold labels were checked" in by_id
+    assert "3 rows repeat a prompt that both answer now right, now wrong" in by_prompt
+    assert "only gold labels" not in by_prompt
+
+
+@pytest.mark.parametrize(
+    ("wrong_in_second", "verdict"),
+    [(6, "the first is right more often (p < 0.05)"), (5, "not told apart (p >= 0.05)")],
+)
+def test_the_exact_test_decides_the_verdict(predictions, capsys, wrong_in_second, verdict):
+    first = [row("joy", "joy", prompt=f"p{k}") for k in range(125)]
+    second = [one | {"predict": "love"} for one in first[:wrong_in_second]]
+    names = predictions(*first), predictions(*second, *first[wrong_in_second:], name="b.jsonl")
+
+    main([*names])
+    shown = capsys.readouterr().out
+    main([*names, predictions(*first, name="c.jsonl")])
+    corrected = capsys.readouterr().out
+
+    assert f"verdict            {verdict}" in shown
+    assert ("interval +0.0000 to" in shown) is (wrong_in_second == 5)
+    assert "is right more often" not in corrected
 
 
 def test_data_files_are_joined_to_the_figures(tmp_path, capsys):
@@ -114,7 +140,9 @@ def test_data_files_are_joined_to_the_figures(tmp_path, capsys):
     assert main([path, *data, f"json={out}"]) == 0
     shown = capsys.readouterr().out
     content = json.loads(out.read_text())
-    assert main([path, path.replace("p.jsonl", "./p.jsonl"), *data]) == 0
+    other = tmp_path / "other.jsonl"
+    other.write_bytes((tmp_path / "p.jsonl").read_bytes())
+    assert main([path, str(other), *data]) == 0
 
     assert (content["n"], content["accuracy"]) == (2, 0.5)
     assert content["row_check"]["matched"] == 2
@@ -129,6 +157,8 @@ def test_data_files_are_joined_to_the_figures(tmp_path, capsys):
     assert "and 2 more" in shown
     assert "1 are in train with another label, 1 gave that label" in shown
     assert "SVM accuracy                  0.5000" in shown
+    assert "1 of 2 judged rows are among its training rows" in shown
+    assert "1 judged rows are in train" in shown
     assert "minus SVM: right in one only  first 0, second 0: exact McNemar test p = 1" in shown
     assert capsys.readouterr().out.count(": row check against ") == 2
 

@@ -30,7 +30,7 @@ def test_a_table_worked_out_by_hand():
 
     assert figures.n == 4
     assert figures.top_1_accuracy == 0.5
-    assert figures.top_2_accuracy == 0.75
+    assert figures.top_2_accuracy == 1  # of two equals the first label comes first
     expected = -(math.log(0.9) + math.log(0.3) + math.log(0.5) + math.log(0.2)) / 4
     assert figures.log_loss == pytest.approx(expected)
     brier = (0.02 + (0.36 + 0.49 + 0.01) + (0.04 + 0.25 + 0.09) + (0.64 + 0.04 + 0.36)) / 4
@@ -64,6 +64,43 @@ def test_an_answer_that_is_not_the_most_probable_label_is_told():
     assert calibrate([[0.6, 0.4], [0.6, 0.4]], [0, 0], predicted=[0, 2]).disagreements == 1
 
 
+@pytest.mark.parametrize(
+    ("row", "gold", "predicted", "top_1", "top_2"),
+    [
+        ([1 / 3, 1 / 3, 1 / 3], 0, None, 1, 1),
+        ([1 / 3, 1 / 3, 1 / 3], 2, None, 0, 0),
+        ([1 / 3, 1 / 3, 1 / 3], 1, None, 0, 1),
+        ([1 / 3, 1 / 3, 1 / 3], 2, 2, 1, 1),  # written rounded: the answer is a top label
+        ([0.2, 0.4, 0.4], 2, 2, 1, 1),
+        ([0.5, 0.25, 0.25], 1, 0, 0, 1),
+        ([1.0, 0.0, 0.0], 0, 3, 1, 1),  # an invalid answer
+    ],
+)
+def test_among_equals_the_answer_comes_first_then_the_order_of_labels(
+    row, gold, predicted, top_1, top_2
+):
+    answers = None if predicted is None else [predicted]
+
+    figures = calibrate([row], [gold], predicted=answers)
+
+    assert (figures.top_1_accuracy, figures.top_2_accuracy) == (top_1, top_2)
+    assert figures.disagreements == (predicted == 3)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 2), min_size=3, max_size=3), *[st.integers(0, 2)] * 2),
+        min_size=1,
+    )
+)
+def test_ties_never_make_two_labels_worse_than_one(rows):
+    values, gold, predicted = zip(*rows, strict=True)
+
+    figures = calibrate(values, gold, predicted=predicted)
+
+    assert figures.top_1_accuracy <= figures.top_2_accuracy
+
+
 def test_no_row_gives_no_figures():
     assert Calibrator().finish() is None
 
@@ -72,7 +109,8 @@ def test_no_row_gives_no_figures():
 def test_figures_equal_scikit_learn(rows):
     generator = np.random.default_rng(rows)
     values = generator.dirichlet([0.3, 0.5, 0.2, 0.4], size=rows)
-    values[:5] = np.eye(4)[[0, 1, 2, 3, 0]]
+    values[:5] = np.eye(4)[[0, 1, 2, 3, 0]]  # equals among 0: scikit-learn takes the last
+    values[:5] += np.array([3e-18, 2e-18, 1e-18, 0])
     gold = generator.integers(0, 4, rows)
 
     figures = calibrate(values, gold.tolist())

@@ -2,8 +2,10 @@
 
 import json
 
-from llamafactory_emotion.evaluate.comparison import Answers, compare_files
+from llamafactory_emotion.evaluate.comparison import compare_files
 from llamafactory_emotion.evaluate.evaluation import evaluate_file
+from llamafactory_emotion.evaluate.lookup import TextFinder
+from llamafactory_emotion.evaluate.matching import Answers
 from llamafactory_emotion.task import EMOTION
 
 # Each would set the title, draw a picture from elsewhere, end the list it is in or add up.
@@ -44,8 +46,8 @@ def evaluations_of(folder, files, *, task=EMOTION, **options):
     evaluations, answers = [], []
     for name, rows in files.items():
         path = write_rows(folder / name, *rows)
-        gathered = Answers(path)
+        gathered = Answers(path, TextFinder(task))
         evaluations.append(evaluate_file(path, task, observers=[gathered], **options))
         gathered.broken = evaluations[-1].broken
         answers.append(gathered)
-    return evaluations, compare_files(answers, task, seed=0)
+    return evaluations, compare_files(answers, task)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.evaluate.comparison import Answers, PairedComparison, compare_files
+from llamafactory_emotion.evaluate.comparison import PairedComparison, compare_files
 from llamafactory_emotion.evaluate.evaluation import Evaluation, evaluate_file
 from llamafactory_emotion.evaluate.json_and_csv import ErrorList, figures_json
 from llamafactory_emotion.evaluate.judging import ALL_RULES, Judged, Observer
-from llamafactory_emotion.evaluate.lookup import DataFile
+from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
+from llamafactory_emotion.evaluate.matching import Answers
 from llamafactory_emotion.evaluate.tables import all_blocks
 from llamafactory_emotion.files import (
     STANDARD_STREAM,
@@ -118,7 +119,7 @@ def _run(options: EvaluateOptions) -> int:
         for path in options.files:
             file = name_of(path)
             observers: list[Observer] = [functools.partial(errors.add, file)] if errors else []
-            gathered = Answers(file)
+            gathered = Answers(file, TextFinder(task))
             if len(options.files) > 1:
                 observers.append(gathered)
             with _progress(file) as progress:
@@ -138,7 +139,7 @@ def _run(options: EvaluateOptions) -> int:
             gathered.broken = evaluation.broken
             answers.append(gathered)
             evaluations.append(evaluation)
-        pairs = compare_files(answers, task, seed=options.seed)
+        pairs = compare_files(answers, task)
         _write_outputs(options, evaluations, pairs)
     if not _prints_json(options):
         print_blocks(all_blocks(evaluations, pairs), sys.stdout)
@@ -150,8 +151,19 @@ def _check_paths(options: EvaluateOptions) -> None:
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("Standard input (-) can be read only once; name a file instead.")
-    if len(set(options.files)) < len(options.files):
-        raise CallError("A file of predictions is named twice; name different ones to compare.")
+    named: dict[object, str] = {}
+    for path in options.files:
+        try:
+            found = Path(path).stat()  # links, hard ones too, lead to one file
+        except (OSError, ValueError):
+            found = None
+        identity = (found.st_dev, found.st_ino) if found else path
+        if identity in named:
+            raise CallError(
+                f"{path} and {named[identity]} are one file, named twice; name different files of "
+                "predictions to compare."
+            )
+        named[identity] = path
     for name, outputs, known in (
         ("report", options.report, PAGES + CARDS),
         ("plot", options.plot, PLOTS),

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.comparison import Answers
 from llamafactory_emotion.evaluate.floor import Floor, floor_of
 from llamafactory_emotion.evaluate.judging import AnswerJudge, Judged, Observer
 from llamafactory_emotion.evaluate.lookup import (
@@ -24,6 +23,7 @@ from llamafactory_emotion.evaluate.lookup import (
     TrainExplanation,
     TrainLookup,
 )
+from llamafactory_emotion.evaluate.matching import Answers
 from llamafactory_emotion.metrics.calibration import Calibration, Calibrator
 from llamafactory_emotion.metrics.counts import Counts, Metrics, metrics_of
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns
@@ -39,6 +39,8 @@ from llamafactory_emotion.predictions.sidecar import Sidecar, is_unfinished, rea
 from llamafactory_emotion.task import Task
 
 EXAMPLES_KEPT = 200
+# The confusion matrix, its intervals and reports grow with the square of the labels.
+MOST_LABELS = 2000
 _LONGEST_TEXT = 2000
 _TABLES = (".csv", ".tsv", ".parquet", ".json")
 
@@ -150,12 +152,18 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
             for needs texts or probabilities that no row has. All answers invalid is no error: it
             is an accuracy of 0.
     """
+    if len(task.labels) > MOST_LABELS:
+        raise DataError(
+            f"The task {task.name!r} has {len(task.labels):,} labels; a confusion matrix of more "
+            f"than {MOST_LABELS:,} is too large to evaluate. Name a task= of fewer, groups of the "
+            "labels for example."
+        )
     file, sidecar = name_of(path), read_sidecar(path)
     finder = TextFinder(task)
     tally = _Tally(len(task.labels), threshold)
     join = SourceJoin(source, task, finder) if source else None
     lookup = TrainLookup(train, task, finder) if train else None
-    floored = Answers(file, finder) if floor else None
+    floored = Answers(file, finder, keeps_texts=True) if floor else None
     watching = [tally, *observers, *(one for one in (lookup, floored) if one is not None)]
 
     broken = BrokenRows(file, skip=skip_broken)

@@ -180,7 +180,7 @@ class SourceJoin:
             self._free[join_key(row.text)].setdefault(row.label, []).append(row)
 
     def correct(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Prediction]:
-        """Yield every row found in the source, once, with the gold label of the source.
+        """Yield every row found in the source, once, with the source's gold label and text.
 
         Raises:
             DataError: The source has none of the rows.
@@ -201,7 +201,7 @@ class SourceJoin:
                 was = str(prediction.label).strip()
                 said = f"{was!r} in the predictions, {row.label!r} in the source: {_shown(text)}"
                 self._check.other_gold.add(prediction.line, said)
-            yield prediction._replace(label=row.label)
+            yield prediction._replace(label=row.label, text=row.text)
         if not self._check.matched:
             raise DataError(
                 f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
@@ -214,7 +214,9 @@ class SourceJoin:
         if free is None:
             self._check.extra.add(line, _shown(text))
             return None
-        rows = free.get(label or "") or next(filter(None, free.values()), None)
+        # Without a label of its own a prediction is of the first row that is left.
+        left = (rows for rows in free.values() if rows)
+        rows = free.get(label or "") or min(left, key=lambda rows: rows[-1].line, default=None)
         if rows is None:
             self._check.repeated.add(line, _shown(text))
             return None

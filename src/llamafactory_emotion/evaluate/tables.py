@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from llamafactory_emotion.evaluate.comparison import PairedComparison
+from llamafactory_emotion.evaluate.comparison import LEVEL, PairedComparison
 from llamafactory_emotion.evaluate.evaluation import ConfusedPair, Evaluation, confused_pairs
 from llamafactory_emotion.evaluate.floor import Floor
 from llamafactory_emotion.evaluate.lookup import Listed, RowCheck, TrainExplanation
@@ -19,6 +19,7 @@ from llamafactory_emotion.terminal import Block, Facts, Table, printable
 
 INVALID = "invalid"
 UNFINISHED = "the run that wrote this file had not ended; go on with it before you judge it"
+UNSEEN = "no measure of unseen texts"
 LINES_SHOWN = 3
 WIDEST_CONFUSION = 20
 _WIDEST_LINE = 160
@@ -228,20 +229,27 @@ def _explanation_facts(
         accuracy = f"accuracy {clean.accuracy:.4f}  {_interval(clean.accuracy_ci)}"
         said = f"{clean.n:,} not in train: {accuracy}, macro-F1 {clean.f1_macro:.4f}"
         lines.append(("clean rows", said))
+    if explanation.rows_in_train:
+        said = f"{explanation.rows_in_train:,} judged rows are in train"
+        lines.insert(0, ("overlap", f"{said}: for a model trained on it, {UNSEEN}"))
     if explanation.rows_without_text:
         lines.append(("no text", f"{explanation.rows_without_text:,} rows; counted as clean"))
     return Facts(printable(f"errors against {explanation.train}"), tuple(lines))
 
 
 def _floor_facts(floor: Floor) -> Facts:
-    lines = (
+    lines = [
         ("SVM accuracy", f"{floor.metrics.accuracy:.4f}  {_interval(floor.metrics.accuracy_ci)}"),
         ("SVM macro-F1", f"{floor.metrics.f1_macro:.4f}"),
+        ("SVM sees", floor.features),
         ("SVM time", f"{floor.seconds:.1f} seconds of one core"),
         *(("minus SVM: " + name, said) for name, said in _difference_lines(floor.comparison)),
-    )
+    ]
+    if floor.rows_in_train:
+        rows = f"{floor.rows_in_train:,} of {floor.metrics.n:,} judged rows"
+        lines.insert(0, ("overlap", f"{rows} are among its training rows: {UNSEEN}"))
     title = f"floor: a tf-idf SVM fitted on {floor.train} ({floor.train_rows:,} rows)"
-    return Facts(printable(title), lines)
+    return Facts(printable(title), tuple(lines))
 
 
 def comparison_blocks(
@@ -274,11 +282,14 @@ def _pair_facts(pair: PairedComparison, names: dict[str, str], *, pairs: int) ->
     matched = f"matched by {pair.matched_by}"
     if left + right:
         matched += f"; {left:,} only in the first, {right:,} only in the second"
-    lines = (
-        ("rows in both", f"{pair.n:,} ({matched})"),
-        *_difference_lines(pair, pairs=pairs),
-    )
-    return Facts(f"{names[pair.first]} minus {names[pair.second]}", lines)
+    lines = [("rows in both", f"{pair.n:,} ({matched})"), *_difference_lines(pair, pairs=pairs)]
+    if pair.matched_by in ("id", "position"):
+        said = "the files hold no prompts to compare, so only gold labels were checked"
+        lines.insert(1, ("unchecked", said))
+    if pair.uncertain:
+        said = f"{pair.uncertain:,} rows repeat a prompt that both answer now right, now wrong"
+        lines.insert(1, ("uncertain", f"{said}; they were paired in their order"))
+    return Facts(f"{names[pair.first]} minus {names[pair.second]}", tuple(lines))
 
 
 def _difference_lines(pair: PairedComparison, *, pairs: int = 1) -> Iterator[tuple[str, str]]:
@@ -291,6 +302,10 @@ def _difference_lines(pair: PairedComparison, *, pairs: int = 1) -> Iterator[tup
     if pairs > 1:
         tested += f", Holm-corrected for {pairs} pairs p = {pair.p_value_holm:.2g}"
     yield "right in one only", f"first {pair.first_right:,}, second {pair.second_right:,}: {tested}"
+    # The test decides; intervals of single pairs know nothing of the other pairs.
+    better = "first" if pair.accuracy_difference > 0 else "second"
+    told_apart = f"the {better} is right more often (p < {LEVEL:g})"
+    yield "verdict", told_apart if pair.p_value_holm < LEVEL else f"not told apart (p >= {LEVEL:g})"
 
 
 def short_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 `evaluate` hands over each row's probabilities and gold label; they are gathered into sums and fixed
 histograms, so memory does not grow with the rows. The label with the highest probability is the
 *top label*, and its probability the *confidence*. All figures here judge the top label, which is
-the answer itself unless the answer was generated differently (`disagreements` counts those).
+the answer itself unless the answer was generated differently (`disagreements` counts those). Among
+equal probabilities the answer comes first, then the labels in the task's order, in every figure.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ RELIABILITY_BINS = 15
 # Probabilities are often written rounded; six of them rounded to three places stay within this.
 SUM_TOLERANCE = 0.005
 _CURVE_POINTS = 100
-_ROWS_AT_ONCE = 4096
+_VALUES_AT_ONCE = 1 << 18
 _SMALLEST = float(np.finfo(np.float64).eps)
 
 
@@ -141,7 +142,7 @@ class Calibrator:
         self._values.append(values)
         self._gold.append(gold)
         self._predicted.append(predicted)
-        if len(self._gold) >= _ROWS_AT_ONCE:
+        if len(self._gold) * len(values) >= _VALUES_AT_ONCE:
             self._gather()
 
     def _gather(self) -> None:
@@ -149,15 +150,18 @@ class Calibrator:
         gold, predicted = np.array(self._gold), np.array(self._predicted)
         self._values, self._gold, self._predicted = [], [], []
         rows = np.arange(len(gold))
-        top = values.argmax(axis=1)
+        # Written rounded, the answer's probability may equal another's.
+        answer = np.where(predicted < values.shape[1], predicted, 0)
+        tops = (predicted == answer) & (values[rows, answer] == values.max(axis=1))
+        top = np.where(tops, answer, values.argmax(axis=1))
         confidence, right = values[rows, top], top == gold
         self._n += len(gold)
         self._top_1 += int(right.sum())
         self._disagreements += int((top != predicted).sum())
         self._log_loss -= float(np.log(np.clip(values[rows, gold], _SMALLEST, 1.0)).sum())
-        # A stable sort read backwards, so that ties fall as in scikit-learn.
-        best_two = np.argsort(values, axis=1, kind="stable")[:, -2:]
-        self._top_2 += int((best_two == gold[:, np.newaxis]).any(axis=1).sum())
+        others = values.copy()
+        others[rows, top] = -1
+        self._top_2 += int((right | (others.argmax(axis=1) == gold)).sum())
         values[rows, gold] -= 1
         self._brier += float((values**2).sum())
         self._add_to_histograms(confidence, right)
