@@ -16,9 +16,9 @@ from llamafactory_emotion.data.records import (
     BrokenRecord,
     Record,
     count_records,
-    parquet_class_names,
     read_records,
 )
+from llamafactory_emotion.data.tables import parquet_class_names
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.task import EMOTION
 

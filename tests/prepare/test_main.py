@@ -199,7 +199,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
         ("validation_size=nan", "validation_size=nan must be 0 or more"),
         ("validation_size=1.5", "neither a number of rows nor a share"),
         ("validation_size=many", "validation_size='many' is not a number"),
-        ("validation_size=60", "leaves none of the 60"),
+        ("validation_size=60", "leaves fewer of the 60"),
         ("validation=v.jsonl validation_size=3", "exclude each other; keep one"),
         ("task=mood", "Task 'mood' is neither built in"),
         ("test=none.jsonl", "none.jsonl is not there"),

@@ -13,14 +13,8 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.records import (
-    ClassNames,
-    Record,
-    Source,
-    class_names,
-    open_source,
-    with_class_names,
-)
+from llamafactory_emotion.data.records import Record, Source, open_source
+from llamafactory_emotion.data.tables import ClassNames, class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
 
 HUB = "hf_hub_url"
