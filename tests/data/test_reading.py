@@ -131,7 +131,7 @@ BAD_FILES = [
     (
         "open.json",
         '[{"text": "a", "label": 1}',
-        r"json: row 1: broken JSON: a comma or the closing",
+        r"json: row 1: broken JSON: a comma or",
     ),
     ("more.json", '[{"text": "a", "label": 1}] 7', r"json: row 1: broken JSON"),
     ("late_input.jsonl", [ALPACA | {"input": ""}, ALPACA], r"l:2: an input beside the instruction"),

@@ -119,8 +119,9 @@ def choose_columns(
             f"{where}: no column that looks like the {' or the '.join(missing)}; {_there(fields)}. "
             "Name it."
         )
-    guarded = () if named else tuple(name for name in others if _is_second_text(name, "?", None))
-    return Columns((named[1:] and named) or (text,), label, unused, guarded, conversation)
+    guarded = [] if named else [name for name in others if _is_second_text(name, "?", None)]
+    guarded += [] if named else [name for name in (_SYSTEM, _HISTORY) if name not in guarded]
+    return Columns((named[1:] and named) or (text,), label, unused, tuple(guarded), conversation)
 
 
 def guess_label(fields: Mapping[str, Any], conversation: str | None) -> str | None:
@@ -146,8 +147,9 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
             raise RowError(f"no column {column!r}")
     if columns.unused_input and fields.get(columns.unused_input):
         raise RowError("an input beside the instruction, which is the text in the first row")
+    taken = fields[columns.texts[0]]
     for column in columns.guarded:
-        if _is_second_text(column, fields.get(column), None):
+        if _is_second_text(column, fields.get(column), taken):
             raise RowError(_loss(columns.texts[0], [column]))
     if len(columns.texts) == 1:
         text = fields[columns.texts[0]]

@@ -143,14 +143,15 @@ def _text_file_records(
         # On one line (as `json.dump` writes it) all rows would have the same number.
         by_row = text.count("\n") < text.count("}")
         return _json_list(text, by_row=by_row), by_row
-    if suffix == ".tsv":
-        return _table(_tab_rows(lines)), False
-    if suffix == ".csv":
+    if suffix in (".csv", ".tsv"):
         # The delimiter is the one that finds the most columns in the header; a comma among equals.
         # (`csv.Sniffer` prefers a comma wherever there is one, and takes a sign inside a header's
         # only column for the delimiter.)
         delimiter = max(",;\t", key=lambda delimiter: _count_columns(first, delimiter))
-        rows = _tab_rows(lines) if delimiter == "\t" else _comma_rows(lines, delimiter)
+        delimiter = "\t" if suffix == ".tsv" else delimiter
+        # Who quotes the header quotes every text.
+        is_plain = delimiter == "\t" and not first.startswith('"')
+        rows = _tab_rows(lines) if is_plain else _quoted_rows(lines, delimiter)
         return _table(rows), False
     return _text_records(lines, split_labels=split_labels), False
 
@@ -275,7 +276,7 @@ def _table(rows: Cells) -> Records:
             yield Record(line, dict(zip(header, values, strict=False)))
 
 
-def _comma_rows(lines: Lines, delimiter: str) -> Cells:
+def _quoted_rows(lines: Lines, delimiter: str) -> Cells:
     csv.field_size_limit(_LARGEST_FIELD)
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     while True:
@@ -299,17 +300,14 @@ def _tab_rows(lines: Lines) -> Cells:
     are joined only where they are no rows by themselves.
     """
     ahead: deque[tuple[int, str]] = deque()
-    quotes_all = False
     width = 0
 
     def is_row(line: str) -> bool:
-        return len(_tab_cells(line, quotes_all=quotes_all)) == width
+        return len(_tab_cells(line)) == width
 
     for number, line in _refilled(ahead, lines):
-        if not width:
-            quotes_all = line.startswith('"')
-            width = len(_tab_cells(line, quotes_all=quotes_all))
-        cells = _tab_cells(line, quotes_all=quotes_all)
+        cells = _tab_cells(line)
+        width = width or len(cells)
         if not _OPEN_QUOTE.search(line):
             is_mac = "\r" in line[:-2] and '"' not in line
             yield number, BrokenRecord(number, _MAC_LINE_END) if is_mac else cells
@@ -323,7 +321,7 @@ def _tab_rows(lines: Lines) -> Cells:
         if more and is_row(line + "".join(following)) and not any(map(is_row, following[:-1])):
             for _ in following:
                 ahead.popleft()
-            yield number, _tab_cells(line + "".join(following), quotes_all=quotes_all)
+            yield number, _tab_cells(line + "".join(following))
         elif len(cells) == width:
             yield number, cells
         else:
@@ -349,7 +347,7 @@ def _lines_to_closing_quote(line: str, following: Iterable[tuple[int, str]]) -> 
     return 0
 
 
-def _tab_cells(line: str, *, quotes_all: bool) -> list[str]:
+def _tab_cells(line: str) -> list[str]:
     line = line.removesuffix("\n").removesuffix("\r")
     if '"' not in line:
         return line.split("\t") if line else []
@@ -359,9 +357,9 @@ def _tab_cells(line: str, *, quotes_all: bool) -> list[str]:
         field = _TAB_FIELD.match(line, position)
         assert field is not None  # noqa: S101 - it matches nothing, too
         quoted = field[1]
-        # Only a writer that quotes everything quotes a field that does not need it.
-        is_quoted = quoted is not None and (quotes_all or _NEEDS_QUOTES.search(quoted))
-        cells.append(quoted.replace('""', '"') if is_quoted else field[0])
+        # No writer quotes a field that does not need it where it does not quote the header.
+        needed = quoted is not None and _NEEDS_QUOTES.search(quoted)
+        cells.append(quoted.replace('""', '"') if needed else field[0])
         position = field.end() + 1
     return cells
 

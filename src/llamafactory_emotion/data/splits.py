@@ -53,8 +53,9 @@ def draw_validation(
     """Split the training rows into those that stay and a stratified validation split.
 
     Each class gets its part of the drawn rows by largest remainder, and keeps at least one row for
-    training. Only rows whose normalised text occurs once may be drawn, so that the drawn split shares no text with what stays. Which rows are
-    drawn depends on their texts and the seed alone, neither on their order nor on the machine.
+    training. Only rows whose normalised text occurs once may be drawn, so that the drawn split
+    shares no text with what stays. Which rows are drawn depends on their texts and the seed alone,
+    neither on their order nor on the machine.
 
     Args:
         rows: The training rows.
