@@ -103,24 +103,22 @@ def choose_columns(
     unused = None
     if instruction and not (text and fields[text]):
         text, unused = instruction, text
-    others = [name for name in fields if name not in (instruction, text, label, unused)]
-    if not named:
-        lost = [
-            name
-            for name in others
-            if _is_second_text(name, fields[name], fields[text] if text else None)
-        ]
-        if lost and (text or lost[1:]):
-            raise DataError(f"{where}: {_loss(text or lost[0], lost if text else lost[1:])}.")
     missing = [] if text else ["text (text_column)"]
     missing += ["label (label_column)"] if label_needed and not label else []
+    others = [name for name in fields if name not in (instruction, text, label, unused)]
+    taken = fields[text] if text else None
+    second = [name for name in others if _is_second_text(name, fields[name], taken)]
+    if not named and second and not missing:
+        raise DataError(f"{where}: {_loss(text or '', second)}.")
+    if not named and text is None and len(second) > 1:
+        raise DataError(f"{where}: {_loss(second[0], second[1:])}.")
     if text is None or missing:
         raise DataError(
             f"{where}: no column that looks like the {' or the '.join(missing)}; {_there(fields)}. "
             "Name it."
         )
-    guarded = [] if named else [name for name in others if _is_second_text(name, "?", None)]
-    guarded += [] if named else [name for name in (_SYSTEM, _HISTORY) if name not in guarded]
+    guarded = {name for name in others if _is_second_text(name, "?", None)}
+    guarded = set() if named else guarded | {_SYSTEM, _HISTORY}
     return Columns((named[1:] and named) or (text,), label, unused, tuple(guarded), conversation)
 
 
@@ -142,14 +140,13 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
     Raises:
         RowError: There is none, or something else would be dropped.
     """
-    for column in columns.texts:
-        if column not in fields:
-            raise RowError(f"no column {column!r}")
+    if missing := [column for column in columns.texts if column not in fields]:
+        raise RowError(f"no column {missing[0]!r}")
     if columns.unused_input and fields.get(columns.unused_input):
         raise RowError("an input beside the instruction, which is the text in the first row")
-    taken = fields[columns.texts[0]]
     for column in columns.guarded:
-        if _is_second_text(column, fields.get(column), taken):
+        value = fields.get(column)
+        if value and _is_second_text(column, value, fields[columns.texts[0]]):
             raise RowError(_loss(columns.texts[0], [column]))
     if len(columns.texts) == 1:
         text = fields[columns.texts[0]]
