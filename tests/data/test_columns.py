@@ -62,8 +62,8 @@ ALPACA = {"instruction": "Which?", "input": "Fine.", "output": "anger"}
 ALPACA_TALK = ALPACA | {"system": "You label.", "history": [["You parked here.", "anger"]]}
 PAIR = {"premise": "A man sleeps.", "hypothesis": "He is awake.", "label": "anger"}
 LOST = [
-    (WITH_SYSTEM, "conversation system beside user", "system,user", "user"),
-    (WITH_HISTORY, "conversation history beside user", "history,user", "user"),
+    (WITH_SYSTEM, "conversation, system beside user", "system,user", "user"),
+    (WITH_HISTORY, "conversation, history beside user", "history,user", "user"),
     (chat(*TALK[2:], ("assistant", "anger"), system="You label."), "system", "system,user", "user"),
     (ALPACA_TALK, "system and history beside input", "system,history,input", "input"),
     (ALPACA | {"input": "", "system": "S"}, "system beside instr", "system,instruction", "instruc"),

@@ -233,7 +233,7 @@ def _loss(text: str, lost: Sequence[str]) -> str:
     # What comes before the text in a talk comes before it in the join.
     first = [name for name in lost if name in (_SYSTEM, _HISTORY)]
     joined = ",".join([*first, text, *(name for name in lost if name not in first)])
-    talk = "in this conversation " if text == _USER else ""
+    talk = "of this conversation, " if text == _USER else ""
     return (
         f"{talk}{' and '.join(lost)} beside {text} would be lost; text_column={joined} writes them "
         f"into one text, a line each ('{lost[0]}: ...'), and text_column={text} leaves "

@@ -148,7 +148,7 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
     if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING):
         raise CallError(
             f"the data set {name!r} has the formatting {formatting!r}, and alpaca and emotion are "
-            "read here; convert it, or name a file of its texts."
+            "read here; name its file itself, from which conversations are read too."
         )
     if entry.get("num_samples"):
         raise CallError(
