@@ -128,8 +128,12 @@ BAD_FILES = [
     ("digits.jsonl", '{"text": ' + "9" * 5000 + "}", r"jsonl:1: broken JSON"),
     ("comma.json", '[{"text": "a", "label": 1}\n{"text"', r"json:2: broken JSON: a comma"),
     ("last.json", '[{"text": "a", "label": 1},\n]', r"json:2: broken JSON at column"),
-    ("open.json", '[{"text": "a", "label": 1}', r"json:1: broken JSON: a comma or the closing"),
-    ("more.json", '[{"text": "a", "label": 1}] 7', r"json:1: broken JSON"),
+    (
+        "open.json",
+        '[{"text": "a", "label": 1}',
+        r"json: row 1: broken JSON: a comma or",
+    ),
+    ("more.json", '[{"text": "a", "label": 1}] 7', r"json: row 1: broken JSON"),
     ("late_input.jsonl", [ALPACA | {"input": ""}, ALPACA], r"l:2: an input beside the instruction"),
     ("no_input.jsonl", [ALPACA, ALPACA | {"input": ""}], r"jsonl:2: the text is empty"),
     ("semicolon.txt", "a;joy\nb\n", r"txt:2: no semicolon between"),
@@ -191,7 +195,7 @@ def test_a_path_that_cannot_be_read_is_a_wrong_call(write, tmp_path):
     for path, message in (
         (tmp_path / "none.jsonl", "is not there"),
         (tmp_path, "is a directory"),
-        (write("a.xlsx", b"x"), r"no known suffix; name it \.jsonl"),
+        (write("a.pdf", b"x"), r"no known suffix; name it \.jsonl"),
     ):
         with pytest.raises(CallError, match=message):
             read_rows(path, EMOTION)

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +17,9 @@ from llamafactory_emotion.data.records import (
     BrokenRecord,
     Record,
     count_records,
-    parquet_class_names,
     read_records,
 )
+from llamafactory_emotion.data.tables import parquet_class_names
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.task import EMOTION
 
@@ -113,6 +114,86 @@ def test_lines_are_those_an_editor_shows_and_records_are_counted(tmp_path, name,
 
     assert [record.line for record in read_records(path)] == lines
     assert count_records(path) == len(lines)
+
+
+TABLES = [
+    # Written by the csv module, as pandas and spreadsheets do.
+    ('a\t"say ""hi"""\nb\t"x\ty"\n', [("a", 'say "hi"'), ("b", "x\ty")]),
+    ('a\t"one\ntwo"\nb\tc\n', [("a", "one\ntwo"), ("b", "c")]),
+    ('"one\n\ntwo"\tb\nc\td\n', [("one\n\ntwo", "b"), ("c", "d")]),
+    ('"one\r\ntwo"\tb\r\nc\td\r\n', [("one\r\ntwo", "b"), ("c", "d")]),
+    # Written as they are.
+    ('"a\t0\nb"\t0\nc\t1\n', [('"a', "0"), ('b"', "0"), ("c", "1")]),
+    ('"a\t0\nb\t0\nc\t1\n', [('"a', "0"), ("b", "0"), ("c", "1")]),
+    ('"a" he said\t0\n"b"\t1\n', [('"a" he said', "0"), ('"b"', "1")]),
+    ('x\t"a\ny\tb"\n', [("x", '"a'), ("y", 'b"')]),
+    ('a 5" pipe\t0\n"\t1\n""\t1\n', [('a 5" pipe', "0"), ('"', "1"), ('""', "1")]),
+    ('a\t"', [("a", '"')]),
+]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "tabs.csv"])
+@pytest.mark.parametrize(("content", "rows"), TABLES, ids=[repr(one) for one, _ in TABLES])
+def test_quotation_marks_join_no_rows_of_a_table_with_tabs(tmp_path, name, content, rows):
+    records = read_records(write(tmp_path, name, f"text\tlabel\n{content}"))
+    assert [tuple(record.fields.values()) for record in records] == rows
+
+
+def test_a_table_that_quotes_everything_is_unquoted(tmp_path):
+    content = '"text"\t"label"\n"a ""b"""\t"0"\n"c"\t"1"\n"two\nlines"\t"1"\n'
+    records = list(read_records(write(tmp_path, "a.tsv", content)))
+    assert [tuple(one.fields.values()) for one in records] == [
+        ('a "b"', "0"), ("c", "1"), ("two\nlines", "1"),
+    ]  # fmt: skip
+    assert [one.line for one in records] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        ('"a\nb\t0\nc\t1\n', 2, "a quotation mark opens here and none closes it"),
+        ('"a\nb\t0\nc"\t1\n', 2, "a quotation mark opens here and none closes it"),
+        ("a\tb\tc\n", 2, "3 fields where the header has 2"),
+        ("a\t0\rb\t1\n", 2, r"a line end is \\r alone"),
+    ],
+)
+def test_a_row_that_is_none_is_refused_and_the_next_are_read(tmp_path, content, line, reason):
+    records = list(read_records(write(tmp_path, "a.tsv", f"text\tlabel\n{content}d\t9\n")))
+    broken = [one for one in records if isinstance(one, BrokenRecord)]
+    assert broken[0].line == line
+    assert re.match(reason, broken[0].reason)
+    assert records[-1].fields == {"text": "d", "label": "9"}
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.sampled_from('ab"\t\n\r, ')).filter(str.strip), min_size=2, max_size=2),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_a_quoted_table_is_what_was_written(tmp_path_factory, rows):
+    table = io.StringIO()
+    writer = csv.writer(table, delimiter="\t", quoting=csv.QUOTE_ALL)
+    writer.writerows([["text", "label"], *rows])
+    records = read_records(write(tmp_path_factory.mktemp("tabs"), "a.tsv", table.getvalue()))
+    assert [[*record.fields.values()] for record in records] == rows
+
+
+def test_empty_columns_that_spreadsheets_add_are_nothing(tmp_path):
+    path = write(tmp_path, "a.csv", "text,label,,\na,joy,,\nb,fear,,x\n")
+    first, second = read_records(path)
+    assert first == Record(2, {"text": "a", "label": "joy"})
+    assert second.reason.startswith("4 fields where the header has 2; quote what")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_on_one_line_counts_its_rows(tmp_path, indent):
+    rows = [{"text": f"note {n}", "label": "glee" if n == 7 else "joy"} for n in range(9)]
+    path = write(tmp_path, "a.json", json.dumps(rows, indent=indent))
+    where = r"a\.json: row 8" if indent is None else r"a\.json:30"
+    with pytest.raises(DataError, match=f"{where}: unknown label 'glee'"):
+        read_rows(path, EMOTION)
 
 
 def test_a_long_text_in_a_table_is_whole(tmp_path):

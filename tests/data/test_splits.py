@@ -68,8 +68,10 @@ def test_a_size_that_makes_no_sense_is_a_wrong_call(size):
     [
         ({"a": 50, "b": 30, "c": 20}, 10, {"a": 5, "b": 3, "c": 2}),
         ({"a": 5, "b": 3, "c": 2}, 5, {"a": 3, "b": 1, "c": 1}),  # 2.5, 1.5, 1.0: a before b
-        ({"b": 1, "a": 1, "c": 1}, 1, {"b": 0, "a": 1, "c": 0}),
+        ({"b": 2, "a": 2, "c": 2}, 1, {"b": 0, "a": 1, "c": 0}),
         ({"a": 97, "b": 3}, 10, {"a": 10, "b": 0}),
+        ({"a": 1, "b": 1, "c": 4}, 3, {"a": 0, "b": 0, "c": 3}),  # 0.5, 0.5, 2: a row stays
+        ({"a": 2, "b": 2, "c": 3}, 4, {"a": 1, "b": 1, "c": 2}),
     ],
 )
 def test_seats_go_by_largest_remainder(counts, size, quotas):
@@ -80,12 +82,22 @@ def test_seats_go_by_largest_remainder(counts, size, quotas):
     counts=st.dictionaries(st.text(max_size=2), st.integers(1, 10**7), min_size=1, max_size=8),
     share=st.floats(0, 1),
 )
-def test_seats_add_up_and_are_within_one_of_the_share(counts, share):
+def test_seats_add_up_and_leave_a_row_of_every_class(counts, share):
     total = sum(counts.values())
-    size = int(share * total)
+    size = int(share * (total - len(counts)))
     quotas = largest_remainder(counts, size)
     assert sum(quotas.values()) == size
-    assert all(abs(quotas[label] - counts[label] * size / total) < 1 for label in counts)
+    assert all(0 <= quotas[label] < counts[label] for label in counts)
+    # Only the seats that small classes cannot take go beyond.
+    assert all(quotas[label] - counts[label] * size / total < len(counts) for label in counts)
+
+
+@pytest.mark.parametrize("size", [None, 3, 0.5])
+def test_the_only_row_of_a_class_stays_in_train(size):
+    texts = rows(*((f"text {n}", f"class {min(n, 12)}") for n in range(30)))
+    train, drawn = draw_validation(texts, size, seed=1)
+    assert {row.label for row in train} == {f"class {n}" for n in range(13)}
+    assert len(drawn) == (15 if size == 0.5 else 3)
 
 
 def test_the_drawn_rows_are_stratified_and_keep_the_order():
@@ -111,8 +123,8 @@ def test_no_drawn_text_stays_in_train():
 
 
 def test_a_split_that_cannot_be_drawn_says_why():
-    with pytest.raises(CallError, match="leaves none of the 60 for training"):
-        draw_validation(SAMPLE, 60, seed=1)
+    with pytest.raises(CallError, match="fewer of the 60 for training than one a class"):
+        draw_validation(SAMPLE, 59, seed=1)
     doubled = rows(("a", "joy"), ("a", "joy"), ("b", "love"), ("c", "love"))
     with pytest.raises(DataError, match="needs 1 of the class 'joy', but only 0 texts"):
         draw_validation(doubled, 2, seed=1)

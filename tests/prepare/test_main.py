@@ -67,6 +67,34 @@ def test_the_splits_are_written_and_registered(train, folder, tmp_path, capsys):
     assert printed.index("0 repeats") < printed.index("mine_train.jsonl, 48 rows")
 
 
+def test_columns_are_joined_and_an_encoding_is_taken(folder, tmp_path, capsys):
+    train = tmp_path / "pairs.csv"
+    table = "premise,hypothesis,label\nUne soupe très froide.,Elle plaît.,anger\nOui.,Déjà.,joy\n"
+    train.write_bytes(table.encode("cp1252"))
+    assert prepare(train, folder, "validation_size=0") == 1
+    assert "encoding=cp1252 (Western Europe)" in capsys.readouterr().err
+    assert prepare(train, folder, "validation_size=0", "encoding=cp1252") == 1
+    assert "text_column=premise,hypothesis" in capsys.readouterr().err
+    assert not folder.exists()
+
+    words = ("validation_size=0", "encoding=cp1252", "text_column=premise,hypothesis")
+    assert prepare(train, folder, *words) == 0
+    assert [row.text for row in read_rows(folder / "mine_train.jsonl", EMOTION)] == [
+        "premise: Une soupe très froide.\nhypothesis: Elle plaît.",
+        "premise: Oui.\nhypothesis: Déjà.",
+    ]
+
+
+def test_a_chat_is_written_as_the_rows_that_its_texts_give(folder, tmp_path):
+    turns = [{"from": "human", "value": EMOTION.user_content("so glad")}]
+    turns += [{"from": "gpt", "value": "joy"}]
+    train = tmp_path / "chats.json"
+    train.write_text(json.dumps([{"conversations": turns}]))
+    assert prepare(train, folder, "validation_size=0") == 0
+    [row] = map(json.loads, (folder / "mine_train.jsonl").read_text().splitlines())
+    assert row == {"instruction": EMOTION.instruction, "input": "so glad", "output": "joy"}
+
+
 def test_llamafactory_reads_what_was_written(train, folder, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -199,7 +227,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
         ("validation_size=nan", "validation_size=nan must be 0 or more"),
         ("validation_size=1.5", "neither a number of rows nor a share"),
         ("validation_size=many", "validation_size='many' is not a number"),
-        ("validation_size=60", "leaves none of the 60"),
+        ("validation_size=60", "leaves fewer of the 60"),
         ("validation=v.jsonl validation_size=3", "exclude each other; keep one"),
         ("task=mood", "Task 'mood' is neither built in"),
         ("test=none.jsonl", "none.jsonl is not there"),

@@ -31,7 +31,7 @@ REFUSED = "training cannot begin with these settings: "
         (["resume_from_checkpoint=true"], "holds no checkpoint of a run"),
         (["train=nowhere"], "'nowhere' is no data set of"),
         (["task=gone.yaml"], "neither built in"),
-        (["validation_size=48"], "leaves none of the 48 for training"),
+        (["validation_size=48"], "leaves fewer of the 48 for training"),
         (["fp16=true", "bf16=true"], "transformers refuses these settings"),
         (["accelerator_config={a: 1}"], "transformers refuses these settings"),
         (

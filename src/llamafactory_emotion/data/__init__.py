@@ -1,6 +1,9 @@
 """Labelled texts: read them from any usual format, audit and split them, register them.
 
 records           a file's records one after another, whatever its format
+lines             the lines of text files, whatever their encoding
+tables            rows of Parquet, Arrow, saved data sets and workbooks
+columns           which of them hold texts and labels, and what must not be lost
 reading           texts and labels out of records, every row checked
 audit             repeats, conflicts, leaks, imbalance
 splits            validation drawn from train, faulty rows dropped

@@ -13,14 +13,8 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.records import (
-    ClassNames,
-    Record,
-    Source,
-    class_names,
-    open_source,
-    with_class_names,
-)
+from llamafactory_emotion.data.records import Record, Source, open_source
+from llamafactory_emotion.data.tables import ClassNames, class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
 
 HUB = "hf_hub_url"
@@ -154,7 +148,7 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
     if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING):
         raise CallError(
             f"the data set {name!r} has the formatting {formatting!r}, and alpaca and emotion are "
-            "read here; convert it, or name a file of its texts."
+            "read here; name its file itself, from which conversations are read too."
         )
     if entry.get("num_samples"):
         raise CallError(

@@ -4,33 +4,48 @@ A record is column to value; what the columns mean is `reading`'s business. What
 comes as a `BrokenRecord`, so that `reading` can list everything that is wrong with a file.
 """
 
-import contextlib
 import csv
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.data.lines import Lines, read_lines
+from llamafactory_emotion.data.tables import (
+    WORKBOOKS,
+    Numbered,
+    arrow_rows,
+    opened_parquet,
+    parquet_rows,
+    saved_rows,
+    sheet_rows,
+)
+from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
-from llamafactory_emotion.task import ClassName
 
 TEXT, LABEL = "text", "label"
 # The largest that fits a C long on every system; the csv module's own limit is 128 KiB a field.
 _LARGEST_FIELD = 2**31 - 1
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
-_BATCH_ROWS = 4096
-
-ClassNames = Mapping[str, Sequence[str]]
+# A quoted field of a tab-separated row, or one as it is.
+_TAB_FIELD = re.compile(r'"((?:[^"]|"")*+)"(?=\t|\Z)|[^\t]*')
+_OPEN_QUOTE = re.compile(r'(?:\A|\t)"(?:[^"]|"")*+\Z')
+_NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
+_QUOTED_LINES = 100
+_MAC_LINE_END = r"a line end is \r alone; save the file with \n or \r\n"
+_JSON = (".jsonl", ".ndjson", ".json")
+_ARROW = (".arrow", ".feather")
+_SUFFIXES = (*_JSON, ".csv", ".tsv", ".txt", ".parquet", *_ARROW, *WORKBOOKS)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; `line` is the line it starts on, or the row's number in a Parquet file."""
+    """One record; `line` is the line it starts on, or the row's number where there are no lines."""
 
     line: int
     fields: Mapping[str, Any]
@@ -45,7 +60,6 @@ class BrokenRecord:
 
 
 Records = Iterator[Record | BrokenRecord]
-Lines = Iterator[tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -57,43 +71,93 @@ class Source:
     place_of: Callable[[int], str]
 
 
-def open_source(path: str | Path, *, split_labels: bool = True) -> Source:
-    """Return the records of a file with its name; see `read_records`."""
-    records = read_records(path, split_labels=split_labels)
-    return Source(str(path), records, partial(_where, path))
-
-
 def read_records(
     path: str | Path, *, split_labels: bool = True, name_labels: bool = True
 ) -> Records:
-    """Yield the records of a file or of standard input (`-`: JSON Lines or plain text).
+    """Yield the records of a file; see `open_source`."""
+    return open_source(path, split_labels=split_labels, name_labels=name_labels).records
 
-    The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`, each
-    also with `.gz`). Everything is streamed but a JSON list, which is held as text while its
-    objects are read one by one.
+
+def open_source(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    sheet: str | None = None,
+    split_labels: bool = True,
+    name_labels: bool = True,
+) -> Source:
+    """Open a file, a folder of `save_to_disk` or standard input (`-`: JSON Lines or plain text).
+
+    The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt`, `.parquet`,
+    `.arrow`, `.xlsx`, each but the last also with `.gz`). Everything is streamed but a JSON list,
+    which is held as text while its objects are read one by one, and a workbook.
 
     Args:
         path: The file.
+        encoding: Of a text file, where it is neither UTF-8 nor certain.
+        sheet: Of a workbook; by default the first.
         split_labels: Read a line of plain text as `text;label`, split at the last semicolon;
             otherwise the whole line is the text.
-        name_labels: Replace label ids by their names, where a Parquet file has these.
+        name_labels: Replace label ids by their names, where a file of `datasets` has these.
 
     Raises:
         CallError: The file is not there or its suffix is not known.
-        DataError: The file is not UTF-8, or a Parquet or gzip file is broken.
+        DataError: The file cannot be read as what its suffix says.
     """
-    if str(path) == STANDARD_STREAM:
-        return _stream_records(_lines(path), split_labels=split_labels)
     suffix = _suffix(path)
-    if suffix == ".parquet":
-        return _parquet_records(path, name_labels=name_labels)
-    if suffix == ".txt":
-        return _text_records(_lines(path), split_labels=split_labels)
-    if suffix in _READERS:
-        return _READERS[suffix](_lines(path))
-    with open_binary(path):  # says so when the file is not there or is a directory
-        known = ", ".join([*_READERS, ".parquet", ".txt"])
-        raise CallError(f"{path} has no known suffix; name it {known} (or one of these and .gz).")
+    by_row = True
+    if str(path) != STANDARD_STREAM and Path(path).is_dir():
+        records = _row_records(saved_rows(Path(path), name_labels=name_labels))
+    elif suffix == ".parquet":
+        records = _row_records(parquet_rows(path, name_labels=name_labels))
+    elif suffix in _ARROW:
+        records = _row_records(arrow_rows(path, name_labels=name_labels))
+    elif suffix in WORKBOOKS:
+        records = _table(row for row in enumerate(sheet_rows(path, sheet), start=1) if any(row[1]))
+    elif suffix in (*_JSON, ".csv", ".tsv", ".txt") or str(path) == STANDARD_STREAM:
+        first, lines = _peek(read_lines(path, encoding))
+        records, by_row = _text_file_records(suffix, first, lines, split_labels=split_labels)
+    else:
+        with open_binary(path):  # says so when the file is not there
+            known = ", ".join(_SUFFIXES)
+            raise CallError(
+                f"{path} has no known suffix; name it {known} (or one of these and .gz)."
+            )
+    return Source(str(path), records, partial(_place, path, ": row " if by_row else ":"))
+
+
+def _place(path: str | Path, between: str, line: int) -> str:
+    return f"{path}{between}{line}"
+
+
+def _text_file_records(
+    suffix: str, first: str, lines: Lines, *, split_labels: bool
+) -> tuple[Records, bool]:
+    """Return the records of lines, and whether they are counted by row instead of by line."""
+    opening = "".join(first.split())
+    # In standard input, a text may begin with a bracket too.
+    if suffix in _JSON or (not suffix and (opening.startswith(("{", "[{")) or opening == "[")):
+        if not opening.startswith("["):
+            return _json_lines(lines), False
+        text = "".join(line for _, line in lines)
+        # On one line (as `json.dump` writes it) all rows would have the same number.
+        by_row = text.count("\n") < text.count("}")
+        return _json_list(text, by_row=by_row), by_row
+    if suffix in (".csv", ".tsv"):
+        # The delimiter is the one that finds the most columns in the header; a comma among equals.
+        # (`csv.Sniffer` prefers a comma wherever there is one, and takes a sign inside a header's
+        # only column for the delimiter.)
+        delimiter = max(",;\t", key=lambda delimiter: _count_columns(first, delimiter))
+        delimiter = "\t" if suffix == ".tsv" else delimiter
+        # Who quotes the header quotes every text.
+        is_plain = delimiter == "\t" and not first.startswith('"')
+        rows = _tab_rows(lines) if is_plain else _quoted_rows(lines, delimiter)
+        return _table(rows), False
+    return _text_records(lines, split_labels=split_labels), False
+
+
+def _row_records(rows: Numbered) -> Records:
+    return (Record(number, fields) for number, fields in rows)
 
 
 def count_records(path: str | Path) -> int:
@@ -105,34 +169,16 @@ def count_records(path: str | Path) -> int:
     """
     suffix = _suffix(path)
     if suffix == ".parquet":
-        with _opened_parquet(path) as file:
+        with opened_parquet(path) as file:
             return int(file.metadata.num_rows)
-    is_json = _READERS.get(suffix) is _json_records
-    if not is_json or _peek(_lines(path))[0].lstrip().startswith("["):
+    if suffix not in _JSON or _peek(read_lines(path))[0].lstrip().startswith("["):
         return sum(1 for _ in read_records(path))
     with open_binary(path) as binary:
         return sum(1 for line in binary if line.strip())
 
 
-def _where(path: str | Path, line: int) -> str:
-    return f"{path}: row {line}" if _suffix(path) == ".parquet" else f"{path}:{line}"
-
-
 def _suffix(path: str | Path) -> str:
     return Path(str(path).lower().removesuffix(".gz")).suffix
-
-
-def _lines(path: str | Path) -> Lines:
-    r"""Yield number and text of every line; only `\n` ends one, as JSON Lines has it."""
-    with open_binary(path) as binary:
-        for number, raw in enumerate(binary, start=1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                byte = raw[error.start]
-                raise DataError(
-                    f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8."
-                ) from error
 
 
 def _peek(lines: Lines) -> tuple[str, Lines]:
@@ -145,24 +191,6 @@ def _peek(lines: Lines) -> tuple[str, Lines]:
     return "", iter(head)
 
 
-def _stream_records(lines: Lines, *, split_labels: bool) -> Records:
-    """Read a stream without a name: JSON when the first text in it opens an object or a list."""
-    first, lines = _peek(lines)
-    opening = "".join(first.split())
-    # A text may begin with a bracket too.
-    if opening.startswith(("{", "[{")) or opening == "[":
-        return _json_records(lines)
-    return _text_records(lines, split_labels=split_labels)
-
-
-def _json_records(lines: Lines) -> Records:
-    """Read a JSON list of objects, or JSON Lines: both are found under either suffix."""
-    first, lines = _peek(lines)
-    if first.lstrip().startswith("["):
-        return _json_list("".join(line for _, line in lines))
-    return _json_lines(lines)
-
-
 def _json_lines(lines: Lines) -> Records:
     for number, line in lines:
         if line.strip():
@@ -172,22 +200,25 @@ def _json_lines(lines: Lines) -> Records:
                 yield BrokenRecord(number, _json_reason(error))
 
 
-def _json_list(text: str) -> Records:
+def _json_list(text: str, *, by_row: bool) -> Records:
     """Yield the objects of a list with the line each one starts on; a fault ends the list."""
     decode = json.JSONDecoder().raw_decode
     position = text.index("[")
     line = 1 + text.count("\n", 0, position)
     mark = "["
-    while text.startswith(mark, position):
+    for row in itertools.count(1):
+        if not text.startswith(mark, position):
+            break
         start = _skip_space(text, position + 1)
         if mark == "[" and text.startswith("]", start):
             position = start
             break
-        line += text.count("\n", position, start)
+        line = row if by_row else line + text.count("\n", position, start)
         try:
             value, end = decode(text, start)
         except ValueError as error:
-            yield BrokenRecord(getattr(error, "lineno", line), _json_reason(error))
+            at = line if by_row else getattr(error, "lineno", line)
+            yield BrokenRecord(at, _json_reason(error))
             return
         yield _object_record(line, value)
         position, mark = _skip_space(text, end), ","
@@ -213,18 +244,6 @@ def _object_record(line: int, value: object) -> Record | BrokenRecord:
     return BrokenRecord(line, f"a JSON object is needed, not {type(value).__name__}")
 
 
-def _comma_table(lines: Lines) -> Records:
-    """Read a CSV file, with semicolons or tabs as some spreadsheets write it.
-
-    The delimiter is the one that finds the most columns in the header. (`csv.Sniffer` prefers a
-    comma wherever there is one, and takes a sign inside a header's only column for the delimiter.)
-    """
-    header, lines = _peek(lines)
-    # `max` returns the first of equals, so a header of one column is read with a comma.
-    delimiter = max(",;\t", key=lambda delimiter: _count_columns(header, delimiter))
-    return _table(lines, delimiter=delimiter)
-
-
 def _count_columns(header: str, delimiter: str) -> int:
     try:
         return len(next(csv.reader([header], delimiter=delimiter, strict=True), []))
@@ -232,31 +251,117 @@ def _count_columns(header: str, delimiter: str) -> int:
         return 0
 
 
-def _table(lines: Lines, *, delimiter: str) -> Records:
+Cells = Iterable[tuple[int, list[str] | BrokenRecord]]
+
+
+def _table(rows: Cells) -> Records:
+    """Make records of a table's rows; the first is the header, and blank lines are nothing."""
+    header: list[str] = []
+    for line, values in rows:
+        if isinstance(values, BrokenRecord):
+            yield values
+        elif not values:
+            continue
+        elif not header:
+            header = [name.strip() for name in values]
+            while len(header) > 1 and not header[-1]:  # spreadsheets write columns without content
+                header.pop()
+            if len(set(header)) < len(header):
+                yield BrokenRecord(line, "a column stands twice in the header")
+                return
+        elif len(values) < len(header) or any(values[len(header) :]):
+            reason = f"{len(values)} fields where the header has {len(header)}"
+            yield BrokenRecord(line, f"{reason}; quote what holds a delimiter")
+        else:
+            yield Record(line, dict(zip(header, values, strict=False)))
+
+
+def _quoted_rows(lines: Lines, delimiter: str) -> Cells:
     csv.field_size_limit(_LARGEST_FIELD)
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
-    header: list[str] = []
     while True:
         line = reader.line_num + 1
         try:
             values = next(reader, None)
         except csv.Error as error:
-            yield BrokenRecord(line, f"broken table row ({error}); check its quotes")
+            reason = f"broken table row ({error}); check its quotes"
+            yield line, BrokenRecord(line, reason)
             continue
         if values is None:
             return
-        if not values:
+        yield line, values
+
+
+def _tab_rows(lines: Lines) -> Cells:
+    """Read tab-separated rows: quoted as writers of tables do, or with texts as they are.
+
+    Table writers quote a field that holds a tab, a quotation mark or a line end. Other programs
+    quote nothing, so a mark at the beginning of a text must not join its row with the next: lines
+    are joined only where they are no rows by themselves.
+    """
+    ahead: deque[tuple[int, str]] = deque()
+    width = 0
+
+    def is_row(line: str) -> bool:
+        return len(_tab_cells(line)) == width
+
+    for number, line in _refilled(ahead, lines):
+        cells = _tab_cells(line)
+        width = width or len(cells)
+        if not _OPEN_QUOTE.search(line):
+            is_mac = "\r" in line[:-2] and '"' not in line
+            yield number, BrokenRecord(number, _MAC_LINE_END) if is_mac else cells
             continue
-        if not header:
-            header = [name.strip() for name in values]
-            if len(set(header)) < len(header):
-                yield BrokenRecord(line, "a column stands twice in the header")
-                return
-        elif len(values) == len(header):
-            yield Record(line, dict(zip(header, values, strict=True)))
+        ahead.extend(itertools.islice(lines, _QUOTED_LINES - len(ahead)))
+        if len(cells) == width and (not ahead or is_row(ahead[0][1])):
+            yield number, cells
+            continue
+        more = _lines_to_closing_quote(line, ahead)
+        following = [text for _, text in itertools.islice(ahead, more)]
+        if more and is_row(line + "".join(following)) and not any(map(is_row, following[:-1])):
+            for _ in following:
+                ahead.popleft()
+            yield number, _tab_cells(line + "".join(following))
+        elif len(cells) == width:
+            yield number, cells
         else:
-            reason = f"{len(values)} fields where the header has {len(header)}"
-            yield BrokenRecord(line, f"{reason}; quote what holds commas")
+            reason = "a quotation mark opens here and none closes it; double it or remove it"
+            yield number, BrokenRecord(number, reason)
+
+
+def _refilled(ahead: "deque[tuple[int, str]]", lines: Lines) -> Lines:
+    """Yield the lines that were read ahead before those still to be read."""
+    while True:
+        ahead.extend(itertools.islice(lines, 0 if ahead else 1))
+        if not ahead:
+            return
+        yield ahead.popleft()
+
+
+def _lines_to_closing_quote(line: str, following: Iterable[tuple[int, str]]) -> int:
+    """Return how many more lines the quotation mark needs that opens in a line; 0 for never."""
+    for count, (_, text) in enumerate(following, start=1):
+        line += text
+        if '"' in text and not _OPEN_QUOTE.search(line):
+            return count
+    return 0
+
+
+def _tab_cells(line: str) -> list[str]:
+    line = line.removesuffix("\n").removesuffix("\r")
+    if '"' not in line:
+        return line.split("\t") if line else []
+    cells = []
+    position = 0
+    while position <= len(line):
+        field = _TAB_FIELD.match(line, position)
+        assert field is not None  # noqa: S101 - it matches nothing, too
+        quoted = field[1]
+        # No writer quotes a field that does not need it where it does not quote the header.
+        needed = quoted is not None and _NEEDS_QUOTES.search(quoted)
+        cells.append(quoted.replace('""', '"') if needed else field[0])
+        position = field.end() + 1
+    return cells
 
 
 def _text_records(lines: Lines, *, split_labels: bool) -> Records:
@@ -265,7 +370,7 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
     for number, raw in lines:
         line = raw.removesuffix("\n").removesuffix("\r")
         if "\r" in line:
-            yield BrokenRecord(number, r"a line end is \r alone; save the file with \n or \r\n")
+            yield BrokenRecord(number, _MAC_LINE_END)
             continue
         if not line.strip():
             blank.append(number)
@@ -278,69 +383,3 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
             yield Record(number, dict(zip((TEXT, LABEL), line.rsplit(";", 1), strict=True)))
         else:
             yield BrokenRecord(number, "no semicolon between a text and its label")
-
-
-_READERS: Mapping[str, Callable[[Lines], Records]] = {
-    ".jsonl": _json_records,
-    ".ndjson": _json_records,
-    ".json": _json_records,
-    ".csv": _comma_table,
-    ".tsv": partial(_table, delimiter="\t"),
-}
-
-
-def _parquet_records(path: str | Path, *, name_labels: bool) -> Records:
-    with _opened_parquet(path) as file:
-        names = _class_names(file) if name_labels else {}
-        batches = file.iter_batches(batch_size=_BATCH_ROWS)
-        rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
-        for number, fields in enumerate(rows, start=1):
-            yield Record(number, with_class_names(fields, names))
-
-
-def parquet_class_names(path: str | Path) -> ClassNames:
-    """Return the names of label ids by column; empty where the file has none."""
-    with _opened_parquet(path) as file:
-        return _class_names(file)
-
-
-def _class_names(file: Any) -> ClassNames:
-    # Few files have names, and importing `datasets` takes a second.
-    if b"huggingface" not in (file.schema_arrow.metadata or {}):
-        return {}
-    from datasets import Features
-
-    return class_names(Features.from_arrow_schema(file.schema_arrow))
-
-
-def class_names(features: Mapping[str, Any]) -> ClassNames:
-    """Return the names of label ids by column, from the features of a data set."""
-    return {column: one.names for column, one in features.items() if getattr(one, "names", None)}
-
-
-def with_class_names(fields: Mapping[str, Any], names: ClassNames) -> dict[str, Any]:
-    """Return a row with its label ids replaced by their names; an id without a name stays.
-
-    Ids mean what the data set says, not what the task's order happens to be.
-    """
-    named = dict(fields)
-    for column, known in names.items():
-        value = named.get(column)
-        if isinstance(value, int) and 0 <= value < len(known):
-            named[column] = ClassName(known[value])
-    return named
-
-
-@contextlib.contextmanager
-def _opened_parquet(path: str | Path) -> Iterator[Any]:
-    import pyarrow
-    from pyarrow import parquet
-
-    with open_binary(path) as binary:
-        try:
-            yield parquet.ParquetFile(binary)
-        except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"{path} is not a readable Parquet file ({reason}); write it again."
-            ) from error

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 
 from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
@@ -51,9 +52,10 @@ def draw_validation(
 ) -> tuple[list[Row], list[Row]]:
     """Split the training rows into those that stay and a stratified validation split.
 
-    Each class gets its part of the drawn rows by largest remainder. Only rows whose normalised text
-    occurs once may be drawn, so that the drawn split shares no text with what stays. Which rows are
-    drawn depends on their texts and the seed alone, neither on their order nor on the machine.
+    Each class gets its part of the drawn rows by largest remainder, and keeps at least one row for
+    training. Only rows whose normalised text occurs once may be drawn, so that the drawn split
+    shares no text with what stays. Which rows are drawn depends on their texts and the seed alone,
+    neither on their order nor on the machine.
 
     Args:
         rows: The training rows.
@@ -64,7 +66,7 @@ def draw_validation(
         Training and validation rows, each in the order of `rows`.
 
     Raises:
-        CallError: `size` is no whole number, or leaves no training rows.
+        CallError: `size` is no whole number, or leaves a class no training rows.
         DataError: A class has too few rows of a text of their own.
     """
     count = min(int(DEFAULT_FRACTION * len(rows)), LARGEST_DEFAULT)
@@ -77,10 +79,11 @@ def draw_validation(
         count = round(size * len(rows)) if size < 1 else int(size)
     if count == 0:
         return list(rows), []
-    if count >= len(rows):
+    sizes = Counter(row.label for row in rows)
+    if count > len(rows) - len(sizes):
         raise CallError(
-            f"a validation split of {count:,} rows leaves none of the {len(rows):,} for training; "
-            "give a smaller validation_size."
+            f"a validation split of {count:,} rows leaves fewer of the {len(rows):,} for training "
+            f"than one a class; give validation_size={len(rows) - len(sizes)} or less."
         )
     keys = [normalised(row.text) for row in rows]
     counts = Counter(keys)
@@ -90,7 +93,7 @@ def draw_validation(
             lot = hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
             candidates[row.label].append((lot, position))
     drawn: set[int] = set()
-    for label, quota in largest_remainder(Counter(row.label for row in rows), count).items():
+    for label, quota in largest_remainder(sizes, count).items():
         if quota > len(candidates[label]):
             raise DataError(
                 f"a validation split of {count:,} rows needs {quota:,} of the class {label!r}, but "
@@ -106,12 +109,17 @@ def largest_remainder(counts: Mapping[str, int], size: int) -> dict[str, int]:
     """Share `size` seats by `counts` (Hamilton's method); equal remainders go by name.
 
     Whole numbers throughout: a quota is count * size // total, and the seats left over go to the
-    largest remainders of that division.
+    largest remainders of that division. None gets all of its count: a class's last row stays, and
+    the seat goes to the next remainder. There are at most as many seats as that leaves.
     """
     total = sum(counts.values())
     quotas = {label: count * size // total for label, count in counts.items()}
     left = size - sum(quotas.values())
     by_remainder = sorted(counts, key=lambda label: (-(counts[label] * size % total), label))
-    for label in by_remainder[:left]:
-        quotas[label] += 1
+    seats = cycle(by_remainder)
+    while left:
+        label = next(seats)
+        if quotas[label] < counts[label] - 1:
+            quotas[label] += 1
+            left -= 1
     return quotas

@@ -9,7 +9,7 @@ from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
 from llamafactory_emotion.data.entries import HUB, HubAddress, hub_class_names
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.data.records import ClassNames, parquet_class_names
+from llamafactory_emotion.data.tables import ClassNames, parquet_class_names
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.loading import DataSet, data_files
 from llamafactory_emotion.plugin import host

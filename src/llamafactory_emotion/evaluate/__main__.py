@@ -81,7 +81,6 @@ class EvaluateOptions(Options):
     label_column: str | None = key(
         None, about="the key or column of the gold labels (default: label, labels, ...)"
     )
-    seed: int = key(0, about="of the bootstrap intervals", least=0)
     overwrite: bool = key(False, about="replace output files that exist")
 
     @classmethod
@@ -128,7 +127,6 @@ def _run(options: EvaluateOptions) -> int:
                     task,
                     match=options.match,
                     threshold=options.threshold,
-                    seed=options.seed,
                     skip_broken=options.skip_broken,
                     source=source,
                     train=train,

@@ -123,7 +123,6 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     *,
     match: str | None = None,
     threshold: float | None = None,
-    seed: int = 0,
     skip_broken: bool = False,
     source: DataFile | None = None,
     train: DataFile | None = None,
@@ -138,7 +137,6 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         task: Its labels are the classes.
         match: `strict`, `flexible`, `contains`, `all`, or None for the task's own rule.
         threshold: The confidence below which the model may abstain.
-        seed: Draws the resamples of the bootstrap intervals.
         skip_broken: Leave rows out that cannot be used, and count them.
         source: The data that was predicted; rows are checked and take their gold labels from it.
         train: The training data that may explain errors.
@@ -205,7 +203,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         unfinished=is_unfinished(path, sidecar, metrics.n + broken.total),
         row_check=join.result() if join else None,
         train_explanation=lookup.result() if lookup else None,
-        floor=floor_of(floored, floor, task, seed=seed) if floored and floor else None,
+        floor=floor_of(floored, floor, task) if floored and floor else None,
     )
 
 

@@ -44,7 +44,7 @@ class Floor:
     comparison: PairedComparison  # the file (first) against the SVM (second)
 
 
-def floor_of(answers: Answers, train: DataFile, task: Task, *, seed: int) -> Floor:
+def floor_of(answers: Answers, train: DataFile, task: Task) -> Floor:
     """Fit the SVM on training rows, let it answer a file's texts, and compare.
 
     Raises:

@@ -12,17 +12,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
 from llamafactory_emotion.data.entries import Entry, read_entries
-from llamafactory_emotion.data.reading import (
-    NO_COLUMN,
-    ColumnChoice,
-    is_no_label,
-    iterate_rows,
-    read_texts,
-    require_columns,
-    text_rows,
-)
+from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
 from llamafactory_emotion.data.records import BrokenRecord, Source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
@@ -60,6 +53,8 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             task=task,
             text_column=options.text_column,
             label_column=options.label_column,
+            encoding=options.encoding,
+            sheet=options.sheet,
         )
         rows = (InputRow(task.user_content(row.text), row.label) for row in texts)
         inputs = Inputs(task, rows, name)
@@ -133,7 +128,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         if isinstance(record, BrokenRecord):
             raise DataError(f"{where}: {record.reason}; mend the line.")
         if number == 0:
-            require_columns(record, named[:1], where)
+            require_columns(record.fields, named[:1], where)
         missing.difference_update(record.fields)
         parts = [record.fields.get(column) for column in columns]
         texts = [part for part in parts if isinstance(part, str) and part]

@@ -50,7 +50,9 @@ class ModelOptions(RecipeOptions):
         None, about="a labelled file to draw examples from, for the prompt", metavar="FILE"
     )
     shots: int = key(1, about="how many examples of each label", least=1)
-    text_column: str | None = key(None, about="the column of the texts (default: guessed)")
+    text_column: str | None = key(
+        None, about="the column of the texts, or several with commas (default: guessed)"
+    )
     device: str | None = key(None, about="cpu, cuda, cuda:1, ..., auto")
     overwrite: bool = key(False, about="replace an output that exists")
 
@@ -89,12 +91,18 @@ class PredictOptions(ModelOptions):
     """The keys of `predict`."""
 
     input: str | None = key(
-        None, about="texts: JSON(L), CSV, TSV, Parquet, lines; - is standard input", metavar="FILE"
+        None,
+        about="texts: JSON(L), chats, CSV, TSV, Excel, Parquet, Arrow, lines; - is stdin",
+        metavar="FILE",
     )
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
     )
     label_column: str | None = key(None, about="the column of the gold labels (default: guessed)")
+    encoding: str | None = key(
+        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
+    )
+    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
     checkpoints: str | None = key(
         None, about="predict with every checkpoint of a training run's folder", metavar="DIR"
     )

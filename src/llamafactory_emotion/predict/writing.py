@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from llamafactory_emotion.data.records import read_records
+from llamafactory_emotion.data.records import open_source
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.predict.inputs import InputRow, Inputs
@@ -233,7 +233,11 @@ class PredictionRun:
         most, source = self.options.max_samples, self.options.input
         if shown and source not in (None, STANDARD_STREAM):
             # Read once more, which is cheap beside a model.
-            count = sum(1 for _ in read_records(source, split_labels=False))
+            options = self.options
+            opened = open_source(
+                source, encoding=options.encoding, sheet=options.sheet, split_labels=False
+            )
+            count = sum(1 for _ in opened.records)
             most = min(count, most or count)
         name = "predict" if self.output.is_stream else self.output.path.name
         with progress:

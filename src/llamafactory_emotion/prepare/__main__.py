@@ -41,7 +41,8 @@ class PrepareOptions(Options):
     """What a call of `prepare` asks for."""
 
     train: Path = key(
-        about="labelled texts as JSONL, JSON, CSV, TSV, Parquet or text;label", metavar="FILE"
+        about="labelled texts: JSON(L), chats, CSV, TSV, Excel, Parquet, Arrow, text;label",
+        metavar="FILE",
     )
     validation: Path | None = key(None, about="a validation file", metavar="FILE")
     validation_size: float | None = key(
@@ -69,8 +70,14 @@ class PrepareOptions(Options):
     )
     check_only: bool = key(False, about="print the audit and write no data")
     task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
-    text_column: str | None = key(None, about="the column of the texts (default: guessed)")
+    text_column: str | None = key(
+        None, about="the column of the texts, or several with commas (default: guessed)"
+    )
     label_column: str | None = key(None, about="the column of the labels (default: guessed)")
+    encoding: str | None = key(
+        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
+    )
+    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
     json: Path | None = key(
         None, about="write the audit as JSON; - (or --json alone) prints it", bare="-"
     )
@@ -166,13 +173,14 @@ def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
         DataError: The content of one file or more is wrong.
     """
     paths = {TRAIN: options.train, VALIDATION: options.validation, TEST: options.test}
-    columns = {"text_column": options.text_column, "label_column": options.label_column}
+    names = ("text_column", "label_column", "encoding", "sheet")
+    given = {name: getattr(options, name) for name in names}
     splits: dict[str, Sequence[Row]] = {}
     problems: list[str] = []
     for split, path in paths.items():
         try:
             if path is not None:
-                splits[split] = read_rows(path, task, **columns)
+                splits[split] = read_rows(path, task, **given)
         except DataError as error:
             problems.append(str(error))
     if problems:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.data.columns import ColumnChoice
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import Entry, read_entries
-from llamafactory_emotion.data.reading import ColumnChoice, Row, labelled_rows, read_rows
+from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
 from llamafactory_emotion.data.splits import draw_validation
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
@@ -66,9 +67,9 @@ def read_splits(arguments: HeadArguments, task: Task) -> Splits:
 
 
 def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
-    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
     if Path(source).exists():
-        return read_rows(source, task, **columns)
+        names = ("text_column", "label_column", "encoding", "sheet")
+        return read_rows(source, task, **{name: getattr(arguments, name) for name in names})
     rows: list[Row] = []
     for entry in read_entries(source, Path(arguments.dataset_dir)):
         opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)

@@ -27,7 +27,7 @@ WORKING = ".training"
 # What a run's weights do not depend on: paths, and rows known by their digest.
 _PASSED_OVER = (
     *("train", "validation", "test", "task", "dataset_dir", "text_column", "label_column"),
-    *("cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
+    *("encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
 )
 _TRAINING = (
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim"),

@@ -1,0 +1,257 @@
+"""Which columns of a source hold texts and labels, and what beside them must not be lost.
+
+A conversation (`messages` of OpenAI, `conversations` of ShareGPT) becomes the columns `user` (its
+last question), `assistant` (the answer to it), `system` and `history` (all before).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from llamafactory_emotion.data.records import Record
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.terminal import shortened
+from llamafactory_emotion.text import WITHOUT_SPACES
+
+# Tried in this order, in any case, when no column is named.
+TEXT_COLUMNS = ("text", "sentence", "content", "tweet", "utterance", "review", "document", "input")
+LABEL_COLUMNS = ("label", "emotion", "sentiment", "category", "class", "target", "output")
+NO_COLUMN = ""
+_INPUT, _INSTRUCTION = "input", "instruction"
+_USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
+_CONVERSATIONS = ("messages", "conversations", "conversation")
+_ROLES = {
+    **dict.fromkeys(("user", "human"), _USER),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot"), _ASSISTANT),
+    **dict.fromkeys(("system", "developer"), _SYSTEM),
+}
+# Columns that often decide about a label together with a text, by name; others by their length.
+_SECOND_TEXTS = (
+    *("sentence1", "sentence2", "sentence_a", "sentence_b", "text1", "text2", "text_a", "text_b"),
+    *("text_pair", "premise", "hypothesis", "question", "question1", "question2", "answer"),
+    *("context", "passage", "paragraph", "query", "response", "reply", "parent", "title"),
+    *("subject", "headline", "summary", "description", "body", "aspect", "aspect_term", "term"),
+    "target",
+)
+_WORDS_OF_A_TEXT = 6
+_CHARACTERS = 12
+_WITHOUT_SPACES = re.compile(f"[{WITHOUT_SPACES}]")
+
+
+class ColumnChoice(NamedTuple):
+    """The columns that a caller names; what is None is guessed from the first record.
+
+    Several columns of `text`, with commas between them, are joined. `instruction` holds the texts
+    where the first record's `text` is empty, as in alpaca records without an input; `label` is
+    `NO_COLUMN` for none.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a source.
+
+    Attributes:
+        texts: The column of the texts; of several, the texts are joined.
+        label: The column of the labels, or None.
+        unused_input: The input of an alpaca file whose texts are its instructions.
+        guarded: Columns whose content would be dropped, so they must be empty.
+        conversation: The column of conversations, or None.
+    """
+
+    texts: tuple[str, ...]
+    label: str | None
+    unused_input: str | None = None
+    guarded: tuple[str, ...] = ()
+    conversation: str | None = None
+
+
+class RowError(Exception):
+    """Why a row cannot be used; `label` is the value that is no label of the task."""
+
+    def __init__(self, reason: str, *, label: str = "") -> None:
+        super().__init__(reason)
+        self.label = label
+
+
+def choose_columns(
+    record: Record, choice: ColumnChoice, where: str, *, label_needed: bool
+) -> Columns:
+    """Choose the columns by the first record.
+
+    Raises:
+        DataError: A named column is not there, none looks like what is needed, or another one
+            holds a text too.
+    """
+    conversation = _conversation_column(record.fields, choice.text)
+    try:
+        fields = with_turns(record.fields, conversation)
+    except RowError as error:
+        raise DataError(f"{where}: {error}.") from error
+    named = _split(choice.text, fields) if choice.text not in (None, conversation) else ()
+    require_columns(fields, (*named, *filter(None, choice[1:])), where)
+    text = named[0] if named else _first_of((_USER,) if conversation else TEXT_COLUMNS, fields)
+    label = guess_label(fields, conversation) if choice.label is None else choice.label or None
+    instruction = choice.instruction
+    if not named and (text is None or text.casefold() == _INPUT):
+        instruction = instruction or _first_of((_INSTRUCTION,), fields)
+    unused = None
+    if instruction and not (text and fields[text]):
+        text, unused = instruction, text
+    missing = [] if text else ["text (text_column)"]
+    missing += ["label (label_column)"] if label_needed and not label else []
+    others = [name for name in fields if name not in (instruction, text, label, unused)]
+    taken = fields[text] if text else None
+    second = [name for name in others if _is_second_text(name, fields[name], taken)]
+    if not named and second and not missing:
+        raise DataError(f"{where}: {_loss(text or '', second)}.")
+    if not named and text is None and len(second) > 1:
+        raise DataError(f"{where}: {_loss(second[0], second[1:])}.")
+    if text is None or missing:
+        raise DataError(
+            f"{where}: no column that looks like the {' or the '.join(missing)}; {_there(fields)}. "
+            "Name it."
+        )
+    guarded = {name for name in others if _is_second_text(name, "?", None)}
+    guarded = set() if named else guarded | {_SYSTEM, _HISTORY}
+    return Columns((named[1:] and named) or (text,), label, unused, tuple(guarded), conversation)
+
+
+def guess_label(fields: Mapping[str, Any], conversation: str | None) -> str | None:
+    """Return the column that looks like the labels, or None."""
+    return _first_of((_ASSISTANT, *LABEL_COLUMNS) if conversation else LABEL_COLUMNS, fields)
+
+
+def require_columns(fields: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
+    """Raise a DataError that names the file and line if a record lacks a column."""
+    for column in columns:
+        if column not in fields:
+            raise DataError(f"{where}: no column {column!r}; {_there(fields)}. Name one of these.")
+
+
+def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
+    """Return a record's text; several columns are joined as lines of `column: text`.
+
+    Raises:
+        RowError: There is none, or something else would be dropped.
+    """
+    if missing := [column for column in columns.texts if column not in fields]:
+        raise RowError(f"no column {missing[0]!r}")
+    if columns.unused_input and fields.get(columns.unused_input):
+        raise RowError("an input beside the instruction, which is the text in the first row")
+    for column in columns.guarded:
+        value = fields.get(column)
+        if value and _is_second_text(column, value, fields[columns.texts[0]]):
+            raise RowError(_loss(columns.texts[0], [column]))
+    if len(columns.texts) == 1:
+        text = fields[columns.texts[0]]
+    else:
+        parts = {column: _flat(fields[column]) for column in columns.texts}
+        text = "\n".join(f"{column}: {part}" for column, part in parts.items() if part)
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise RowError("the text is empty")
+    if not isinstance(text, str):
+        raise RowError(f"the text is not a string but {shortened(repr(text))}")
+    return text
+
+
+def with_turns(fields: Mapping[str, Any], conversation: str | None) -> Mapping[str, Any]:
+    """Return a record with the turns of its conversation as columns.
+
+    Raises:
+        RowError: A turn is none of a user, an assistant or the system.
+    """
+    if conversation is None:
+        return fields
+    turns = fields.get(conversation)
+    if not isinstance(turns, list):
+        raise RowError(f"no list of turns in the column {conversation!r}")
+    told = [_turn(number, turn) for number, turn in enumerate(turns, start=1)]
+    found = {name: value for name, value in fields.items() if name != conversation}
+    system = [content for role, content in told if role == _SYSTEM]
+    told = [(role, content) for role, content in told if role != _SYSTEM]
+    if system:
+        found[_SYSTEM] = system[0] if len(system) == 1 else system
+    if told and told[-1][0] == _ASSISTANT:
+        found[_ASSISTANT] = told.pop()[1]
+    if not told or told[-1][0] != _USER:
+        raise RowError(f"{conversation} has no turn of the user before the last of the assistant")
+    found[_USER] = told.pop()[1]
+    if told:
+        found[_HISTORY] = [content for _, content in told]
+    return found
+
+
+def _turn(number: int, turn: object) -> tuple[str, str]:
+    turn = turn if isinstance(turn, Mapping) else {}
+    role = str(turn.get("role") or turn.get("from"))
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):  # OpenAI's parts
+        parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
+        content = None if None in parts else "\n".join(map(str, parts))
+    if role.casefold() not in _ROLES or not isinstance(content, str):
+        raise RowError(
+            f"turn {number} of the conversation is {shortened(repr(turn))}; only texts of user, "
+            "assistant and system are read, so write text and label into columns of their own"
+        )
+    return _ROLES[role.casefold()], content
+
+
+def _conversation_column(fields: Mapping[str, Any], text_column: str | None) -> str | None:
+    column = _first_of(_CONVERSATIONS, fields)
+    is_other = text_column in fields and text_column != column
+    return None if column is None or is_other or not isinstance(fields[column], list) else column
+
+
+def _split(names: str | None, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns that `text_column` names; a name may hold a comma itself."""
+    if names is None or names in fields:
+        return (names,) if names else ()
+    return tuple(name.strip() for name in names.split(","))
+
+
+def _is_second_text(name: str, value: object, text: object) -> bool:
+    """Whether a column beside the text holds another one that does not repeat it."""
+    key = str(name).strip().casefold()
+    if key in (_SYSTEM, _HISTORY):
+        return bool(_flat(value).strip())
+    if not isinstance(value, str) or not value.strip():
+        return False
+    if isinstance(text, str) and (text in value or value in text):
+        return False
+    is_long = len(value.split()) >= _WORDS_OF_A_TEXT
+    return key in _SECOND_TEXTS or is_long or len(_WITHOUT_SPACES.findall(value)) >= _CHARACTERS
+
+
+def _loss(text: str, lost: Sequence[str]) -> str:
+    """Say that columns beside the text would be dropped, and how to keep or to leave them."""
+    # What comes before the text in a talk comes before it in the join.
+    first = [name for name in lost if name in (_SYSTEM, _HISTORY)]
+    joined = ",".join([*first, text, *(name for name in lost if name not in first)])
+    talk = "of this conversation, " if text == _USER else ""
+    return (
+        f"{talk}{' and '.join(lost)} beside {text} would be lost; text_column={joined} writes them "
+        f"into one text, a line each ('{lost[0]}: ...'), and text_column={text} leaves "
+        f"{' and '.join(lost)} out"
+    )
+
+
+def _flat(value: object) -> str:
+    """Return a text, or the texts of a list (the history of alpaca is one of pairs) as lines."""
+    if isinstance(value, list | tuple):
+        return "\n".join(map(_flat, value))
+    return "" if value is None else str(value)
+
+
+def _there(fields: Mapping[str, Any]) -> str:
+    return f"the columns are {', '.join(map(str, fields)) or 'none'}"
+
+
+def _first_of(names: Iterable[str], fields: Mapping[str, Any]) -> str | None:
+    by_name = {str(column).strip().casefold(): column for column in fields}
+    return next((by_name[name] for name in names if name in by_name), None)

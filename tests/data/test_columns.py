@@ -1,0 +1,155 @@
+"""Which columns are taken, and that nothing beside them is lost in silence."""
+
+import json
+
+import pytest
+
+from llamafactory_emotion.data.reading import read_rows, read_texts
+from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.task import EMOTION
+
+LONG = "the ferry left without us in the rain"
+
+
+def chat(*turns, keys=("role", "content"), **others):
+    told = [dict(zip(keys, turn, strict=True)) for turn in turns]
+    return {("messages" if keys[0] == "role" else "conversations"): told, **others}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write records to a JSON file."""
+
+    def written(*records):
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps(records, indent=1), encoding="utf-8")
+        return path
+
+    return written
+
+
+SHAREGPT = ("from", "value")
+CHATS = [
+    chat(("user", "so glad"), ("assistant", "joy")),
+    chat(("human", "so glad"), ("gpt", "joy"), keys=SHAREGPT),
+    chat(("human", "so glad"), ("gpt", " Joy "), keys=SHAREGPT, system="", id="x1"),
+    chat(("user", [{"type": "text", "text": "so glad"}]), ("assistant", "joy"), tools=None),
+    chat(("user", EMOTION.user_content("so glad")), ("model", "joy"), user="anna"),
+    chat(("user", "so glad"), label="joy"),
+]
+
+
+@pytest.mark.parametrize("record", CHATS)
+def test_a_chat_is_its_last_question_and_the_answer_to_it(write, record):
+    rows = read_rows(write(record, record), EMOTION)
+    assert [(row.text, row.label) for row in rows] == [("so glad", "joy")] * 2
+
+
+def test_a_chat_without_an_answer_can_be_predicted(write):
+    path = write(chat(("user", "so glad")), chat(("user", "low"), ("assistant", "sadness")))
+    assert [row[1:] for row in read_texts(path, task=EMOTION)] == [
+        ("so glad", None),
+        ("low", "sadness"),
+    ]
+    with pytest.raises(DataError, match=r"the label \(label_column\); the columns are user"):
+        read_rows(path, EMOTION)
+
+
+TALK = (("user", "You parked here."), ("assistant", "anger"), ("user", "Fine."))
+WITH_SYSTEM = chat(("system", "You label."), ("user", "Fine."), ("assistant", "anger"))
+WITH_HISTORY = chat(*TALK, ("assistant", "anger"))
+ALPACA = {"instruction": "Which?", "input": "Fine.", "output": "anger"}
+ALPACA_TALK = ALPACA | {"system": "You label.", "history": [["You parked here.", "anger"]]}
+PAIR = {"premise": "A man sleeps.", "hypothesis": "He is awake.", "label": "anger"}
+LOST = [
+    (WITH_SYSTEM, "conversation, system beside user", "system,user", "user"),
+    (WITH_HISTORY, "conversation, history beside user", "history,user", "user"),
+    (chat(*TALK[2:], ("assistant", "anger"), system="You label."), "system", "system,user", "user"),
+    (ALPACA_TALK, "system and history beside input", "system,history,input", "input"),
+    (ALPACA | {"input": "", "system": "S"}, "system beside instr", "system,instruction", "instruc"),
+    (PAIR, "hypothesis beside premise", "premise,hypothesis", "premise"),
+    ({"sentence": "Fine.", "sentence2": "No.", "label": 3}, "sentence2", "sentence,sentence2", ""),
+    ({"title": "Boo", "text": "Fine.", "label": 3}, "title beside text", "text,title", "text"),
+    ({"text": "Fine.", "aspect": "food", "label": 3}, "aspect beside text", "text,aspect", "text"),
+    ({"text": "Fine.", "said": LONG, "label": 3}, "said beside text", "text,said", "text"),
+    ({"text": "好", "上文": "这家店的面太难吃了服务员很热情", "label": 3}, "上文", "text,上文", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "named", "joined", "alone"), LOST)
+def test_what_would_be_lost_is_refused_by_name_and_both_ways_work(
+    write, record, named, joined, alone
+):
+    path = write(record)
+    for read in (read_rows, lambda path, task: list(read_texts(path, task=task))):
+        with pytest.raises(DataError, match=f"{named}.* would be lost; text_column={joined} writ"):
+            read(path, EMOTION)
+
+    [row] = read_rows(path, EMOTION, text_column=joined)
+    assert [line.partition(": ")[0] for line in row.text.splitlines() if ": " in line] == (
+        joined.split(",")
+    )
+    if alone in record or alone == "user":
+        [row] = read_rows(path, EMOTION, text_column=alone)
+        assert ": " not in row.text
+
+
+def test_the_joined_form_is_a_line_a_column_and_skips_what_is_empty(write):
+    path = write(PAIR, PAIR | {"hypothesis": None}, ALPACA_TALK | PAIR)
+    rows = read_rows(path, EMOTION, text_column="premise, hypothesis")
+    assert [row.text for row in rows] == [
+        "premise: A man sleeps.\nhypothesis: He is awake.",
+        "premise: A man sleeps.",
+        "premise: A man sleeps.\nhypothesis: He is awake.",
+    ]
+    [row] = read_rows(write(ALPACA_TALK), EMOTION, text_column="history,input")
+    assert row.text == "history: You parked here.\nanger\ninput: Fine."
+    with pytest.raises(DataError, match=r"row 1|json:2: no column 'talk'; the columns are"):
+        read_rows(path, EMOTION, text_column="talk,premise")
+
+
+def test_a_row_that_differs_from_the_first_is_refused_too(write):
+    later = [
+        (ALPACA, ALPACA | {"history": []}, ALPACA | {"history": None, "system": " "}),
+        (ALPACA | {"system": ""}, ALPACA_TALK),
+        (chat(("user", "a"), ("assistant", "joy")), WITH_HISTORY),
+        ({"text": "a", "title": "", "label": "joy"}, {"text": "b", "title": "B", "label": "joy"}),
+    ]
+    assert len(read_rows(write(*later[0]), EMOTION)) == 3
+    for records in later[1:]:
+        with pytest.raises(DataError, match=r"has 1 problem.*\n.* would be lost"):
+            read_rows(write(*records), EMOTION)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"text": LONG, "label": "joy", "label_text": "joy", "id": "a b c", "url": "x", "n": 7},
+        {"text": LONG, "label": "joy", "prompt": f"Which emotion? {LONG} Answer:"},
+        {"text": LONG, "label": "joy", "clean": LONG, "title": "", "target": 4},
+        {"tweet": "a", "user": "b", "date": "Mon May 11", "label": "joy", "query": None},
+        {"question": "why?", "text": "why? oh", "label": "joy"},
+    ],
+)
+def test_other_columns_are_no_second_text(write, record):
+    assert len(read_rows(write(record), EMOTION)) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (chat(), "messages has no turn of the user"),
+        (chat(("assistant", "joy")), "no turn of the user before the last of the assistant"),
+        (chat(("user", "a"), ("tool", "b"), ("assistant", "joy")), r"turn 2 .*'role': 'tool'"),
+        (chat(("user", None), ("assistant", "joy")), r"turn 1 of the conversation is .*None"),
+        (chat(("user", [{"type": "image_url"}])), r"turn 1 of the conversation is .*image_url"),
+        ({"messages": ["hello"]}, r"turn 1 of the conversation is \{\}"),
+        ({"messages": "hello", "label": "joy"}, "no column that looks like the text"),
+    ],
+)
+def test_a_chat_that_is_none_is_said(write, record, message):
+    with pytest.raises(DataError, match=message):
+        read_rows(write(record), EMOTION)
+    good = chat(("user", "a"), ("assistant", "joy"))
+    with pytest.raises(DataError, match=f"1 problem.*\n.*({message}|no list of turns)"):
+        read_rows(write(good, record), EMOTION)
