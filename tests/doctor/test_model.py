@@ -19,6 +19,8 @@ BROKEN = [
     ({"adapter_name_or_path": "saves/tiny_base"}, "adapter", "adapter_config.json", "LoRA"),
     ({"adapter_name_or_path": "saves/adapter"}, "adapter", "other/base", "model_name_or_path"),
     ({"template": "llama3"}, "end-token", "never learned", "template: emotion"),
+    ({"template": "qwen"}, "vocabulary", "none for <|im_end|>", "resize_vocab"),
+    ({"template": "gemma"}, "vocabulary", "token", "emotion"),
     ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
     ({"lora_target": ["q_proj", "qproj"]}, "targets", "lora_target qproj", "q_proj"),
     ({**FREEZE, "freeze_trainable_layers": 30}, "targets", "the model has", "train"),
