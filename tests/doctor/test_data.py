@@ -24,7 +24,7 @@ BROKEN = [
     ({"stage": "pt"}, "stage", "does not learn to answer", "stage: sft"),
     ({"dataset": "gone"}, "rows", "gone.jsonl not found", "mend"),
     ({"dataset": "strange"}, "rows", "boredom", "mend"),
-    ({"dataset": "empty"}, "rows", "no rows", "another"),
+    ({"dataset": "empty"}, "rows", "it has no rows", "mend"),
     ({"dataset": "formless"}, "rows", "'no_such_formatting' is not known; write alpaca", "mend"),
     ({"dataset": "listed"}, "rows", "must be an object of names", "mend"),
     ({"dataset": "nowhere"}, "rows", "names no file_name and no hub", "mend"),
@@ -89,7 +89,7 @@ READ = [
     ("d.jsonl", lines("2020-01-01"), COLUMNS, "error", "holds timestamp[s] and not"),
     ("d.jsonl", lines(None), COLUMNS, "error", "they have no answer; LLaMA-Factory stops"),
     ("d.jsonl", lines(""), COLUMNS, "error", "12 of 12 rows of 'd'"),
-    ("d.jsonl", lines("joy", "joy", ""), COLUMNS, "warning", "train the model to say nothing"),
+    ("d.jsonl", lines("joy", "joy", ""), COLUMNS, "warning", "trains the model to say nothing"),
     ("d.jsonl", lines("joy") + '{"text": "so', COLUMNS, "error", "JSON parse error"),
     ("d.jsonl", lines("joy"), {}, "error", "the column 'instruction' (prompt) is missing"),
     ("d.jsonl", conversations("human", "gpt"), TURNS, None, ""),
@@ -140,7 +140,7 @@ def test_labels_that_a_prediction_is_not_compared_with_are_told(look, tmp_path):
     (told,) = serious(look(**changes | PREDICTED)["recipe"], "answers")
 
     assert told.level == "warning"
-    assert "is not compared with 12 of 12 rows" in told.sentence
+    assert "predicts without their labels 12 of 12 rows" in told.sentence
 
 
 def test_an_arrow_file_is_read(look, tmp_path):

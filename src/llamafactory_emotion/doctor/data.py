@@ -147,6 +147,8 @@ def check_answers(context: Context) -> Iterator[Finding]:
     for name, data_set in context.loaded.items():
         if (loaded := data_set.loaded) is None or context.value("stage") != "sft":
             continue
+        if data_set.entry.get("ranking") is True:  # told by `check_stage`
+            continue
         generates = context.generates(name)
         unread = Counter(
             _why_unread(data_set, number)
@@ -164,7 +166,7 @@ def check_answers(context: Context) -> Iterator[Finding]:
                 f"columns in {context.dataset_dir / FILE_NAME}",
             )
             continue
-        verb = "is not compared with" if generates else "drops"
+        verb = "predicts without their labels" if generates else "drops"
         for reason, rows in unread.items():
             report = warning if generates or reason == _OUT_OF_ORDER else error
             yield report(

@@ -102,7 +102,11 @@ def check_versions(_: Context) -> Iterator[Finding]:
         )
     refused = None if missing or version_of("llamafactory") is None else host.refused_version()
     if refused is not None:
-        yield error(f"LLaMA-Factory does not start: {refused}", "install that version")
+        named = (one for one in required.values() if refused.startswith(one.name))
+        yield error(
+            f"LLaMA-Factory does not start: {refused}",
+            " ".join(["pip install", *(f"'{one}'" for one in named)]),
+        )
     for package, requirement in required.items():
         found = version_of(package)
         if found and is_outside(found, requirement) and package not in str(refused):

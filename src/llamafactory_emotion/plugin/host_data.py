@@ -184,7 +184,9 @@ def _unfit(error: Exception, loaded: LoadedRows, number: int) -> str:
     missing = error.args[0] if isinstance(error, KeyError) else None
     word = next((word for word, column in loaded.columns.items() if column == missing), None)
     if missing is not None and word is not None and missing not in row:
-        return f"the column {missing!r} ({word}) is missing; it has {', '.join(map(repr, row))}"
+        known = ", ".join(map(repr, row))
+        more = "; a set to predict may leave response out" if word == "response" else ""
+        return f"the column {missing!r} ({word}) is missing; it has {known}{more}"
     if missing is not None:
         return f"row {number}: a turn has no {missing!r}; name the keys of turns under `tags`"
     for word in ("prompt", "query", "messages", "history"):
@@ -205,13 +207,16 @@ def _type_name(kind: Any) -> str:
 
 def _reason(error: BaseException) -> str:
     """Return the first cause of an error in one line; `datasets` wraps it in an empty sentence."""
+    from datasets.arrow_writer import SchemaInferenceError
+
     if isinstance(error, StopIteration):
         return "it has no rows"
     told = error
     while (cause := told.__cause__) is not None and str(cause).strip():
         told = cause
     text = " ".join(" ".join(map(str, told.args)).split()) or str(told)
-    if "corresponds to no data" in text:  # how `datasets` calls a split without rows
+    # How `datasets` calls a file and a split without rows.
+    if isinstance(told, SchemaInferenceError) or "corresponds to no data" in text:
         return "it has no rows"
     if isinstance(told, KeyError):
         text = f"there is no {text}"
