@@ -2,7 +2,9 @@
 
 import json
 
+import pyarrow
 import pytest
+from datasets import Dataset
 from doctor_calls import is_told, sentences, serious
 
 from llamafactory_emotion.doctor import __main__ as doctor
@@ -20,14 +22,14 @@ BROKEN = [
     ({"dataset": "split"}, "entry", "names the split 'validation'", "remove split"),
     ({"stage": "dpo"}, "stage", "compares two answers", "stage: sft"),
     ({"stage": "pt"}, "stage", "does not learn to answer", "stage: sft"),
-    ({"dataset": "gone"}, "rows", "gone.jsonl is not there", "mend"),
+    ({"dataset": "gone"}, "rows", "gone.jsonl not found", "mend"),
     ({"dataset": "strange"}, "rows", "boredom", "mend"),
-    ({"dataset": "empty"}, "rows", "no rows", "another"),
+    ({"dataset": "empty"}, "rows", "it has no rows", "mend"),
     ({"dataset": "formless"}, "rows", "'no_such_formatting' is not known; write alpaca", "mend"),
     ({"dataset": "listed"}, "rows", "must be an object of names", "mend"),
     ({"dataset": "nowhere"}, "rows", "names no file_name and no hub", "mend"),
-    ({"dataset": "textless"}, "rows", "the column 'text' is missing", "mend"),
-    ({"dataset": "alpaca_ids"}, "rows", "no rows with a prompt and an answer", "mend"),
+    ({"dataset": "textless"}, "rows", "'text' (prompt) is missing; it has 'instruction'", "mend"),
+    ({"dataset": "alpaca_ids"}, "answers", "holds label ids and not text", "as text"),
     ({"dataset": "reordered"}, "label-ids", "ids 0 anger, 1 fear, 2 joy", "register its file"),
     ({"dataset": "hub_reordered"}, "label-ids", "train other labels", "save it as Parquet"),
     ({"eval_dataset": "leaking"}, "audit", "1 of them with another label", "--drop leaks"),
@@ -40,6 +42,132 @@ def test_broken_data_is_told_with_its_remedy(look, changes, check, said, remedy)
     found = look(**changes)["recipe"]
 
     assert is_told(found, check, said, remedy), found
+
+
+TEXTS = ["the train was late", "she sent me flowers", "a knock at the door", "so it goes"] * 3
+COLUMNS = {"columns": {"prompt": "text", "response": "label"}}
+TURNS = {"formatting": "sharegpt"}
+
+
+def table(*labels: object, head: str = "text,label") -> str:
+    lines = [f"{text},{labels[row % len(labels)]}" for row, text in enumerate(TEXTS)]
+    return "\n".join([head, *lines, ""])
+
+
+def lines(*labels: object, **columns: object) -> str:
+    rows = enumerate(TEXTS)
+    found = [{"text": text, "label": labels[row % len(labels)]} | columns for row, text in rows]
+    return "".join(map("{}\n".format, map(json.dumps, found)))
+
+
+def conversations(user: str, assistant: str, *, odd: bool = False) -> str:
+    turns = [{"from": user, "value": "so it goes"}, {"from": assistant, "value": "joy"}]
+    rows = [turns[: 1 if odd and row % 2 else 2] for row in range(6)]
+    return "".join(json.dumps({"conversations": row}) + "\n" for row in rows)
+
+
+# What an unmodified LLaMA-Factory does with each: stops (error), drops or changes rows (the level
+# of the loss), or trains.
+READ = [
+    ("d.csv", table("joy", "anger"), COLUMNS, None, ""),
+    ("d.csv", table(0, 1), COLUMNS, "error", "holds int64 and not text; LLaMA-Fac"),
+    ("d.csv", table("001", "002"), COLUMNS, "error", "holds int64 and not text"),
+    ("d.csv", table(1.5, 2), COLUMNS, "error", "holds float64 and not text"),
+    ("d.csv", table(True, False), COLUMNS, "error", "holds bool and not text"),
+    ("d.csv", table("None", "joy", "n/a"), COLUMNS, "error", "drops 4 of 12 rows of 'd'"),
+    ("d.csv", table("None", "joy", "n/a"), COLUMNS, "error", "says 'n/a', which pandas reads as"),
+    ("d.csv", table("joy", "joy", ""), COLUMNS, "warning", "drops 4 of 12 rows of 'd'"),
+    ("d.csv", table("joy").replace(",", ";"), COLUMNS, "error", "missing; it has 'text;label'"),
+    ("d.csv", table("joy", head="text, label"), COLUMNS, "error", "it has 'text', ' label'"),
+    ("d.csv", table("joy").replace("it", ","), COLUMNS, "error", "Expected 2 fields in line"),
+    ("d.csv", table("joy").replace("late", "late,"), COLUMNS, "error", "not under their columns"),
+    ("d.csv", "", COLUMNS, "error", "cannot load the data set 'd'"),
+    ("d.csv", "text,label\n", COLUMNS, "error", "it has no rows"),
+    ("d.csv", "text,label\n1,joy\n2,joy\n", COLUMNS, "error", "(prompt) holds int64 and not"),
+    ("d.jsonl", lines("joy", 0), COLUMNS, "error", "Column(/label) changed from string to number"),
+    ("d.jsonl", lines(0, 1), COLUMNS, "error", "holds int64 and not text"),
+    ("d.jsonl", lines("2020-01-01"), COLUMNS, "error", "holds timestamp[s] and not"),
+    ("d.jsonl", lines(None), COLUMNS, "error", "they have no answer; LLaMA-Factory stops"),
+    ("d.jsonl", lines(""), COLUMNS, "error", "12 of 12 rows of 'd'"),
+    ("d.jsonl", lines("joy", "joy", ""), COLUMNS, "warning", "trains the model to say nothing"),
+    ("d.jsonl", lines("joy") + '{"text": "so', COLUMNS, "error", "JSON parse error"),
+    ("d.jsonl", lines("joy"), {}, "error", "the column 'instruction' (prompt) is missing"),
+    ("d.jsonl", conversations("human", "gpt"), TURNS, None, ""),
+    ("d.jsonl", conversations("user", "assistant"), TURNS, "error", "not user and assistant"),
+    ("d.jsonl", conversations("human", "gpt", odd=True), TURNS, "warning", "drops 3 of 6 rows"),
+    ("d.jsonl", lines("joy"), COLUMNS | {"ranking": True}, "error", "two answers a row"),
+    ("d.tsv", table("joy").replace(",", "\t"), COLUMNS, "error", "Allowed file types: arrow,csv"),
+]  # fmt: skip
+
+
+def write_set(folder, file, content, entry):
+    folder.mkdir()
+    (folder / file).write_text(content, encoding="utf-8")
+    (folder / "dataset_info.json").write_text(json.dumps({"d": {"file_name": file, **entry}}))
+    return {"dataset_dir": str(folder), "dataset": "d"}
+
+
+@pytest.mark.parametrize(("file", "content", "entry", "level", "said"), READ, ids=str)
+def test_a_file_is_judged_as_the_host_reads_it(
+    look, tmp_path, capfd, file, content, entry, level, said
+):
+    changes = write_set(tmp_path / "set", file, content, entry)
+    capfd.readouterr()
+
+    found = look(**changes)["recipe"]
+
+    told = [one for one in serious(found) if one.check in ("rows", "answers", "stage")]
+    assert capfd.readouterr() == ("", "")
+    assert bool(told) is bool(level), told
+    assert not level or any(one.level == level and said in one.sentence for one in told), told
+
+
+PREDICTED = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
+             "eval_dataset": "d", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", [None, ""])
+def test_a_set_to_predict_needs_no_labels(look, tmp_path, label):
+    changes = write_set(tmp_path / "set", "d.jsonl", lines(label), COLUMNS)
+
+    assert serious(look(**changes | PREDICTED)["recipe"], "answers") == []
+    assert serious(look(**changes)["recipe"], "answers") != []
+
+
+def test_labels_that_a_prediction_is_not_compared_with_are_told(look, tmp_path):
+    changes = write_set(tmp_path / "set", "d.jsonl", lines(1), COLUMNS)
+
+    (told,) = serious(look(**changes | PREDICTED)["recipe"], "answers")
+
+    assert told.level == "warning"
+    assert "predicts without their labels 12 of 12 rows" in told.sentence
+
+
+def test_an_arrow_file_is_read(look, tmp_path):
+    changes = write_set(tmp_path / "set", "d.arrow", "", COLUMNS)
+    rows = Dataset.from_dict({"text": TEXTS, "label": ["joy"] * len(TEXTS)}).data.table
+    with pyarrow.ipc.new_stream(str(tmp_path / "set" / "d.arrow"), rows.schema) as file:
+        file.write_table(rows)
+
+    assert serious(look(**changes)["recipe"]) == []
+
+
+@pytest.mark.parametrize("file", ["d.jsonl", "d.json", "d.csv"])
+def test_the_rest_of_a_long_file_is_counted_and_not_read(look, tmp_path, monkeypatch, file):
+    written = table('"joy\nand joy"', "joy") if file == "d.csv" else lines("joy", "anger")
+    changes = write_set(tmp_path / "set", file, written, COLUMNS)
+    monkeypatch.setattr(loading, "BYTES_READ", len(written) - 80)
+    before = set((tmp_path / "set").rglob("*"))
+
+    said = sentences(look(**changes)["recipe"])
+
+    assert "'d' has 12 rows; the first 1" in said or file == "d.csv"
+    assert " rows are looked at" in said
+    assert set((tmp_path / "set").rglob("*")) == before
+
+
+def test_an_answer_that_the_cutoff_cuts_is_an_error(look):
+    assert is_told(look(cutoff_len=2)["recipe"], "cutoff", "cuts the answers of 40 of", "raise")
 
 
 @pytest.mark.parametrize("name", ["ordered", "hub_ordered"])

@@ -23,7 +23,8 @@ def found(*gpus, **values):
 @pytest.mark.parametrize(
     ("versions", "check", "said"),
     [
-        ({"peft": "0.1.0"}, "versions", "peft 0.1.0: LLaMA-Factory takes "),
+        ({"peft": "0.1.0"}, "versions", "does not start: peft>="),
+        ({"accelerate": "1.3.0.dev1"}, "versions", "does not start: accelerate>="),
         ({"trl": None}, "versions", "trl is not installed: LLaMA-Factory takes "),
         ({"llamafactory": "0.8.0"}, "llamafactory", "0.8.0 is outside"),
         ({"llamafactory": None}, "llamafactory", "is not installed"),
@@ -39,6 +40,28 @@ def test_a_version_that_does_not_go_is_found(monkeypatch, versions, check, said)
     install(monkeypatch, **versions)
 
     assert is_told(found(), check, said, "pip install")
+
+
+@pytest.mark.parametrize(
+    ("versions", "switch", "level"),
+    [
+        ({"accelerate": "1.14.0", "peft": "0.19.0"}, "0", "warning"),
+        ({"accelerate": "99.0"}, "0", "error"),
+        ({"accelerate": "99.0"}, "1", "warning"),
+        ({"gradio": "99.0"}, "0", "warning"),
+    ],
+    ids=str,
+)
+def test_a_version_is_an_error_where_the_host_does_not_start_with_it(
+    monkeypatch, versions, switch, level
+):
+    fail_imports(monkeypatch)
+    install(monkeypatch, **versions)
+    monkeypatch.setenv("DISABLE_VERSION_CHECK", switch)
+
+    told = serious(found(), "versions")
+
+    assert [one.level for one in told] == [level] * len(versions)
 
 
 def test_versions_that_go_together_are_no_fault(monkeypatch):

@@ -10,6 +10,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 BROKEN = [
     ({"lora_rnk": 8}, "unknown-key", "lora_rnk", "write lora_rank"),
     ({"max_seq_length": 512}, "unknown-key", "max_seq_length", "cutoff_len"),
+    ({"new_special_tokens": "<joy>"}, "unknown-key", "new_special", "write add_special_tokens"),
+    ({"checkpoint_dir": "saves/x"}, "unknown-key", "checkpoint_dir", "adapter_name_or_path"),
+    ({"sft_packing": True}, "unknown-key", "sft_packing", "write packing"),
     ({"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy"),
     ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
     ({"learning_rate": "5e-5"}, "value", "'5e-5': Input should be a valid number", "rate: 5e-05"),

@@ -8,6 +8,8 @@ import pytest
 import transformers
 from doctor_calls import is_told, judge, sentences, serious, without_hub
 
+from llamafactory_emotion.plugin.host_data import take_chat_template
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 FREEZE = {"finetuning_type": "freeze", "freeze_trainable_layers": 1}
@@ -19,6 +21,8 @@ BROKEN = [
     ({"adapter_name_or_path": "saves/tiny_base"}, "adapter", "adapter_config.json", "LoRA"),
     ({"adapter_name_or_path": "saves/adapter"}, "adapter", "other/base", "model_name_or_path"),
     ({"template": "llama3"}, "end-token", "never learned", "template: emotion"),
+    ({"template": "qwen"}, "vocabulary", "none for <|im_end|>", "resize_vocab"),
+    ({"template": "gemma"}, "vocabulary", "token", "emotion"),
     ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
     ({"lora_target": ["q_proj", "qproj"]}, "targets", "lora_target qproj", "q_proj"),
     ({**FREEZE, "freeze_trainable_layers": 30}, "targets", "the model has", "train"),
@@ -78,6 +82,43 @@ def test_a_broken_file_is_a_finding(look, folder, file, said):
     assert is_told(look(model_name_or_path="saves/broken")["recipe"], "model", said, "again")
 
     shutil.copy(folder / "saves" / "tiny_base" / file, broken / file)
+
+
+def test_an_adapter_of_another_base_of_the_same_name_is_told(look, folder, tmp_path):
+    for name in ("one", "other"):
+        shutil.copytree(folder / "saves" / "tiny_base", tmp_path / name / "base")
+    config = tmp_path / "other" / "base" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"rope_theta": 5.0}))
+    trained_on = {"base_model_name_or_path": str(tmp_path / "one" / "base")}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(trained_on))
+
+    def told(base: str) -> list:
+        adapter = {"adapter_name_or_path": str(tmp_path)}
+        return serious(look(model_name_or_path=base, **adapter)["recipe"], "adapter")
+
+    assert told(str(tmp_path / "one" / "base")) == []
+    assert "one/base" in told(str(tmp_path / "other" / "base"))[0].remedy
+
+
+PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
+           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
+
+
+@pytest.mark.parametrize("trained", ["emotion", "llama3"])
+@pytest.mark.parametrize("asked", ["emotion", "llama3"])
+def test_a_folder_asked_with_another_template_than_it_carries_is_told(
+    look, folder, tmp_path, trained, asked
+):
+    model = tmp_path / "model"
+    shutil.copytree(folder / "saves" / "tiny_base", model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    take_chat_template(tokenizer, trained)
+    tokenizer.save_pretrained(model)
+
+    found = look(**PREDICT, model_name_or_path=str(model), template=asked)["recipe"]
+
+    told = is_told(found, "own-template", "ends an answer", "trained with")
+    assert told is (trained != asked)
 
 
 def test_labels_of_several_tokens_are_noted(look):

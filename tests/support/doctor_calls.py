@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llamafactory_emotion.doctor import data, environment, loading, machine
+from llamafactory_emotion.doctor import environment, loading, machine
 from llamafactory_emotion.doctor.__main__ import DoctorOptions, examine
 from llamafactory_emotion.doctor.context import GIB, Finding, Gpu, Level
 from llamafactory_emotion.options import Call, read_call
@@ -82,4 +82,4 @@ def without_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the hub not answer, at once."""
     problem = "the hub cannot be reached (not asked)"
     monkeypatch.setattr(loading, "hub_problem", lambda *_, **__: problem)
-    monkeypatch.setattr(data, "hub_class_names", lambda *_, **__: {})
+    monkeypatch.setattr(loading, "data_hub_problem", lambda *_: problem)

@@ -18,7 +18,7 @@ from typing import Any
 from llamafactory_emotion.data.dataset_folder import read_dataset_info
 from llamafactory_emotion.doctor.loading import BaseModel, DataSet, load_data_set
 from llamafactory_emotion.errors import EmotionError
-from llamafactory_emotion.plugin import host
+from llamafactory_emotion.plugin import host, host_data
 from llamafactory_emotion.task import Task
 
 GIB = 1 << 30
@@ -169,11 +169,16 @@ class Context:
         name = self.values.get("template")
         return name if isinstance(name, str) and name in host.templates() else None
 
-    def encode(self, examples: Iterable[tuple[str, str]]) -> host.Encoded | None:
+    def encode(self, examples: Iterable[tuple[str, str]]) -> host_data.Encoded | None:
         """Encode prompts and answers as the run will; None without a tokenizer or a template."""
         if self.template is None or self.base.tokenizer_problem:
             return None
-        return host.encode(self.base.tokenizer(), self.template, list(examples))
+        return host_data.encode(self.tokenizer()[0], self.template, list(examples))
+
+    def tokenizer(self) -> tuple[Any, bool]:
+        """Return a tokenizer with the recipe's own tokens, and whether the embedding is resized."""
+        tokenizer = self.base.tokenizer()
+        return tokenizer, host_data.prepare_tokenizer(tokenizer, self.values)
 
     @property
     def evaluates(self) -> bool:
@@ -243,17 +248,48 @@ class Context:
         """Every data set that the recipe names and the registry knows, with its rows."""
         entries = self.registry[0]
         names = self.data_sets("dataset", "eval_dataset")
-        return {n: load_data_set(entries, n, self.dataset_dir) for n in names if n in entries}
+        hub = {key: self.value(key) for key in ("cache_dir", "hf_hub_token")}
+        return {
+            n: load_data_set(entries, n, self.dataset_dir, **hub) for n in names if n in entries
+        }
+
+    def generates(self, name: str) -> bool:
+        """Whether a data set's answers are generated, so that its rows need none of their own."""
+        return name not in self.data_sets("dataset") and self.is_on("predict_with_generate")
 
     @cached_property
+    def encodings(self) -> Mapping[str, host_data.Encoding | str]:
+        """The rows as they will be read, by data set, or why they cannot be encoded.
+
+        Empty without a tokenizer or a template.
+        """
+        if self.template is None or self.base.tokenizer_problem or self.value("stage") != "sft":
+            return {}
+        found: dict[str, host_data.Encoding | str] = {}
+        for name, data_set in self.loaded.items():
+            if data_set.loaded is None:
+                continue
+            try:
+                found[name] = host_data.encode_rows(
+                    self.tokenizer()[0],
+                    self.values,
+                    data_set.loaded.converted,
+                    template=self.template,
+                    cutoff=max(1, int(self.number("cutoff_len")) - self.packs),
+                    generates=self.generates(name),
+                )
+            except EmotionError as problem:
+                found[name] = str(problem)
+        return found
+
+    @property
     def lengths(self) -> Mapping[str, tuple[int, ...]]:
-        """Token counts of the examples, by data set; empty without a tokenizer or a template."""
-        encoded = {
-            name: self.encode(data_set.examples)
-            for name, data_set in self.loaded.items()
-            if data_set.examples
+        """Token counts of the rows that are used, by data set; empty without a tokenizer."""
+        return {
+            name: one.lengths
+            for name, one in self.encodings.items()
+            if isinstance(one, host_data.Encoding) and one.lengths
         }
-        return {name: one.lengths for name, one in encoded.items() if one is not None}
 
     def of_first_rows(self, *keys: str) -> str:
         """Return what a sentence adds where the data sets under these keys were read in part."""

@@ -1,24 +1,36 @@
-"""Are the data sets there, sound, short enough for the cutoff, and of the task?"""
+"""Does LLaMA-Factory read the data sets as they are meant: loaded, labelled, whole, of the task?"""
 
-import os
+import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
+from itertools import islice
+from pathlib import Path
 
 from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
-from llamafactory_emotion.data.entries import HUB, HubAddress, hub_class_names
+from llamafactory_emotion.data.entries import HUB
 from llamafactory_emotion.data.reading import Row
-from llamafactory_emotion.data.tables import ClassNames, parquet_class_names
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.loading import DataSet, data_files
-from llamafactory_emotion.plugin import host
+from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
+from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
 from llamafactory_emotion.task import EMOTION, ClassName
 
 LABELS_AT_MOST = 200
 _IDS_SHOWN, _ANSWERS_SHOWN = 8, 100
 _NUMBERED = tuple((label, number) for number, label in enumerate(EMOTION.labels))
-_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+# Beyond one row in so many a cut answer is no exception.
+_MANY = 10
+# What pandas takes for a missing value: https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html
+_MISSING_VALUES = frozenset(
+    {
+        *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    }
+)
+_UNLABELLED = "they have no answer"
+_OUT_OF_ORDER = "their turns are not user and assistant in turn"
 
 
 def check_dataset_dir(context: Context) -> Iterator[Finding]:
@@ -54,7 +66,7 @@ def _names_here(context: Context) -> list[str]:
 
 def check_entry(context: Context) -> Iterator[Finding]:
     """Entries of `dataset_info.json` that LLaMA-Factory reads otherwise than they are meant."""
-    known, columns = host.entry_keys()
+    known, columns = entry_keys()
     for data_set in context.loaded.values():
         entry = data_set.entry
         strange = [(key, known) for key in entry if key not in known]
@@ -78,47 +90,160 @@ def check_stage(context: Context) -> Iterator[Finding]:
     """Training stages for which the rows are of the wrong kind."""
     stage = str(context.value("stage"))
     for data_set in context.loaded.values():
-        if stage in ("rm", "dpo") and not data_set.entry.get("ranking"):
+        ranks = data_set.entry.get("ranking") is True
+        if stage in ("rm", "dpo") and not ranks:
             yield error(
                 f"stage: {stage} compares two answers, and {data_set.name!r} has one a row: "
                 "LLaMA-Factory stops",
                 "stage: sft",
+            )
+        elif stage not in ("rm", "dpo") and ranks:
+            yield error(
+                f"{data_set.name!r} has `ranking`, two answers a row, which stage: {stage} does "
+                "not take: LLaMA-Factory stops",
+                "remove ranking from its entry and name one response, or use stage: dpo",
             )
         elif stage != "sft":
             yield warning(f"stage: {stage} does not learn to answer with labels", "stage: sft")
 
 
 def check_rows(context: Context) -> Iterator[Finding]:
-    """Files that are not there or cannot be read; hubs that cannot be reached."""
+    """What LLaMA-Factory cannot load or encode, and what is not looked at."""
     registry = context.dataset_dir / FILE_NAME
-    offline = next((name for name in _OFFLINE if os.environ.get(name) == "1"), None)
-    for data_set in context.loaded.values():
-        name, entry = data_set.name, data_set.entry
-        hub = entry.get("hf_hub_url") or entry.get("ms_hub_url")
+    for name, data_set in context.loaded.items():
+        place = data_set.path or data_set.entry.get(HUB) or registry
+        encoding = context.encodings.get(name)
         if data_set.problem is not None:
             yield error(
-                f"the data set {name!r} cannot be used: {data_set.problem}",
-                f"mend the file or its entry in {registry}",
+                f"LLaMA-Factory cannot load the data set {name!r} ({place}): {data_set.problem}",
+                f"mend it or its entry in {registry}, or write it with "
+                "`llamafactory_emotion.prepare`, which reads more formats",
             )
-        elif data_set.path is not None and not data_set.examples:
+        elif isinstance(encoding, str):
             yield error(
-                f"the data set {name!r} has no rows with a prompt and an answer",
-                f"name another data set, or mend the columns of its entry in {registry}",
+                f"LLaMA-Factory cannot encode the data set {name!r} ({place}): {encoding}",
+                "mend that row",
             )
-        elif data_set.path is None and offline:
+        elif data_set.unasked is not None and data_set.unasked.startswith(OFFLINE):
             yield warning(
-                f"the data set {name!r} comes from a hub ({hub}) and {offline}=1",
-                f"unset {offline}, unless it is in the cache already",
+                f"the data set {name!r} comes from a hub ({place}) and {data_set.unasked}",
+                f"unset {data_set.unasked.split('=')[0]}, unless it is in the cache already",
             )
-        elif data_set.path is None:
+        elif data_set.unasked is not None:
             yield note(
-                f"the data set {name!r} is read from a hub ({hub}); its rows are not checked"
+                f"the data set {name!r} ({place}) is not on this machine, and its rows are not "
+                f"checked: {data_set.unasked}"
             )
         elif data_set.more_rows:
+            rows = "more rows" if data_set.rows is None else f"{data_set.rows:,} rows"
             yield note(
-                f"{name!r} has {data_set.rows:,} rows; {data_set.extent} are looked at",
+                f"{name!r} has {rows}; {data_set.extent} are looked at",
                 "look at all with `llamafactory_emotion.prepare --check-only`",
             )
+
+
+def check_answers(context: Context) -> Iterator[Finding]:
+    """Rows without an answer that LLaMA-Factory can read: it drops them when it trains."""
+    for name, data_set in context.loaded.items():
+        if (loaded := data_set.loaded) is None or context.value("stage") != "sft":
+            continue
+        if data_set.entry.get("ranking") is True:  # told by `check_stage`
+            continue
+        generates = context.generates(name)
+        unread = Counter(
+            _why_unread(data_set, number)
+            for number, row in enumerate(loaded.converted)
+            if _is_dropped(context, name, number) or (generates and not row["_response"])
+        )
+        unlabelled = unread.pop(_UNLABELLED, 0)
+        read = data_set.rows_read - unread.total() - unlabelled
+        if not read and not generates:
+            reasons = ", ".join(sorted(unread)) or _UNLABELLED
+            yield error(
+                f"none of {data_set.extent} of {name!r} ({data_set.path}) can be trained on: "
+                f"{reasons}; LLaMA-Factory stops",
+                "write the labels as text, with `llamafactory_emotion.prepare` say, or mend the "
+                f"columns in {context.dataset_dir / FILE_NAME}",
+            )
+            continue
+        verb = "predicts without their labels" if generates else "drops"
+        for reason, rows in unread.items():
+            report = warning if generates or reason == _OUT_OF_ORDER else error
+            yield report(
+                f"LLaMA-Factory {verb} {rows:,} of {data_set.extent} of {name!r} "
+                f"({data_set.path}): {reason}",
+                "write the labels as text in JSON Lines, with `llamafactory_emotion.prepare` say"
+                if reason != _OUT_OF_ORDER
+                else "let each conversation begin with the user and end with the answer",
+            )
+        if unlabelled and not generates:
+            yield warning(
+                f"LLaMA-Factory drops {unlabelled:,} of {data_set.extent} of {name!r} "
+                f"({data_set.path}): {_UNLABELLED}",
+                "label them, or remove them",
+            )
+        yield from _empty_parts(data_set, generates=generates)
+
+
+def _is_dropped(context: Context, name: str, number: int) -> bool:
+    """Whether LLaMA-Factory drops a row; without a tokenizer, by what its converter made."""
+    encoding = context.encodings.get(name)
+    if isinstance(encoding, Encoding):
+        return encoding.rows[number] is None
+    loaded = context.loaded[name].loaded
+    row = loaded.converted[number] if loaded else {}
+    return not row["_prompt"] or (not context.generates(name) and len(row["_response"]) != 1)
+
+
+def _why_unread(data_set: DataSet, number: int) -> str:
+    """Return why a row's answer is not read."""
+    loaded = data_set.loaded
+    if loaded is None or not loaded.converted[number]["_prompt"]:
+        return _OUT_OF_ORDER
+    column = loaded.columns.get("response", "")
+    value = loaded.raw[number].get(column)
+    if value is not None:
+        kind = "label ids" if column in loaded.names else loaded.types[column]
+        return f"the column {column!r} holds {kind} and not text"
+    if text := _lost_texts(data_set, column).get(number):
+        if text in _MISSING_VALUES:
+            return f"the column {column!r} says {text!r}, which pandas reads as a missing value"
+        return f"the values are not under their columns ({text!r} not under {column!r})"
+    return _UNLABELLED
+
+
+def _lost_texts(data_set: DataSet, column: str) -> Mapping[int, str]:
+    """Return the texts of a CSV file's column by row, as they stand there (None, NA, n/a)."""
+    if data_set.path is None or data_set.path.suffix != ".csv":
+        return {}
+    return _csv_texts(data_set.path, column)
+
+
+@cache
+def _csv_texts(path: Path, column: str) -> Mapping[int, str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = islice(csv.DictReader(file), ROWS_READ)
+        return {number: row.get(column) or "" for number, row in enumerate(rows)}
+
+
+def _empty_parts(data_set: DataSet, *, generates: bool) -> Iterator[Finding]:
+    """Answers and texts of nothing, which LLaMA-Factory trains on as they are."""
+    empty = sum(not answer.strip() for _, answer in data_set.examples)
+    if empty and not generates:
+        report = error if empty == len(data_set.examples) else warning
+        yield report(
+            f"{empty:,} of {data_set.extent} of {data_set.name!r} ({data_set.path}) have an empty "
+            "answer: LLaMA-Factory trains the model to say nothing there",
+            "label them, or remove them",
+        )
+    rows = data_set.loaded.converted if data_set.loaded else ()
+    prompts = (row["_prompt"][-1]["content"] for row in rows if row["_prompt"])
+    if textless := sum(not str(prompt).strip() for prompt in prompts):
+        yield warning(
+            f"{textless:,} of {data_set.extent} of {data_set.name!r} ({data_set.path}) have no "
+            "text: pandas reads NA, None and null in a CSV file as a missing value",
+            "remove them, or write the file as JSON Lines",
+        )
 
 
 def check_label_ids(context: Context) -> Iterator[Finding]:
@@ -128,12 +253,12 @@ def check_label_ids(context: Context) -> Iterator[Finding]:
     """
     known = ", ".join(f"{number} {label}" for label, number in _NUMBERED)
     for data_set in context.loaded.values():
-        if data_set.entry.get("formatting") != EMOTION_FORMATTING:
+        loaded = data_set.loaded
+        if loaded is None or data_set.entry.get("formatting") != EMOTION_FORMATTING:
             continue
-        column = data_set.entry.get("columns", {"response": "output"}).get("response")
         differ = [
             f"{number} {name}"
-            for number, name in enumerate(_class_names(context, data_set).get(str(column), ()))
+            for number, name in enumerate(loaded.names.get(loaded.columns.get("response", ""), ()))
             if (EMOTION.label_of(ClassName(name)), number) not in _NUMBERED
         ]
         if differ:
@@ -144,19 +269,6 @@ def check_label_ids(context: Context) -> Iterator[Finding]:
                 f"{known}: LLaMA-Factory would train other labels",
                 f"{first} with `llamafactory_emotion.prepare`, which writes names",
             )
-
-
-def _class_names(context: Context, data_set: DataSet) -> ClassNames:
-    if data_set.problem is not None:
-        return {}
-    if data_set.path is not None:
-        first = next(iter(data_files(data_set.path)), data_set.path)
-        return parquet_class_names(first) if first.suffix == ".parquet" else {}
-    entry = data_set.entry
-    if HUB not in entry or (context.switched_on("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry):
-        return {}
-    fetched = {"cache_dir": context.value("cache_dir"), "token": context.value("hf_hub_token")}
-    return hub_class_names(HubAddress.of_entry(entry), **fetched)
 
 
 def check_audit(context: Context) -> Iterator[Finding]:
@@ -193,17 +305,28 @@ def _rows(context: Context, key: str) -> list[Row]:
 
 
 def check_cutoff(context: Context) -> Iterator[Finding]:
-    """Rows longer than the cutoff: LLaMA-Factory cuts them on the right, the cue first."""
+    """Rows longer than the cutoff: LLaMA-Factory cuts prompts on the right, the cue first."""
     cutoff = int(context.number("cutoff_len"))
     for name, lengths in context.lengths.items() if cutoff > 0 else ():
         extent, longest = context.loaded[name].extent, max(lengths)
+        encoding = context.encodings[name]
+        rows = encoding.rows if isinstance(encoding, Encoding) else ()
+        answers = sum(row is not None and row.is_cut for row in rows)
         # LLaMA-Factory keeps the last token of a pack free.
         too_long = sum(length > cutoff - context.packs for length in lengths)
-        if too_long:
+        remedy = f"raise cutoff_len to {longest + context.packs}, or shorten the texts"
+        if answers and not context.generates(name):
+            report = error if answers * _MANY > len(lengths) else warning
+            yield report(
+                f"cutoff_len {cutoff} cuts the answers of {answers:,} of {extent} of {name!r}: a "
+                f"part of the label would be trained; the longest row has {longest:,} tokens",
+                remedy,
+            )
+        elif too_long:
             yield warning(
                 f"cutoff_len {cutoff}: {too_long:,} of {extent} of {name!r} are cut on the right, "
                 f"where the cue is; the longest has {longest:,} tokens",
-                f"raise cutoff_len to {longest + context.packs}, or shorten the texts",
+                remedy,
             )
         else:
             usual = Counter(lengths).most_common(1)[0][0]

@@ -17,6 +17,7 @@ from packaging.version import Version
 from llamafactory_emotion import autoload
 from llamafactory_emotion.doctor.context import GIB, Context, Finding, error, note, warning
 from llamafactory_emotion.files import nearest_there
+from llamafactory_emotion.plugin import host
 
 _PREDICTION_NEEDS = {"jieba": "jieba", "nltk": "nltk", "rouge_chinese": "rouge-chinese"}
 _LITTLE_SPACE = 5 * GIB
@@ -90,13 +91,28 @@ def check_llamafactory(_: Context) -> Iterator[Finding]:
 
 
 def check_versions(_: Context) -> Iterator[Finding]:
-    """The versions that LLaMA-Factory asks of others: it stops where they differ."""
-    for package, requirement in required_by("llamafactory").items():
+    """Versions that LLaMA-Factory asks of others: it stops where its start-up check refuses one."""
+    required = required_by("llamafactory")
+    missing = [one for one in required.values() if version_of(one.name) is None]
+    for requirement in missing:
+        yield error(
+            f"{requirement.name} is not installed: LLaMA-Factory takes "
+            f"{requirement.specifier or 'any version'}",
+            f"pip install '{requirement}'",
+        )
+    refused = None if missing or version_of("llamafactory") is None else host.refused_version()
+    if refused is not None:
+        named = (one for one in required.values() if refused.startswith(one.name))
+        yield error(
+            f"LLaMA-Factory does not start: {refused}",
+            " ".join(["pip install", *(f"'{one}'" for one in named)]),
+        )
+    for package, requirement in required.items():
         found = version_of(package)
-        if requirement.specifier and is_outside(found, requirement):
-            yield error(
-                f"{package} {found or 'is not installed'}: LLaMA-Factory takes "
-                f"{requirement.specifier}",
+        if found and is_outside(found, requirement) and package not in str(refused):
+            yield warning(
+                f"{package} {found} is outside {requirement.specifier}, which LLaMA-Factory asks "
+                "pip for; it starts with it",
                 f"pip install '{requirement}'",
             )
 

@@ -34,6 +34,20 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "lora_target_modules": "lora_target",
         "model_name": "model_name_or_path",
         "use_lora": "finetuning_type: lora",
+        # Names that LLaMA-Factory had itself.
+        "new_special_tokens": "add_special_tokens",
+        "checkpoint_dir": "adapter_name_or_path",
+        "max_target_length": "cutoff_len",
+        "prompt_template": "template",
+        "cache_path": "tokenized_path",
+        "sft_packing": "packing",
+        "name_module_trainable": "freeze_trainable_modules",
+        "num_layer_trainable": "freeze_trainable_layers",
+        "dpo_beta": "pref_beta",
+        "dpo_loss": "pref_loss",
+        "dpo_ftx": "pref_ftx",
+        "image_resolution": "image_max_pixels",
+        "video_resolution": "video_max_pixels",
     }
 )
 

@@ -5,23 +5,27 @@ Weights are never loaded.
 
 import contextlib
 import copy
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import read_entry
-from llamafactory_emotion.data.records import Record, count_records, read_records
-from llamafactory_emotion.errors import EmotionError
-from llamafactory_emotion.files import open_text
-from llamafactory_emotion.plugin import host
+from llamafactory_emotion.data.entries import HUB
+from llamafactory_emotion.errors import DataError, EmotionError
+from llamafactory_emotion.plugin import host_data
+from llamafactory_emotion.plugin.host_data import LoadedRows
 from llamafactory_emotion.scoring.loading import hub_problem, is_path
 
+# What a look at a data set is bounded by; shorter files are loaded whole.
 ROWS_READ = 20_000
-_HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+BYTES_READ = 64 << 20
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+_ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+_HUB_SECONDS = 5.0
 
 
 @dataclass
@@ -120,64 +124,107 @@ def silent_transformers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a recipe."""
+    """One data set of a recipe.
+
+    Attributes:
+        name: Its name in `dataset_info.json`.
+        entry: What `dataset_info.json` says of it.
+        path: Its file or folder; None when it is on a hub.
+        loaded: Its first rows as LLaMA-Factory loads them; None where it cannot.
+        problem: Why LLaMA-Factory cannot load them.
+        unasked: Why it was not tried: a hub that does not answer.
+    """
 
     name: str
     entry: Mapping[str, Any]
-    path: Path | None  # None when it is on a hub
-    examples: tuple[tuple[str, str], ...] = ()  # prompt and answer, of the first ROWS_READ rows
-    more_rows: int = 0  # beyond those
-    problem: str | None = None  # why its rows cannot be read
+    path: Path | None
+    loaded: LoadedRows | None = None
+    problem: str | None = None
+    unasked: str | None = None
+
+    @cached_property
+    def examples(self) -> tuple[tuple[str, str], ...]:
+        """Last prompt and answer of the rows that have both."""
+        rows = self.loaded.converted if self.loaded else ()
+        return tuple(
+            (str(row["_prompt"][-1]["content"]), str(row["_response"][0]["content"]))
+            for row in rows
+            if row["_prompt"] and row["_response"]
+        )
 
     @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.examples) + self.more_rows
+    def rows_read(self) -> int:
+        """How many rows were loaded."""
+        return len(self.loaded.converted) if self.loaded else 0
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are; None where that is not known."""
+        return self.loaded.total if self.loaded else None
+
+    @property
+    def more_rows(self) -> bool:
+        """Whether there are more rows than were read."""
+        return self.loaded is not None and self.rows != self.rows_read
 
     @property
     def drawn_rows(self) -> int:
         """How many of them a run draws; LLaMA-Factory repeats rows where more are asked for."""
         asked = self.entry.get("num_samples")
-        return asked if self.rows and isinstance(asked, int) and asked > 0 else self.rows
+        return asked if self.rows and isinstance(asked, int) and asked > 0 else self.rows or 0
 
     @property
     def extent(self) -> str:
         """What sentences call the rows that were read."""
-        first, count = ("the first ", ROWS_READ) if self.more_rows else ("", len(self.examples))
-        return f"{first}{count:,} rows"
+        return f"{'the first ' if self.more_rows else ''}{self.rows_read:,} rows"
 
 
-def load_data_set(entries: Mapping[str, Any], name: str, folder: Path) -> DataSet:
-    """Load one of the entries of `dataset_info.json` as LLaMA-Factory converts it."""
+def load_data_set(entries: Mapping[str, Any], name: str, folder: Path, **hub: Any) -> DataSet:
+    """Load the first rows of an entry of `dataset_info.json` through LLaMA-Factory.
+
+    `hub` is `cache_dir` and `hf_hub_token`.
+    """
     try:
         entry = read_entry(entries, name, folder)
     except EmotionError as error:
         return DataSet(name, {}, None, problem=str(error))
-    if any(key in entry for key in _HUB_KEYS):
-        return DataSet(name, entry, None)
-    if "file_name" not in entry:
+    if not any(key in entry for key in ("file_name", *_ELSEWHERE)):
         return DataSet(name, entry, None, problem="its entry names no file_name and no hub")
-    path = folder / str(entry["file_name"])
+    at_hub = any(key in entry for key in _ELSEWHERE)
+    path = None if at_hub else folder / str(entry["file_name"])
+    if at_hub and (unasked := data_hub_problem(entry, hub.get("hf_hub_token"))):
+        return DataSet(name, entry, None, unasked=unasked)
     try:
-        files = data_files(path)
-        rows = list(islice(chain.from_iterable(map(_fields, files)), ROWS_READ))
-        more = sum(map(count_records, files)) - len(rows) if len(rows) == ROWS_READ else 0
-        return DataSet(name, entry, path, tuple(host.as_examples(rows, entry, name)), more)
-    except (EmotionError, KeyError, TypeError, IndexError) as error:
-        reason = f"the column {error} is missing" if isinstance(error, KeyError) else str(error)
-        return DataSet(name, entry, path, problem=reason)
+        loaded = host_data.load_rows(
+            name, entry, folder, rows=ROWS_READ, bytes_read=BYTES_READ, streaming=at_hub, **hub
+        )
+    except DataError as error:
+        return DataSet(name, entry, path, problem=str(error).rstrip("."))
+    return DataSet(name, entry, path, loaded)
 
 
-def data_files(path: Path) -> list[Path]:
-    """Return the files of a data set: LLaMA-Factory takes a folder for all that is in it."""
-    return sorted(path.iterdir()) if path.is_dir() else [path]
+def data_hub_problem(entry: Mapping[str, Any], token: str | None) -> str | None:
+    """Return why a data set's hub is not asked for its rows, or None."""
+    url = str(entry.get(HUB))
+    if HUB not in entry or (is_enabled("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry):
+        return "doctor asks the hub of Hugging Face alone"
+    if Path(url).is_dir():
+        return None
+    if offline := next((name for name in OFFLINE if is_enabled(name)), None):
+        return f"{offline}={os.environ[offline]}"
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi(token=token).dataset_info(url, timeout=_HUB_SECONDS)
+    except RepositoryNotFoundError:
+        return "the hub has no such data set, or it is private"
+    except (HTTPError, OSError, ValueError) as error:
+        return f"the hub cannot be reached ({type(error).__name__})"
+    return None
 
 
-def _fields(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows as LLaMA-Factory's formattings get them: label ids without their names."""
-    with open_text(path):  # says so when it is not there
-        pass
-    for record in read_records(path, name_labels=False):
-        if not isinstance(record, Record):
-            raise EmotionError(f"{path}:{record.line}: {record.reason}")
-        yield record.fields
+def is_enabled(variable: str) -> bool:
+    """Whether an environment variable is set, as LLaMA-Factory and the hub's client read it."""
+    return os.environ.get(variable, "0").lower() in ("true", "y", "yes", "on", "1")

@@ -1,5 +1,6 @@
 """Are model and adapter there, and do labels, end token and trained layers fit them?"""
 
+import filecmp
 import json
 import re
 from collections import Counter
@@ -9,8 +10,11 @@ from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.data import labels_of
-from llamafactory_emotion.doctor.loading import silent_transformers
+from llamafactory_emotion.doctor.loading import BaseModel, silent_transformers
+from llamafactory_emotion.errors import ModelError
+from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.scoring.loading import is_path
+from llamafactory_emotion.scoring.prompts import read_template
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -114,11 +118,23 @@ def check_adapter(context: Context) -> Iterator[Finding]:
             )
             continue
         base = content.get("base_model_name_or_path")
-        if base and Path(base).name != Path(context.model).name:
+        if base and not _same_model(str(base), context.model):
             yield warning(
                 f"{adapter} was trained on {base}, and the base here is {context.model}",
                 f"set model_name_or_path: {base}",
             )
+
+
+def _same_model(one: str, other: str) -> bool:
+    """Whether two names mean the same model: a folder may be a copy of another or of the hub's."""
+    folders = Path(one), Path(other)
+    first, second = (folder / "config.json" for folder in folders)
+    if first.is_file() and second.is_file():
+        alike = folders[0].name == folders[1].name and filecmp.cmp(first, second, shallow=False)
+        return alike or folders[0].samefile(folders[1])
+    if Path(one).is_absolute() or Path(other).is_dir():
+        return Path(one).name == Path(other).name
+    return one == other
 
 
 def check_labels(context: Context) -> Iterator[Finding]:
@@ -185,6 +201,76 @@ def _generation_ends(model: str) -> list[int]:
         except (OSError, ValueError):
             return []
     return ends if isinstance(ends, list) else [ends]
+
+
+def check_own_template(context: Context) -> Iterator[Finding]:
+    """A trained folder that is asked with another template than the one it carries."""
+    adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
+    if context.template is None or not (context.is_on("do_predict") or adapters):
+        return
+    folders = [BaseModel(one, context.base.options) for one in adapters]
+    carriers = [one for one in (*folders, context.base) if _carries_template(one)]
+    if not carriers:
+        return
+    carrier = carriers[0]
+    asked = context.base.tokenizer() or carrier.tokenizer()
+    host_data.take_chat_template(asked, context.template)
+    own, here = _turn(carrier.tokenizer()), _turn(asked)
+    if own and here and own != here:
+        yield warning(
+            f"the chat template that {carrier.name} carries is not the template "
+            f"{context.template}: between text and answer it has {own[0]!r} and not {here[0]!r}, "
+            f"and {own[1]} ends an answer, not {here[1]}",
+            "name the template that it was trained with",
+        )
+
+
+def _carries_template(model: BaseModel) -> bool:
+    return model.tokenizer_problem is None and bool(model.tokenizer().chat_template)
+
+
+def _turn(tokenizer: Any) -> tuple[str, str] | None:
+    """Return what a chat template writes between text and answer, and what ends the answer.
+
+    Empty thoughts and white space, which copies of one template differ in, are left out.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        found = read_template(tokenizer, "")
+    except (ModelError, TemplateError):
+        return None
+    between = re.sub(r"</?think>|\s", "", found.tail + found.answer_prefix)
+    return between, " ".join(map(str, tokenizer.convert_ids_to_tokens(list(found.end_ids))))
+
+
+def check_vocabulary(context: Context) -> Iterator[Finding]:
+    """Token ids that the model has no embedding for: a run stops with an index error."""
+    config = context.base.config
+    if config is None or context.template is None or context.base.tokenizer_problem:
+        return
+    tokenizer, resizes = context.tokenizer()
+    framed = host_data.encode(tokenizer, context.template, [])  # adds the template's own tokens
+    used: set[int | None] = {*framed.end_tokens, *framed.frame}
+    for encoding in context.encodings.values():
+        used |= encoding.tokens if isinstance(encoding, host_data.Encoding) else set()
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    ids = sorted(one for one in used if one is not None)
+    missing = [one for one in ids if size and not resizes and one >= size]
+    if None in used:
+        yield error(
+            f"the template {context.template} uses tokens that the tokenizer of {context.model} "
+            "does not have",
+            "use the model's own template, or template: emotion for a base model",
+        )
+    if missing:
+        names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(missing[:_SHOWN])))
+        yield error(
+            f"{context.model} has {size:,} token embeddings and none for {names} (id "
+            f"{missing[0]}): the run stops with an index out of range",
+            "use the model's own template, or template: emotion for a base model; resize_vocab: "
+            "true adds them, untrained",
+        )
 
 
 def check_targets(context: Context) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Ask LLaMA-Factory itself: which arguments it takes, what it refuses, how its templates encode.
+"""Ask LLaMA-Factory itself: which versions and arguments it takes, what it refuses.
 
 `doctor` asks here, so that what it says is the host's own word and not a copy of it that grows old.
 """
@@ -13,25 +13,18 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from llamafactory_emotion.errors import DataError
-
 # What depends on the machine that asks, and what would touch it: judged by the checks instead.
 _NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {"fp16": False, "bf16": False, "pure_bf16": False, "report_to": "none", "use_cpu": True}
 )
 _LEFT_OUT = ("deepspeed", "fsdp", "fsdp_config", "tf32", "resume_from_checkpoint", "plot_loss")
-# What LLaMA-Factory reads from an entry of `dataset_info.json` beside the fields of `DatasetAttr`.
-_MORE_ENTRY_KEYS = (
-    *("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "cloud_file_name", "script_url"),
-    *("columns", "tags"),
-)
 
 
 @dataclass(frozen=True)
@@ -42,25 +35,22 @@ class Argument:
     default: Any
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """How a template frames answers."""
+def refused_version() -> str | None:
+    """Return what LLaMA-Factory's start-up check says of the installed versions, or None."""
+    with quiet():
+        try:
+            from llamafactory.extras.misc import check_dependencies
 
-    end_tokens: tuple[int, ...]  # what closes an answer
-    end_texts: tuple[str, ...]
-    prompt_lengths: tuple[int, ...]  # token counts
-    answers: tuple[tuple[int, ...], ...]  # token ids, end token included
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Token counts of whole rows, prompt and answer."""
-        return tuple(map(sum, zip(self.prompt_lengths, map(len, self.answers), strict=True)))
+            check_dependencies()
+        except ImportError as error:
+            return " ".join(str(error).split())
+    return None
 
 
 @cache
 def arguments(*, training: bool) -> Mapping[str, Argument]:
     """Return the keys of `llamafactory-cli train`, or those of `export`, `chat` and `api`."""
-    with _quiet():
+    with quiet():
         from llamafactory import hparams
 
         classes = [
@@ -135,7 +125,7 @@ def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
     Precision, launcher and output folder depend on the machine and are left out.
     """
     asked = {key: value for key, value in values.items() if key not in _LEFT_OUT}
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         from llamafactory.hparams import get_infer_args, get_train_args
 
         if training:
@@ -150,84 +140,16 @@ def refusal(values: Mapping[str, Any], *, training: bool) -> str | None:
 
 def templates() -> frozenset[str]:
     """Return the names of all templates that LLaMA-Factory knows in this process."""
-    with _quiet():
+    with quiet():
         from llamafactory.data.template import TEMPLATES
 
         return frozenset(TEMPLATES)
 
 
-def encode(tokenizer: Any, template: str, examples: Sequence[tuple[str, str]]) -> Encoded:
-    """Encode pairs of prompt and answer as LLaMA-Factory would with a template that it knows.
-
-    The tokenizer is changed as LLaMA-Factory changes it: hand in a copy.
-    """
-    with _quiet():
-        from llamafactory.data.template import get_template_and_fix_tokenizer
-        from llamafactory.hparams import DataArguments
-
-        known = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
-        (_, framed), *pairs = (
-            known.encode_oneturn(
-                tokenizer,
-                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
-            )
-            for prompt, answer in [("x", "x"), *examples]
-        )
-    # Such templates close the whole row instead of every answer.
-    at_end = [tokenizer.eos_token_id] if known.efficient_eos else []
-    closing = [*(one for one in framed if one in set(tokenizer.all_special_ids)), *at_end][:1]
-    return Encoded(
-        end_tokens=tuple(closing),
-        end_texts=tuple(tokenizer.convert_ids_to_tokens(closing)),
-        prompt_lengths=tuple(len(prompt) for prompt, _ in pairs),
-        answers=tuple((*answer, *at_end) for _, answer in pairs),
-    )
-
-
-@cache
-def entry_keys() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the keys an entry of `dataset_info.json` may have, and those of its `columns`."""
-    with _quiet():
-        from llamafactory.data.parser import DatasetAttr
-
-    names = frozenset(field.name for field in dataclasses.fields(DatasetAttr))
-    return names.union(_MORE_ENTRY_KEYS), names
-
-
-def as_examples(
-    rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], name: str
-) -> list[tuple[str, str]]:
-    """Convert rows of a data set as LLaMA-Factory does; return last prompt and answer of each.
-
-    Raises:
-        EmotionError: A row is not what the formatting needs, or the formatting is not known.
-        KeyError: A column is missing.
-    """
-    with _quiet():
-        from llamafactory.data.converter import DATASET_CONVERTERS, get_dataset_converter
-        from llamafactory.data.parser import DatasetAttr
-        from llamafactory.hparams import DataArguments
-
-        attributes = DatasetAttr("file", dataset_name=name)
-        attributes.join(dict(entry))
-        if attributes.formatting not in tuple(DATASET_CONVERTERS):
-            raise DataError(
-                f"its formatting {attributes.formatting!r} is not known; write "
-                f"{', '.join(DATASET_CONVERTERS)}."
-            )
-        convert = get_dataset_converter(attributes.formatting, attributes, DataArguments())
-        converted_rows = [convert(dict(row)) for row in rows]
-    return [
-        (one["_prompt"][-1]["content"], one["_response"][0]["content"])
-        for one in converted_rows
-        if one["_prompt"] and one["_response"]
-    ]
-
-
 @cache
 def loads_attention(name: str) -> bool:
     """Whether a model is loaded with this `flash_attn`: 0.9.5 lists fa3 and stops at it."""
-    with _quiet():
+    with quiet():
         from llamafactory.extras.constants import AttentionFunction
         from llamafactory.model.model_utils.attention import configure_attn_implementation
 
@@ -239,53 +161,10 @@ def loads_attention(name: str) -> bool:
     return True
 
 
-def training_rows(
-    data_sets: Mapping[str, Sequence[int]], *, val_size: float, seed: int, **mixing: Any
-) -> list[int]:
-    """Merge data sets and split the evaluation's rows off, as LLaMA-Factory does.
-
-    Data sets are the token counts of their rows; so is the result, in the order of training.
-    `mixing` is `mix_strategy` and `interleave_probs`.
-
-    Raises:
-        ValueError: LLaMA-Factory refuses to mix or split them so.
-    """
-    with _quiet():
-        from datasets import Dataset
-        from llamafactory.data.data_utils import merge_dataset, split_dataset
-        from llamafactory.hparams import DataArguments
-
-        settings = DataArguments(dataset=",".join(data_sets), val_size=val_size, **mixing)
-        parts = [Dataset.from_dict({"length": lengths}) for lengths in data_sets.values()]
-        merged = merge_dataset(parts, settings, seed)
-        return list(split_dataset(merged, None, settings, seed)[0]["train"]["length"])
-
-
-def count_packs(lengths: Sequence[int], *, cutoff: int, batch: int, workers: int) -> int:
-    """Count the packs that LLaMA-Factory makes of rows of these token counts, in this order.
-
-    `batch` rows (`preprocessing_batch_size`) are packed together, and each of the `workers`
-    (`preprocessing_num_workers`) packs an equal part of the rows.
-    """
-    with _quiet():
-        from datasets import Dataset
-        from llamafactory.data.processor.processor_utils import greedy_knapsack
-        from llamafactory.hparams import DataArguments
-
-        room = DataArguments(cutoff_len=cutoff, packing=True).cutoff_len
-        rows = Dataset.from_dict({"length": [min(length, room) for length in lengths]})
-        shares = min(workers, len(rows))
-        return sum(
-            len(greedy_knapsack(list(part["length"]), room))
-            for worker in range(shares)
-            for part in rows.shard(shares, worker, contiguous=True).iter(batch)
-        )
-
-
 def warmup_steps(values: Mapping[str, Any], steps: int) -> int:
     """Return how many of a run's steps are warm-up, as transformers counts them."""
     given = {key: values[key] for key in ("warmup_steps", "warmup_ratio") if values.get(key)}
-    with _quiet():
+    with quiet():
         from transformers import TrainingArguments
 
         try:
@@ -297,10 +176,10 @@ def warmup_steps(values: Mapping[str, Any], steps: int) -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the host's log and its prints off the screen while it is asked."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     arguments_before = sys.argv
     sys.argv = ["llamafactory-cli"]
     try:
