@@ -5,7 +5,8 @@ import pickle
 import matplotlib as mpl
 import numpy as np
 import pytest
-from random_models import TEXTS, save_model
+from calls import save_model
+from random_models import TEXTS
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import log_loss
 
@@ -20,7 +21,7 @@ GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return str(save_model(tmp_path_factory.mktemp("model")))
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

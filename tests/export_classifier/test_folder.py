@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from calls import save_model, write_lines
-from exports import ROUNDING, ROWS, export_to, in_order, pipeline_answers
-from random_models import TEXTS, random_model, save_adapter, tokenizer_of
+from exports import ROWS, export_to, in_order, pipeline_answers
+from random_models import ROUNDING, TEXTS, random_model, save_adapter, tokenizer_of
 from safetensors.torch import load_file
 from transformers import pipeline
 

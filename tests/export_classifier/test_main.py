@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import ROUNDING, export_to, pipeline_answers
-from random_models import TEXTS, save_adapter
+from exports import export_to, pipeline_answers
+from random_models import ROUNDING, TEXTS, save_adapter
 from transformers import AutoTokenizer
 
 from llamafactory_emotion.export_classifier.__main__ import main

@@ -5,7 +5,7 @@ import json
 import pytest
 from calls import save_model
 from exports import ROWS, export_to
-from random_models import LLAMA3_CHAT_TEMPLATE, TEXTS, tokenizer_of
+from random_models import TEXTS, chat_tokenizer, tokenizer_of
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -27,13 +27,6 @@ def test_the_tokenizer_gives_the_ids_that_predict_gives(base, exported):
     assert (tokenizer.pad_token, tokenizer.padding_side) == ("</s>", "right")
     # The answer's token and its end are kept free, as when the model is scored.
     assert tokenizer.model_max_length == encoder.limit == 512 - 1
-
-
-def chat_tokenizer():
-    tokenizer = tokenizer_of.__wrapped__()
-    tokenizer.chat_template = LLAMA3_CHAT_TEMPLATE
-    tokenizer.add_special_tokens({"eos_token": "<|eot_id|>"})
-    return tokenizer
 
 
 def byte_level():

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from calls import read_lines, read_sidecar, write_lines
-from random_heads import ROUNDING, ROWS, save_head, save_head_adapter
-from random_models import TEXTS, save_adapter
+from random_heads import ROWS, save_head, save_head_adapter
+from random_models import ROUNDING, TEXTS, save_adapter
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.export_classifier.__main__ import main as export

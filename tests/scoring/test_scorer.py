@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 from random_models import (
-    ARCHITECTURES,
     TEXTS,
-    plain_log_likelihoods,
     random_model,
     scorer_of,
     tokenizer_of,
@@ -16,21 +14,6 @@ from llamafactory_emotion.scoring.scorer import CONTENT_FREE_TEXTS
 from llamafactory_emotion.task import ANSWER_PREFIX, EMOTION, Task
 
 EXACT = 1e-5
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_label_logits_give_the_same_probabilities_as_log_likelihoods(architecture):
-    scorer = scorer_of(random_model(architecture))
-    wanted = plain_log_likelihoods(scorer)
-    scores = scorer.score(TEXTS)
-
-    assert not scorer.gives_log_likelihoods
-    normalized = wanted - np.logaddexp.reduce(wanted, axis=1, keepdims=True)
-    np.testing.assert_allclose(scores.log_probabilities, normalized, atol=EXACT)
-    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-12)
-    assert scores.predictions == tuple(EMOTION.labels[best] for best in wanted.argmax(axis=1))
-    ordered = np.sort(wanted, axis=1)
-    np.testing.assert_allclose(scores.margins, ordered[:, -1] - ordered[:, -2], atol=2 * EXACT)
 
 
 @pytest.mark.filterwarnings("default")

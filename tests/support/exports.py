@@ -11,8 +11,6 @@ from transformers import pipeline
 from llamafactory_emotion.export_classifier.__main__ import main
 from llamafactory_emotion.task import EMOTION
 
-# Rounding in float32: these random models have wide weights, and spread it.
-ROUNDING = 5e-6
 ROWS = (*TEXTS, "so glad!", "what now?! ", "\n\nwell", "爱", "<|eot_id|></s> joy", "Answer: joy")
 
 

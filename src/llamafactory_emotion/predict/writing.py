@@ -57,11 +57,7 @@ _ROWS_DEPEND_ON = (
 
 @dataclass
 class PredictionRun:
-    """Writes one predictions file and its sidecar, and counts what happened to its rows.
-
-    Raises:
-        CallError: Free answers are asked of a classification head, or are too short for a label.
-    """
+    """Writes one predictions file and its sidecar, and counts what happened to its rows."""
 
     output: Output
     inputs: Inputs
@@ -83,18 +79,23 @@ class PredictionRun:
             self._answer = partial(_generate, scorer, longest)
 
     def write(self) -> None:
-        """Write the file from its first row, or from where a killed run left it.
-
-        Raises:
-            CallError: The file cannot be resumed with this input or these settings.
-            EmotionError: The file cannot be written; what was written stays valid.
-        """
+        """Write the file from its first row, or from where a killed run left it."""
         path, is_file = self.output.path, not self.output.is_stream
-        description = self._describe()
+        settings, loaded = self._settings(), self.scorer.loaded
+        description = {
+            **settings,
+            "recipe": None if self.recipe is None else str(self.recipe),
+            "trained_parameters": loaded.adapter_parameters,
+            "model_parameters": sum(weight.numel() for weight in loaded.model.parameters()),
+            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
+            "readout": self.scorer.readout,
+            "versions": versions(),
+            "hardware": hardware(loaded.model),
+        }
         overwrite = self.options.overwrite or self.options.resume
         with PredictionsWriter(path, overwrite=overwrite) as writer:
             if self.options.resume:
-                self._resume(writer)
+                self._resume(writer, settings)
             kept, started = writer.rows, time.monotonic()
             for lines in self._chunks(kept):
                 if is_file and writer.rows == 0:
@@ -132,25 +133,11 @@ class PredictionRun:
             **{name: getattr(self.options, name) for name in _ROWS_DEPEND_ON},
         }
 
-    def _describe(self) -> dict[str, Any]:
-        """Return all that is known of the run when it begins."""
-        model = self.scorer.loaded.model
-        return {
-            **self._settings(),
-            "recipe": None if self.recipe is None else str(self.recipe),
-            "trained_parameters": self.scorer.loaded.adapter_parameters,
-            "model_parameters": sum(weight.numel() for weight in model.parameters()),
-            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
-            "readout": self.scorer.readout,
-            "versions": versions(),
-            "hardware": hardware(model),
-        }
-
-    def _resume(self, writer: PredictionsWriter) -> None:
+    def _resume(self, writer: PredictionsWriter, settings: dict[str, Any]) -> None:
         """Keep the rows of an earlier run, and check that they came from this input."""
         path, name, step = self.output.path, self.inputs.name, self.options.chunk_rows
         begun = read_sidecar(path)
-        check_same_run(path, begun.everything if begun else {}, self._settings())
+        check_same_run(path, begun.everything if begun else {}, settings)
         resumed = inspect_output(path, largest_chunk=step)
         if resumed.rows and begun is None:
             raise CallError(

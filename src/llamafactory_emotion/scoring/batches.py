@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.scoring.forward import Rows
@@ -69,9 +69,8 @@ class Scores:
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """Softmax of the scores over the labels: shape (texts, labels), each row sums to 1."""
-        probabilities = np.exp(self.log_probabilities)
-        normalized: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
-        return normalized
+        result: NDArray[np.float64] = softmax(self.log_scores.astype(np.float64), axis=1)
+        return result
 
     @property
     def predictions(self) -> tuple[str, ...]:
@@ -89,13 +88,8 @@ class Scores:
 class Scorer(ABC):
     """A loaded model and a task, ready to score texts.
 
-    Args:
-        loaded: The model with its tokenizer.
-        task: The labels and the instruction.
-        tokens_per_batch: The most tokens of texts in one forward pass; None for the device's usual.
-
     Attributes:
-        tokens_per_batch: Halved when memory runs out.
+        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
         readout: Where the scores are read off, in words.
         shared_prefix_tokens: How many tokens at the start of every prompt are computed once.
     """
@@ -118,14 +112,7 @@ class Scorer(ABC):
         """Score one batch of token ids, with `after_prefix` those behind the shared prefix."""
 
     def score(self, texts: Sequence[str]) -> Scores:
-        """Score texts.
-
-        Args:
-            texts: Any number of texts; an empty one is scored on the instruction alone.
-
-        Raises:
-            ModelError: Memory runs out with a single text in the batch.
-        """
+        """Score texts; an empty one is scored on the instruction alone."""
         return self.score_contents([self.task.user_content(text) for text in texts])
 
     def score_contents(self, contents: Sequence[str]) -> Scores:

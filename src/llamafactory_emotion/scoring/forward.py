@@ -101,10 +101,8 @@ class SharedCache:
 class Forward:
     """A model's forward pass, split into hidden states and what is read off them.
 
-    Attributes:
-        caches: Whether keys and values of a prefix may be reused with this architecture.
-        branches: Whether all continuations of a text may be run side by side in one row.
-        readout: How logits come about: `label rows`, `whole head` or `own forward`.
+    `caches`: whether keys and values of a prefix may be reused with this architecture; `branches`:
+    whether all continuations of a text may be run side by side in one row.
     """
 
     def __init__(self, model: Any, label_ids: Rows, readout: str) -> None:
@@ -170,8 +168,7 @@ class Forward:
         return torch.cat([self._token_log_probabilities(chunk, tokens) for chunk in chunks])
 
     def _token_log_probabilities(self, states: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-        logits = self.logits(states)
-        wanted = list(tokens)
+        logits, wanted = self.logits(states), list(tokens)
         if self.readout == LABEL_ROWS and states.dtype != torch.float32:
             # The output layer rounds to the model's type; the tokens asked for are not rounded.
             logits[:, wanted] = self._row_logits(states, *self._rows_of(wanted))

@@ -25,7 +25,6 @@ from llamafactory_emotion.task import EMOTION, Task
 
 # Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
 CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")
-_HEAD_OPTIONS = ("cutoff_len", "tokens_per_batch")
 _NOT_FOR_HEADS = ("few_shot", "normalize", "calibrate", "log_likelihoods")
 _UNSET: tuple[Any, ...] = (None, (), [], False, "none")
 
@@ -96,7 +95,7 @@ class LabelScorer(Scorer):
     def from_pretrained(
         cls, model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
     ) -> "LabelScorer":
-        """Load a language model and score with it; see `open_scorer`."""
+        """Load a language model; see `open_scorer`."""
         loaded = load_model(take_source(model, adapter, options))
         return cls(loaded, task, **options)
 
@@ -134,23 +133,13 @@ class LabelScorer(Scorer):
 
 
 def open_model(source: ModelSource) -> LoadedModel:
-    """Load a language model or a classification head, whichever a source is.
-
-    Raises:
-        CallError: The device is not there or a package is missing.
-        ModelError: Model, tokenizer or adapter cannot be read or do not fit together.
-    """
+    """Load a language model or a classification head, whichever a source is."""
     head = find_head(source)
     return load_model(source) if head is None else load_head(head)
 
 
 def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
-    """Return the scorer of a loaded model; `options` are keywords of `LabelScorer`.
-
-    Raises:
-        CallError: An option is out of range, or asks of a head what only a language model does.
-        ModelError: The labels do not fit the model.
-    """
+    """Return the scorer of a loaded model; `options` are keywords of `LabelScorer`."""
     if not loaded.is_head:
         return LabelScorer(loaded, task, **options)
     refused = [key for key in _NOT_FOR_HEADS if options.get(key) not in _UNSET]
@@ -159,7 +148,7 @@ def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
             f"{loaded.adapter or loaded.base} is a classification head, which gives its labels' "
             f"probabilities and nothing else; remove {', '.join(refused)}."
         )
-    taken = {key: options[key] for key in _HEAD_OPTIONS if key in options}
+    taken = {key: options[key] for key in ("cutoff_len", "tokens_per_batch") if key in options}
     return HeadScorer(loaded, task, **taken)
 
 

@@ -112,7 +112,6 @@ def balanced_weights(rows: Sequence[Row], task: Task) -> list[float]:
 
 
 def _label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
-    """Compute accuracy and macro-F1 of an evaluation, by the arithmetic of every report."""
     logits = np.asarray(evaluated.predictions)
     gold = np.asarray(evaluated.label_ids)
     return label_metrics(gold, logits.argmax(axis=-1), labels=logits.shape[-1])
@@ -125,13 +124,7 @@ def train(
     settings: Mapping[str, Any],
     checkpoint: Path | None,
 ) -> float:
-    """Train, save the run in `folder`, and return the seconds that the training took.
-
-    Raises:
-        CallError: The trainer cannot begin with these settings.
-        EmotionError: The hub or the disk takes no more.
-        ModelError: Memory ran out, the checkpoint cannot be read, or the weights are not finite.
-    """
+    """Train, save the run in `folder`, and return the seconds that the training took."""
     begin = BeginRun(settings, resumes=checkpoint is not None)
     trainer.add_callback(begin)
     trainer.accelerator.wait_for_everyone()  # until all have looked at what the folder holds
@@ -194,8 +187,9 @@ def _reason(error: Exception) -> str:
 
 def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
     """Raise if a trained weight is NaN or infinite in any process (collective call)."""
-    trained = (weights for weights in model.parameters() if weights.requires_grad)
-    finite = torch.tensor(float(all(map(_is_finite, trained))), device=trainer.args.device)
+    finite = torch.tensor(
+        float(all(map(_is_finite, model.parameters()))), device=trainer.args.device
+    )
     if trainer.accelerator.reduce(finite).item() < trainer.accelerator.num_processes:
         raise ModelError(
             "the trained weights are no finite numbers any more, so the model is not saved; lower "
@@ -204,6 +198,8 @@ def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
 
 
 def _is_finite(weights: torch.Tensor) -> bool:
+    if not weights.requires_grad:
+        return True
     # The smallest and the largest alone: a mask of a large matrix would fill the memory.
     own = weights.to_local() if isinstance(weights, DTensor) else weights
     return own.numel() == 0 or bool(torch.stack(torch.aminmax(own.detach())).isfinite().all())
@@ -275,12 +271,7 @@ def predict_test(
     folder: Path,
     known: Mapping[str, Any],
 ) -> None:
-    """Predict the test rows and write them with their sidecar; `known` is what it holds more.
-
-    Raises:
-        EmotionError: A file cannot be written.
-        ModelError: Memory ran out.
-    """
+    """Predict the test rows and write them with their sidecar; `known` is what it holds more."""
     features, cut = encode(rows, task, head.tokenizer, longest=head.longest)
     started = time.monotonic()
     probabilities = softmax(_predict_logits(trainer, features), axis=-1)
@@ -344,9 +335,7 @@ def _predict_logits(
     try:
         predicted = trainer.predict(rows)
     except torch.OutOfMemoryError as error:
-        less = "halve per_device_eval_batch_size, or lower cutoff_len"
-        raise ModelError(f"memory ran out; {less}.") from error
-    logits = np.asarray(predicted.predictions, dtype=np.float64)
-    restored = np.empty_like(logits)
-    restored[order] = logits
-    return restored
+        raise ModelError(
+            "memory ran out; halve per_device_eval_batch_size, or lower cutoff_len."
+        ) from error
+    return np.asarray(predicted.predictions, dtype=np.float64)[np.argsort(order)]
