@@ -194,17 +194,6 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_link_to_a_folder_stays_a_link(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-
-    with write_whole_folder(tmp_path / "link") as folder:
-        (folder / "file").write_text("new")
-
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real" / "file").read_text() == "new"
-
-
 @pytest.mark.parametrize(
     ("outputs", "inputs", "sentence"),
     [

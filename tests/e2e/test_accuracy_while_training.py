@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from programs import ROOT, llamafactory, run_program
+from programs import ROOT, llamafactory
 from sklearn.metrics import accuracy_score, f1_score
 
 from llamafactory_emotion.evaluate import __main__ as evaluation
@@ -182,47 +182,3 @@ def test_two_tasks_in_one_prediction_are_judged_by_the_labels_of_both(half_train
     assert 0 < figures["predict_invalid"] < 1
     assert figures["predict_accuracy"] > 0
     assert {key: figures[key] for key in expected} == pytest.approx(expected, abs=1e-12)
-
-
-def test_rows_without_gold_labels_are_predicted_and_not_counted(half_trained, tmp_path):
-    rows = ["the train was late again", "my sister sent me flowers"]
-    (tmp_path / "rows.jsonl").write_text(
-        "".join(json.dumps({"text": text}) + "\n" for text in rows), encoding="utf-8"
-    )
-    entry = {"file_name": "rows.jsonl", "formatting": "emotion", "columns": {"prompt": "text"}}
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": entry}), encoding="utf-8")
-
-    printed = predict(
-        half_trained, tmp_path / "out", f"dataset_dir={tmp_path}", "eval_dataset=mine"
-    )
-
-    assert printed.count("2 of 2 rows have no gold label: no accuracy") == 1
-    assert not {"predict_accuracy", "predict_invalid"} & results(tmp_path / "out").keys()
-    assert len(answers(tmp_path / "out")) == 2
-
-
-RUNS_IN_TURN = """
-import json, sys
-from llamafactory.train.tuner import run_exp
-
-run = json.loads(sys.argv[1])
-for template, output in (("emotion", "ours"), ("default", "theirs"), ("emotion", "again")):
-    run_exp({**run, "template": template, "output_dir": output})
-"""
-
-
-def test_runs_of_one_process_have_the_figures_of_their_own_template(half_trained, tmp_path):
-    run = {
-        "model_name_or_path": str(half_trained), "stage": "sft", "do_eval": True,
-        "predict_with_generate": True, "dataset_dir": str(ROOT / "data"), "max_samples": 8,
-        "eval_dataset": "emotion_demo_test", "batch_eval_metrics": True, "do_sample": False,
-        "per_device_eval_batch_size": 3, "max_new_tokens": 4, "report_to": "none",
-        "use_cpu": True,
-    }  # fmt: skip
-
-    run_program("python", "-c", RUNS_IN_TURN, json.dumps(run), cwd=tmp_path)
-
-    ours, theirs, again = (results(tmp_path / one, "eval") for one in ("ours", "theirs", "again"))
-    figures = {"eval_accuracy", "eval_f1_macro", "eval_invalid"}
-    assert ours.keys() - theirs.keys() == figures
-    assert {key: ours[key] for key in figures} == {key: again[key] for key in figures}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from browser import served
 from doctor_calls import judge, read, without_hub
-from programs import ROOT, free_port, llamafactory, run_program
+from programs import ROOT, free_port, learned, llamafactory, run_program
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
@@ -75,11 +75,6 @@ def train(row: Entry, base: str, folder: Path, *words: str, **environment: str) 
         f"output_dir={folder / 'out'}", cwd=folder, **row.environment, **environment,
     )  # fmt: skip
     return done.stdout + done.stderr
-
-
-def learned(folder: Path) -> bool:
-    weights = load_file(folder / "out" / "adapter_model.safetensors")
-    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 @pytest.mark.parametrize("row", rows_with(EXECUTED), ids=str)
@@ -246,9 +241,3 @@ def test_a_row_that_cannot_run_here_is_taken_by_llamafactory(row: Entry, monkeyp
     values = read(row.recipe, *row.overrides).others
 
     assert host.refusal(values, training=True) is None
-
-
-def test_the_page_lists_every_recipe_that_ships():
-    there = {recipe.stem for recipe in (ROOT / "examples").glob("emotion_*.yaml")}
-
-    assert {row.name for row in shipped()} == there

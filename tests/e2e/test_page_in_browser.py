@@ -150,20 +150,6 @@ def report(tmp_path):
     return page_html(evaluations, pairs)
 
 
-def test_the_net_has_no_hole(visit, site):
-    site.pages["/unsafe.html"] = "<title>fine</title>" + "\n".join(
-        one for one in PAYLOADS if "\ud800" not in one and one != "<!--"
-    )
-
-    dom = visit("/unsafe.html")
-
-    # The page refreshes itself away and runs what it holds: each of them is seen.
-    assert "http://leak.example/picture" in site.asked
-    assert "http://leak.example/style" in site.asked
-    assert f"{HOST}/x" in site.asked
-    assert "http://leak.example/refresh" in site.asked or title_of(dom) == "owned"
-
-
 def test_nothing_of_a_prediction_runs_and_nothing_is_asked_for(visit, site, report):
     site.pages["/page.html"] = report
 

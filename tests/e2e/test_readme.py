@@ -49,13 +49,3 @@ def test_the_start_up_line_is_the_one_that_is_shipped():
     shipped = (ROOT / "src" / "llamafactory_emotion.pth").read_text(encoding="utf-8").strip()
 
     assert f"```\n{shipped}\n```" in README
-
-
-def test_every_recipe_is_in_the_table():
-    for recipe in (ROOT / "examples").glob("emotion_*.yaml"):
-        assert f"`{recipe.name}`" in README
-
-
-def test_the_test_command_is_the_one_that_continuous_integration_runs():
-    assert ["make test"] in BLOCKS
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

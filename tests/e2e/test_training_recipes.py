@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 from llamafactory.hparams.parser import get_infer_args, get_train_args
-from programs import RECIPES, ROOT, llamafactory, run_program
+from programs import RECIPES, ROOT, learned, llamafactory, run_program
 from recipe_tables import SECTIONS, sections_of
 from safetensors.numpy import load_file
 
@@ -70,11 +70,6 @@ def answers(folder: Path) -> list[dict[str, str]]:
 
 def state(folder: Path) -> dict:
     return json.loads((folder / "out" / "trainer_state.json").read_text(encoding="utf-8"))
-
-
-def learned(folder: Path) -> bool:
-    weights = load_file(folder / "out" / "adapter_model.safetensors")
-    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 def test_the_headline_recipe_trains_merges_and_predicts(tiny_base: Path, tmp_path: Path):
@@ -171,18 +166,6 @@ def test_the_hub_entries_are_read_as_they_are_published(tiny_base: Path, tmp_pat
 
     labels = [row["label"].strip() for row in answers(tmp_path)]
     assert labels == ["sadness", "surprise", "anger"] * 3
-
-
-def test_a_bad_label_stops_the_host_with_the_label_and_the_text(tiny_base: Path, tmp_path: Path):
-    (tmp_path / "rows.jsonl").write_text('{"text": "so it goes", "label": 9}\n', encoding="utf-8")
-    columns = {"prompt": "text", "response": "label"}
-    entry = {"file_name": "rows.jsonl", "formatting": "emotion", "columns": columns}
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": entry}), encoding="utf-8")
-
-    with pytest.raises(AssertionError, match="unknown label 9 in the column 'label'") as error:
-        run("emotion_cpu", tiny_base, tmp_path, f"dataset_dir={tmp_path}", "dataset=mine")
-
-    assert "so it goes" in str(error.value)
 
 
 OLDER = ("llamafactory==0.9.4", "transformers==4.57.1", "huggingface_hub<1.0", "peft==0.17.1")

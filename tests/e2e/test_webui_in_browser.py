@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, Tab, served, wait_for
+from browser import Tab, served, wait_for
 from programs import free_port, run_program
 
 from llamafactory_emotion.init.__main__ import write_workspace
@@ -111,7 +111,7 @@ def test_a_model_is_trained_and_judged(tab: Tab, page: str, folder: Path, tiny_b
     def text() -> str:
         return str(tab.ask("document.body.innerText"))
 
-    tab.open(page, DESKTOP)
+    tab.open(page)
     board = Board(tab)
     wait_for(lambda: "Ready." in board.output(), "the page in English")
     board.choose("Model name", "Custom")

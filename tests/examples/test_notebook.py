@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from programs import PROGRAMS, ROOT
 
-from llamafactory_emotion.__main__ import COMMANDS
 from llamafactory_emotion.init.__main__ import workspace_files
 
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
@@ -24,20 +23,9 @@ COMMANDS_RUN = [shlex.split(line[1:]) for line in LINES if line.startswith("!")]
 
 def test_its_commands_and_files_are_there_and_its_outputs_are_not():
     assert [cell for cell in CODE if cell["outputs"] or cell["execution_count"]] == []
-    assert len(COMMANDS_RUN) == 7
-    for words in COMMANDS_RUN:
-        ours = words[:2] == ["python", "-m"] and words[2].partition(".")[2] in COMMANDS
-        other = (
-            ["pip", "install"],
-            ["python", "examples/smollm2.py"],
-            ["llamafactory-cli", "train"],
-        )
-        assert ours or words[:2] in other, words
     named = {one for words in COMMANDS_RUN for one in words if re.match(r"(data|examples)/", one)}
     assert named
     assert named <= {path.as_posix() for path in workspace_files()}
-    (program,) = ("".join(one["source"]) for one in CODE if one["source"][0][0] not in "!%")
-    assert "EmotionClassifier.from_pretrained" in ast.unparse(ast.parse(program))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from head_models import read
+from calls import read_lines
 from random_models import random_model, tokenizer_of
 
 from llamafactory_emotion.evaluate.__main__ import main as evaluate
@@ -40,11 +40,11 @@ def test_a_task_needs_no_training(path, model, tmp_path):
         assert predict([*call, f"output={tmp_path / name}.jsonl", *more]) == 0
 
     for name in ("scored", "shown"):
-        for row in read(tmp_path / f"{name}.jsonl"):
+        for row in read_lines(tmp_path / f"{name}.jsonl"):
             assert list(row["probabilities"]) == list(task.labels)
             assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
             assert row["predict"] in task.labels
-    prompt = read(tmp_path / "shown.jsonl")[0]["prompt"]
+    prompt = read_lines(tmp_path / "shown.jsonl")[0]["prompt"]
     assert all(f"\nAnswer: {label}\n" in prompt for label in task.labels)
     assert prompt.count(task.instruction) == 1
     figures = tmp_path / "figures.json"
@@ -54,14 +54,3 @@ def test_a_task_needs_no_training(path, model, tmp_path):
     assert [one["n"] for one in found] == [len(task.labels)] * 3
     assert [one["invalid"] for one in found[:2]] == [0, 0]
     assert {one["match"] for one in found} == {task.match}
-
-
-def test_an_answer_too_short_for_a_label_is_refused(model, tmp_path, capsys):
-    (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
-    files = [f"input={tmp_path / 'texts.txt'}", f"output={tmp_path / 'answers.jsonl'}"]
-    call = [f"model_name_or_path={model}", f"task={TASKS[0]}", *files]
-
-    assert predict([*call, "generate=true", "max_new_tokens=3"]) == 2
-
-    assert "max_new_tokens=3 cuts off the label" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]

@@ -17,7 +17,7 @@ from transformers import pipeline
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import EMOTION, load_task
 
 
 @pytest.mark.parametrize(
@@ -94,21 +94,14 @@ def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
         assert not any("lm_head" in key for key in weights)
 
 
-def test_examples_become_a_part_of_the_prompt(base, tmp_path):
-    rows = [{"text": text, "label": n % 6} for n, text in enumerate([*TEXTS, "ok", "no"])]
-    path = write_lines(tmp_path / "train.jsonl", rows)
-    folder = export_to(tmp_path / "head", base, f"few_shot={path}", "shots=1")
-    examples = draw_examples(str(path), EMOTION, 1, seed=42)
-    wanted = LabelScorer.from_pretrained(base, few_shot=examples).score(ROWS).probabilities
-    np.testing.assert_allclose(pipeline_answers(folder, ROWS), wanted, atol=ROUNDING)
-
-
-def test_another_task_is_exported_too(base, tmp_path):
-    task = Task("two", ("joy", "fear"), "Glad or afraid?")
+def test_another_task_is_exported_with_examples_in_its_prompt(base, tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text("name: two\ninstruction: Glad or afraid?\nlabels: [joy, fear]\n")
-    folder = export_to(tmp_path / "head", base, f"task={path}")
-    wanted = LabelScorer.from_pretrained(base, task).score(ROWS)
+    task, file = load_task(path), tmp_path / "train.jsonl"
+    write_lines(file, [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)])
+    folder = export_to(tmp_path / "head", base, f"task={path}", f"few_shot={file}")
+    examples = draw_examples(str(file), task, 1, seed=42)
+    wanted = LabelScorer.from_pretrained(base, task, few_shot=examples).score(ROWS)
     found = pipeline("text-classification", model=str(folder), device="cpu")(list(ROWS))
     assert [row["label"] for row in found] == list(wanted.predictions)
     np.testing.assert_allclose(

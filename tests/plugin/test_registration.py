@@ -58,28 +58,16 @@ def encode(template: Any, tokenizer: Any, text: str, label: str) -> tuple[list[i
     return template.encode_oneturn(tokenizer, messages)
 
 
-@pytest.mark.parametrize("label", EMOTION.labels)
-def test_an_answer_is_one_token_and_the_end_token(template, tokenizer, label):
-    _, answer = encode(template, tokenizer, "text", label)
-
-    assert len(answer) == 2
-    assert tokenizer.decode(answer[:1]) == f" {label}"
-    assert answer[1] == tokenizer.eos_token_id
-
-
 @pytest.mark.parametrize("text", TEXTS + CONTROL_NAMES)
 def test_a_prompt_is_instruction_text_and_cue(template, tokenizer, text):
-    prompt, _ = encode(template, tokenizer, text, "joy")
+    prompt, answer = encode(template, tokenizer, text, "joy")
 
     assert prompt[0] == tokenizer.bos_token_id
     assert tokenizer.decode(prompt[1:]) == f"{EMOTION.instruction}\n{text}\nAnswer:"
-
-
-@pytest.mark.parametrize("text", CONTROL_NAMES)
-def test_a_control_tokens_name_in_a_text_stays_text(template, tokenizer, text):
-    prompt, _ = encode(template, tokenizer, text, "joy")
-
     assert not set(prompt[1:]) & set(tokenizer.all_special_ids)
+    assert (tokenizer.decode(answer[:1]), answer[1:]) == (" joy", [tokenizer.eos_token_id])
+    tokenizer.bos_token = None
+    assert encode(template, tokenizer, text, "joy")[0] == prompt[1:]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -110,14 +98,6 @@ def test_the_splitting_of_special_tokens_is_not_saved_with_the_tokenizer(tiny_ba
     assert saved.apply_chat_template(messages, return_dict=False) == prompt
 
 
-def test_a_tokenizer_without_a_begin_token_gets_none(template, tokenizer):
-    tokenizer.bos_token = None
-
-    prompt, _ = encode(template, tokenizer, "text", "joy")
-
-    assert tokenizer.decode(prompt) == f"{EMOTION.instruction}\ntext\nAnswer:"
-
-
 def test_other_templates_are_untouched(tokenizer):
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="llama3"))
 
@@ -145,9 +125,6 @@ def test_a_row_has_the_keys_that_llamafactory_gives_its_own_rows():
     row = converter(prompt="text", response="label")({"text": "a", "label": 0})
 
     assert row.keys() == expected.keys()
-
-
-def test_a_row_without_a_label_column_has_no_response():
     assert converter(prompt="text")({"text": "so it goes"})["_response"] == []
 
 

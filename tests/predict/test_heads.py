@@ -89,10 +89,8 @@ def test_checkpoints_with_heads_are_predicted_in_turn(model, predict, texts, tmp
     [
         ("generate=true", "is a classification head and cannot write answers"),
         ("calibrate=true", "remove calibrate"),
-        ("normalize=tokens", "remove normalize"),
         ("log_likelihoods=true", "remove log_likelihoods"),
         ("cutoff_len=11", "cutoff_len 11 leaves no room for a text"),
-        ("tokens_per_batch=0", "tokens_per_batch=0 must be 1 or more"),
     ],
 )
 def test_what_a_head_cannot_do_is_refused(predict_refuses, exported, texts, tmp_path, key, reason):

@@ -55,12 +55,6 @@ def test_a_recipe_of_the_host_is_taken_as_it_is():
     assert found.source.dtype == "auto"
 
 
-@pytest.mark.parametrize("names", ["a,b", "[a,b]"])
-def test_data_sets_may_be_a_list_as_in_the_host(names):
-    found = options("model_name_or_path=m", "output=o", f"eval_dataset={names}")
-    assert found.eval_dataset == "a,b"
-
-
 def test_precision_follows_the_hosts_keys():
     def source(*words: str):
         return options("model_name_or_path=m", "input=i", "output=o", *words).source

@@ -75,7 +75,7 @@ NOT_RUN: tuple[tuple[str, Check | None, str], ...] = (
     (r"python examples/smollm2\.py .*", names_a_program_of_ours, "unpacks 538 MB, where a small "
      "model stands in; tests/examples/test_smollm2.py runs it"),
     (r"python examples/gradio_app\.py .*", names_a_program_of_ours, "serves until it is stopped; "
-     "tests/e2e/test_gradio_in_browser.py runs it"),
+     "tests/examples/test_gradio_app.py calls it"),
     (r"torchrun .* -m llamafactory_emotion\.\w+ .*", None, "needs GPUs and a hub's model"),
     (r"vllm serve .*", None, "needs a GPU"),
     (r"curl .*", None, "asks a server that another command starts"),
@@ -139,19 +139,6 @@ def test_a_command_that_cannot_be_run_names_what_there_is(command: Command):
     assert why_not
     if check is not None:
         check(command)
-
-
-def test_blocks_become_commands_by_language_or_first_word():
-    text = "x\n```bash\n# why\npython a \\\n  b=1  # note\n\n$ make c\n```\n```yaml\nd: 1\n```\n"
-    text += "```\nllamafactory-cli train x\n```\n\n```\nrows  360\n```\n"
-
-    blocks = blocks_of("page.md", text)
-
-    assert [block.holds_commands for block in blocks] == [True, False, True, False]
-    commands = [str(command) for command in commands_of(blocks[0])]
-    assert commands == ["page.md:4: python a b=1", "page.md:7: make c"]
-    assert {"README.md", "docs/README.md", "docs/scoring.md"} <= PAGES.keys()
-    assert len(ALL) > 20
 
 
 @pytest.mark.parametrize("page", PAGES)

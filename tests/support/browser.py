@@ -1,6 +1,5 @@
 """A headless browser, steered through its own debugging protocol as a person would use a page."""
 
-import base64
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from programs import usual_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120
-PHONE, DESKTOP = (390, 844), (1280, 900)
+DESKTOP = (1280, 900)
 
 
 def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
@@ -95,20 +94,12 @@ class Tab:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"].get("value")
 
-    def open(self, address: str, size: tuple[int, int]) -> None:
-        width, height = size
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    def open(self, address: str) -> None:
+        width, height = DESKTOP
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
         self.call("Page.navigate", url=address)
         wait_for(lambda: self.ask("!!document.querySelector('textarea, input[type=text]')"), "it")
-
-    def type(self, text: str) -> None:
-        """Type a text into the page's first field and press Enter."""
-        self.ask("document.querySelector('textarea, input[type=text]').focus()")
-        self.call("Input.insertText", text=text)
-        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
-        self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **enter)
 
     def click(self, expression: str, what: str) -> None:
         """Click with the mouse on the middle of an element once it is there and no longer moves."""
@@ -126,9 +117,6 @@ class Tab:
         x, y = wait_for(middle, what)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def picture(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def close(self) -> None:
         self._socket.close()

@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
 PROGRAMS = Path(sys.executable).parent
@@ -54,6 +56,12 @@ def run_in_fork(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     process.join(TIMEOUT)
     stdout, stderr = (output.read_text("utf-8", "replace") for output in outputs)
     return subprocess.CompletedProcess(command, process.exitcode or 0, stdout, stderr)
+
+
+def learned(folder: Path) -> bool:
+    """Whether a run that wrote to `out` in a folder has moved its adapter."""
+    weights = load_file(folder / "out" / "adapter_model.safetensors")
+    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 def free_port() -> int:

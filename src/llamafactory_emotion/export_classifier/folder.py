@@ -35,8 +35,10 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
-        rows = read_texts(options.verify, task=task, text_column=options.text_column)
-        texts = [row.text for row in rows]
+        texts = [
+            row.text
+            for row in read_texts(options.verify, task=task, text_column=options.text_column)
+        ]
         if not texts:
             raise DataError(f"{options.verify} holds no text; name another file with verify.")
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
