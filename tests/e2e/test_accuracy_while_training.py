@@ -21,7 +21,6 @@ DATA = (f"dataset_dir={ROOT / 'data'}", f"max_samples={ROWS}")
 
 @pytest.fixture(scope="module")
 def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that gets some answers right and some wrong."""
     folder = tmp_path_factory.mktemp("half_trained")
     llamafactory(
         "train", FULL, f"model_name_or_path={tiny_base}",
@@ -32,7 +31,6 @@ def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def predict(model: Path, output: Path, *overrides: str, **environment: str) -> str:
-    """Run `emotion_predict` and return what it prints."""
     result = llamafactory(
         "train", EXAMPLES / "emotion_predict.yaml", f"model_name_or_path={model}", *DATA,
         "eval_dataset=emotion_demo_test", f"output_dir={output}", *overrides, cwd=model.parent,
@@ -51,7 +49,6 @@ def answers(output: Path) -> list[dict[str, str]]:
 
 
 def judged(output: Path, task: str | Path = "emotion") -> dict[str, float]:
-    """The same figures by `evaluate`, from the file that the run wrote."""
     out = output / "evaluated.json"
     file = output / "generated_predictions.jsonl"
     assert evaluation.main([str(file), "--task", str(task), "--json", str(out)]) == 0
@@ -62,14 +59,12 @@ def judged(output: Path, task: str | Path = "emotion") -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def predicted(half_trained: Path) -> tuple[Path, str]:
-    """What LLaMA-Factory writes and prints when the model predicts."""
     output = half_trained.parent / "predicted"
     return output, predict(half_trained, output)
 
 
 @pytest.fixture(scope="module")
 def greedy(predicted: tuple[Path, str]) -> dict[str, float]:
-    """Accuracy and macro-F1 of the greedy answers, by scikit-learn."""
     rows = answers(predicted[0])
     gold, given = ([row[key].strip() for row in rows] for key in ("label", "predict"))
     macro = f1_score(gold, given, labels=EMOTION.labels, average="macro", zero_division=0)

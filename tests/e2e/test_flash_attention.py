@@ -22,7 +22,6 @@ FIGURES = ("loss", "grad_norm", "train_loss", "eval_loss")
 
 
 def with_stand_in(folder: Path) -> dict[str, str]:
-    """Return what puts the stand-in into a run, to record its calls in `folder`."""
     paths = [STAND_IN, os.environ.get("PYTHONPATH", "")]
     return {
         "PYTHONPATH": os.pathsep.join(map(str, filter(None, paths))),
@@ -31,19 +30,16 @@ def with_stand_in(folder: Path) -> dict[str, str]:
 
 
 def calls(folder: Path) -> Counter[tuple[str, int]]:
-    """Return how often the stand-in was called, by kind and number of sequences."""
     lines = (folder / "calls.txt").read_text(encoding="utf-8").splitlines()
     return Counter((kind, int(sequences)) for kind, sequences in map(str.split, lines))
 
 
 def figures(output: Path) -> list[float]:
-    """Return the losses that a run logged, in their order."""
     history = json.loads((output / "trainer_state.json").read_text("utf-8"))["log_history"]
     return [entry[name] for entry in history for name in FIGURES if name in entry]
 
 
 def train(recipe: str, base: Path, folder: Path, *overrides: str) -> tuple[list[float], ...]:
-    """Train as a recipe says and again with torch's attention; return what both logged."""
     command = (
         "train", ROOT / "examples" / f"{recipe}.yaml", f"model_name_or_path={base}", *DATA,
         *overrides,

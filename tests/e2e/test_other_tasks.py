@@ -32,7 +32,6 @@ TRAIN_ROWS, TEST_ROWS = 120, 20
 
 
 def write_rows(path: Path, labels: tuple[str, ...], rows: int, *, seed: int) -> Path:
-    """Write notes of a few words, one of which tells the label."""
     chance = random.Random(seed)  # noqa: S311 - words for a test
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import served
 from doctor_calls import judge, read, without_hub
-from programs import ROOT, free_port, learned, llamafactory, run_program
+from programs import ROOT, free_port, learned, llamafactory, run_program, served
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
@@ -57,7 +56,6 @@ def rows_with(executed: str) -> list[Entry]:
 
 @pytest.fixture(scope="module")
 def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny random model of each architecture that a row names."""
     folder = tmp_path_factory.mktemp("bases")
     for architecture in ("opt", "qwen2"):
         random_model(architecture).save_pretrained(folder / architecture)
@@ -69,7 +67,6 @@ def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def train(row: Entry, base: str, folder: Path, *words: str, **environment: str) -> str:
-    """Run a row's recipe with its overrides; return what it prints."""
     done = llamafactory(
         "train", row.recipe, *row.overrides, base, *SMALL, *words,
         f"output_dir={folder / 'out'}", cwd=folder, **row.environment, **environment,
@@ -127,7 +124,6 @@ def test_full_training_runs_in_two_processes_under_zero_3(
 
 @pytest.mark.slow
 def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
-    """Two commands on one machine, each told that it is one of two hosts."""
     row = next(row for row in ROWS if row.name == "two hosts")
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     rows = [
@@ -140,6 +136,13 @@ def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
     assert "world size: 2" in hosts[0].result()
     assert hosts[1].result()
     assert learned(tmp_path)
+
+
+def test_the_web_page_offers_the_template(tmp_path: Path):
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    program = "from llamafactory.webui.interface import create_ui; print(create_ui().get_config_file())"
+    shown = run_program(sys.executable, "-c", program, cwd=tmp_path).stdout
+    assert "('emotion', 'emotion')" in shown
 
 
 @pytest.mark.slow
@@ -187,7 +190,6 @@ ALL = [*shipped(), *ROWS]
 
 @pytest.fixture(scope="module")
 def published_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of configurations without weights, named as on the hub."""
     folder = tmp_path_factory.mktemp("published")
     for name, content in CONFIGURATIONS.items():
         for spelling in (name, f"{name}-Instruct"):

@@ -20,7 +20,6 @@ def block_with(words: str) -> list[str]:
 
 
 def run_block(block: list[str], folder: Path) -> None:
-    """Run commands one after the other, each as it is written; what they need is installed."""
     for line in block:
         command = shlex.split(line)
         if command[0] == "pip":

@@ -32,7 +32,6 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny base that knows the words of the tickets, and data sets of them."""
     folder = tmp_path_factory.mktemp("counts")
     write_tiny_llama([row["input"] for row in ticket_rows()], folder / "base")
     write_tickets(folder / "data", tickets=93, more=45)

@@ -57,13 +57,11 @@ def test_a_recipe_is_read_and_says_what_it_needs_and_how_it_is_called(
 def run(
     recipe: str, model: Path, folder: Path, *words: str, **environment: str
 ) -> CompletedProcess[str]:
-    """Run a recipe with our data; what it writes goes to `out` in the folder."""
     words = (f"model_name_or_path={model}", DATA, f"output_dir={folder / 'out'}", *words)
     return llamafactory("train", EXAMPLES / f"{recipe}.yaml", *words, cwd=folder, **environment)
 
 
 def answers(folder: Path) -> list[dict[str, str]]:
-    """Return what a run of `emotion_predict` wrote."""
     text = (folder / "out" / "generated_predictions.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from head_models import write_base
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -47,16 +46,3 @@ def test_the_names_of_labels_are_text(app):
     names = ["&lt;script&gt;x&lt;/script&gt;", "&quot; onload=&quot;x"]
     assert re.findall(r'aria-label="([^"]*)"', drawn) == names
     assert "75.0%" in drawn
-
-
-def test_a_folder_that_is_no_classifier_is_not_shown(app, tmp_path, capsys):
-    language_model = write_base(tmp_path / "language_model", "llama")
-    for words, said in (
-        ([], "folder"),
-        ([str(tmp_path / "nowhere")], "cannot be read"),
-        ([str(language_model)], "is no sequence classifier; make one"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            app.main(words)
-        assert stopped.value.code == 2
-        assert said in capsys.readouterr().err

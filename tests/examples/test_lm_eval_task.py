@@ -24,7 +24,6 @@ ROWS = 24
 def test_the_harness_agrees_with_predict_and_evaluate(
     source: str, tiny_base: Path, tmp_path: Path, monkeypatch
 ):
-    """Run as its command does with `--include_path examples`."""
     from lm_eval.tasks import TaskManager
 
     monkeypatch.chdir(ROOT)

@@ -24,7 +24,6 @@ def test_every_label_and_alias_is_read_in_an_answer(path: Path):
 
 
 def test_the_labels_of_the_hub_data_have_the_hubs_ids():
-    """As the data sets' own class names have them."""
     assert load_task(FILES[0].parent / "ag_news.yaml").label_of(3) == "Sci/Tech"
     assert load_task(FILES[0].parent / "imdb.yaml").label_of(1) == "positive"
     newsgroups = load_task(FILES[0].parent / "20_newsgroups.yaml").labels

@@ -202,7 +202,6 @@ def test_a_file_that_exists_is_kept(predict, predict_refuses, texts, tmp_path):
 
 
 def lay_out(folder, model, texts):
-    """Lay out a file of each kind that a call reads."""
     shutil.copytree(model, folder / "model")
     save_adapter(model, folder / "adapter")
     (folder / "adapter" / "notes.jsonl").write_text("")

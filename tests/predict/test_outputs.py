@@ -23,7 +23,6 @@ def long_texts(tmp_path_factory):
 
 
 def table_rows(printed):
-    """Return the table's lines as lists of cells; the first line is its title."""
     return [line.split() for line in printed.splitlines()[2:]]
 
 

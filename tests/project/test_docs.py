@@ -65,8 +65,7 @@ NOT_RUN: tuple[tuple[str, Check | None, str], ...] = (
     (r".* examples/emotion_full_ds3\.yaml.*", is_taken_by_llamafactory, "needs DeepSpeed"),
     (r"(\w+=\S+ )*llamafactory-cli (api|chat|webchat)\b.*", is_taken_by_llamafactory,
      "serves until it is stopped"),
-    (r"(\w+=\S+ )*llamafactory-cli webui", None, "serves until it is stopped; "
-     "tests/e2e/test_webui_in_browser.py runs it"),
+    (r"(\w+=\S+ )*llamafactory-cli webui", None, "serves until it is stopped"),
     (r"ray (start|up|status|stop)\b.*", None, "makes or asks a cluster"),
     (r"ray job submit .*", names_a_program_of_ours, "needs a cluster"),
     (r"(RAY_\w+=\S+ )*python examples/ray_batch\.py .*", names_a_program_of_ours,
@@ -85,7 +84,6 @@ NOT_RUN: tuple[tuple[str, Check | None, str], ...] = (
 
 
 def entry_of(command: Command) -> tuple[str, Check | None, str] | None:
-    """Return the entry of NOT_RUN that a command falls under, or None."""
     return next((entry for entry in NOT_RUN if re.fullmatch(entry[0], command.text)), None)
 
 

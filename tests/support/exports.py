@@ -15,7 +15,6 @@ ROWS = (*TEXTS, "so glad!", "what now?! ", "\n\nwell", "爱", "<|eot_id|></s> jo
 
 
 def export_to(output: Path, base: object, *words: str) -> Path:
-    """Export a model, and return the folder."""
     assert main([f"model_name_or_path={base}", f"output={output}", *words]) == 0
     return output
 
@@ -27,6 +26,5 @@ def pipeline_answers(folder: Path, texts: Sequence[str]) -> Any:
 
 
 def in_order(rows: Sequence[Sequence[dict[str, Any]]]) -> Any:
-    """Return the scores of answers as an array, columns in the task's order."""
     scores = [{one["label"]: one["score"] for one in row} for row in rows]
     return np.array([[row[label] for label in EMOTION.labels] for row in scores])

@@ -66,7 +66,6 @@ def write_rows(path: Path, count: int, *, labels: tuple[str, ...] = EMOTION.labe
 
 
 def train(*words: str | Path) -> None:
-    """Call the command; fail when it does."""
     assert main([*map(str, words), "use_cpu=true"]) == 0
 
 
@@ -80,5 +79,4 @@ def refused(capsys: Any, *words: object) -> str:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Load the weights of a folder of a whole model."""
     return load_file(folder / "model.safetensors")

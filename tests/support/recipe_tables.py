@@ -38,7 +38,6 @@ class Entry:
 
 
 def shipped() -> list[Entry]:
-    """Return the recipes of the first table."""
     return [
         _entry(cells["recipe"].strip("`"), cells["recipe"], "", cells)
         for cells in _table("| recipe |")
@@ -46,7 +45,6 @@ def shipped() -> list[Entry]:
 
 
 def overrides() -> list[Entry]:
-    """Return the rows of the second table."""
     return [
         _entry(cells["what"], cells["recipe"], cells["add"], cells) for cells in _table("| what |")
     ]

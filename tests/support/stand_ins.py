@@ -82,7 +82,6 @@ class Stage:
         self._page_texts = page_texts
 
     def word(self, word: str) -> str:
-        """Replace a placeholder in a word of a command."""
         return re.sub(r"\bMODEL$", "saves/smollm2", word)
 
     def lay_out_workspace(self, folder: Path) -> None:
