@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.errors import CallError, DataError, ModelError
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION, Task
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
@@ -98,7 +98,7 @@ def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(clas
     logarithms = classifier.predict_log_proba(TEXTS)
     wanted = -np.mean([logarithms[row, SORTED.index(gold)] for row, gold in enumerate(GOLD)])
 
-    scores = LabelScorer.from_pretrained(folder).score(TEXTS).probabilities
+    scores = open_scorer(folder).score(TEXTS).probabilities
     for column, label in enumerate(SORTED):
         wanted_column = scores[:, EMOTION.labels.index(label)]
         np.testing.assert_allclose(probabilities[:, column], wanted_column, atol=1e-6)

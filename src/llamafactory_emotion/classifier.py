@@ -101,7 +101,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(inputs, Mapping):
             return self._classify_columns(inputs)
         texts = [inputs] if isinstance(inputs, str) else inputs
-        ranked = [self._ranked(row) for row in self.predict_proba(texts)]
+        labels = self.classes_.tolist()
+        ranked = [
+            [{"label": labels[k], "score": float(row[k])} for k in np.argsort(-row, kind="stable")]
+            for row in self.predict_proba(texts)
+        ]
         if top_k == _NOT_GIVEN:
             return [row[0] for row in ranked]
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
@@ -148,13 +152,6 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if not isinstance(text, str):
                 raise DataError(f"text {number} is {text!r}, not text; drop it or make it text.")
         return self.scorer.score(rows)
-
-    def _ranked(self, probabilities: NDArray[np.float64]) -> list[dict[str, str | float]]:
-        labels = self.classes_
-        return [
-            {"label": str(labels[index]), "score": float(probabilities[index])}
-            for index in np.argsort(-probabilities, kind="stable")
-        ]
 
     def _classify_columns(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         if self.text_column not in batch:

@@ -140,7 +140,9 @@ def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
 
 def test_the_web_page_offers_the_template(tmp_path: Path):
     pytest.importorskip("gradio", reason="gradio is not installed")
-    program = "from llamafactory.webui.interface import create_ui; print(create_ui().get_config_file())"
+    program = (
+        "from llamafactory.webui.interface import create_ui; print(create_ui().get_config_file())"
+    )
     shown = run_program(sys.executable, "-c", program, cwd=tmp_path).stdout
     assert "('emotion', 'emotion')" in shown
 

@@ -16,7 +16,7 @@ from transformers import pipeline
 
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.models import ModelSource, load_model
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 from llamafactory_emotion.task import EMOTION, load_task
 
 
@@ -26,7 +26,7 @@ from llamafactory_emotion.task import EMOTION, load_task
 def test_a_stock_pipeline_gives_what_the_scorer_gives(architecture, tmp_path):
     base = save_model(tmp_path / "base", architecture)
     folder = export_to(tmp_path / "head", base)
-    wanted = LabelScorer.from_pretrained(base).score(ROWS)
+    wanted = open_scorer(base).score(ROWS)
     found = pipeline_answers(folder, ROWS)
 
     np.testing.assert_allclose(found, wanted.probabilities, atol=ROUNDING)
@@ -58,7 +58,7 @@ def test_it_works_where_this_package_cannot_be_imported(base, exported):
     call = [sys.executable, "-c", _WITHOUT_THIS_PACKAGE, str(exported), json.dumps(ROWS)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    wanted = LabelScorer.from_pretrained(base).score(ROWS).probabilities
+    wanted = open_scorer(base).score(ROWS).probabilities
     found = in_order(json.loads(done.stdout.splitlines()[-1]))
     np.testing.assert_allclose(found, wanted, atol=ROUNDING)
 
@@ -75,7 +75,7 @@ def test_an_adapter_is_merged(tmp_path, tied, layers):
     wanted = LabelScorer(loaded).score(ROWS).probabilities
     for folder in (both, alone):
         np.testing.assert_allclose(pipeline_answers(folder, ROWS), wanted, atol=ROUNDING)
-    assert abs(wanted - LabelScorer.from_pretrained(base).score(ROWS).probabilities).max() > 0.01
+    assert abs(wanted - open_scorer(base).score(ROWS).probabilities).max() > 0.01
 
 
 def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
@@ -101,7 +101,7 @@ def test_another_task_is_exported_with_examples_in_its_prompt(base, tmp_path):
     write_lines(file, [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)])
     folder = export_to(tmp_path / "head", base, f"task={path}", f"few_shot={file}")
     examples = draw_examples(str(file), task, 1, seed=42)
-    wanted = LabelScorer.from_pretrained(base, task, few_shot=examples).score(ROWS)
+    wanted = open_scorer(base, task, few_shot=examples).score(ROWS)
     found = pipeline("text-classification", model=str(folder), device="cpu")(list(ROWS))
     assert [row["label"] for row in found] == list(wanted.predictions)
     np.testing.assert_allclose(

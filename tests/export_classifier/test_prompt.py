@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.scoring.prompts import PromptEncoder
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION
 
 FRAME = EMOTION.user_content("x") + "\nAnswer:" + "".join(f" {one}" for one in EMOTION.labels)
@@ -20,7 +20,7 @@ FRAME = EMOTION.user_content("x") + "\nAnswer:" + "".join(f" {one}" for one in E
 
 def test_the_tokenizer_gives_the_ids_that_predict_gives(base, exported):
     tokenizer = AutoTokenizer.from_pretrained(exported)
-    encoder = LabelScorer.from_pretrained(base).encoder
+    encoder = open_scorer(base).encoder
     texts = [*HARD_TEXTS, *ROWS]
     for text, wanted in zip(texts, encoder.encode(texts), strict=True):
         assert tuple(tokenizer(text)["input_ids"]) == wanted.ids, text
@@ -101,10 +101,10 @@ def test_truncation_cuts_only_the_text_and_what_the_export_says(base, tmp_path, 
     folder = export_to(tmp_path / "head", base, "cutoff_len=60")
     assert r"loses '\n' before the cue" in capsys.readouterr().out
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = LabelScorer.from_pretrained(base, cutoff_len=60).encoder
+    encoder = open_scorer(base, cutoff_len=60).encoder
     after = list(bake_prompt(encoder).after_ids)
     for text in ("happy words " * 90, "sad. " * 200, "🙂" * 90, "爱" * 120):
-        whole = LabelScorer.from_pretrained(base).encoder.encode([text])[0].ids
+        whole = open_scorer(base).encoder.encode([text])[0].ids
         cut = tokenizer(text, truncation=True)["input_ids"]
         room = len(cut) - len(after)
         assert len(cut) == tokenizer.model_max_length == encoder.limit == 58

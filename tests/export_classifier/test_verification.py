@@ -17,7 +17,7 @@ from llamafactory_emotion.export_classifier.verification import (
     rounding_tolerance,
 )
 from llamafactory_emotion.scoring.batches import Scores
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -38,7 +38,7 @@ def verified(request, tmp_path_factory):
     (folder / "rows.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     adapter, rows = f"adapter_name_or_path={folder / 'adapter'}", f"verify={folder / 'rows.txt'}"
     export_to(folder / "head", base, adapter, rows)
-    scorer = LabelScorer.from_pretrained(str(base), adapter=str(folder / "adapter"))
+    scorer = open_scorer(str(base), adapter=str(folder / "adapter"))
     layers = scorer.loaded.model.config.num_hidden_layers
     return folder / "head", scorer.score(TEXTS), layers
 

@@ -12,7 +12,7 @@ from transformers import BertConfig, LlamaConfig, RobertaConfig, pipeline
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.__main__ import main as export
-from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION, Task
 
 
@@ -30,7 +30,7 @@ def exported(model, tmp_path_factory):
 
 def test_long_texts_are_cut_as_the_model_has_them_cut(model, exported):
     texts = ["happy words " * 60, "sad. " * 90, "🙂" * 90, "爱" * 200, "stop! " * 60, "short"]
-    wanted = LabelScorer.from_pretrained(model, cutoff_len=50).score(texts)
+    wanted = open_scorer(model, cutoff_len=50).score(texts)
     found = open_scorer(exported, EMOTION, cutoff_len=50).score(texts)
     assert found.truncated == wanted.truncated == 5
     assert found.prompts == wanted.prompts

@@ -27,7 +27,7 @@ from llamafactory_emotion.scoring.models import (
     merge_adapter,
     versions,
 )
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def base(tmp_path_factory):
 
 
 def log_scores(model, adapter=None, **options):
-    scorer = LabelScorer.from_pretrained(str(model), adapter=adapter and str(adapter), **options)
+    scorer = open_scorer(str(model), adapter=adapter and str(adapter), **options)
     return scorer.score(TEXTS).log_scores
 
 

@@ -33,7 +33,6 @@ def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
 
 
 def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
-    """Say which labels have no row of the output matrix to themselves."""
     tokenizer = encoder.tokenizer
     long: list[str] = []
     first: dict[int, list[str]] = {}
@@ -71,7 +70,6 @@ def _model_problems(loaded: LoadedModel) -> Iterator[str]:
 
 
 def _classifier_class(config: Any) -> Any:
-    """Return transformers' sequence classifier for a configuration, or None."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
 
     return CLASSES.get(type(config), None)
@@ -122,10 +120,7 @@ def save_classifier(
 
 
 def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
-    """Return the token to pad with: the tokenizer's own, else its end token.
-
-    A head reads the last token that is no padding, so a prompt must not end with it.
-    """
+    # A head reads the last token that is no padding, so a prompt must not end with it.
     tokenizer = loaded.tokenizer
     rows = loaded.model.get_input_embeddings().num_embeddings
     last = (baked.after_ids or baked.before_ids)[-1]

@@ -6,7 +6,6 @@ Each has a model and a cutoff of its own. Files of several lengths are compared 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
@@ -17,9 +16,6 @@ from llamafactory_emotion.predictions.sidecar import read_sidecar, sidecar_path
 from llamafactory_emotion.scoring.loading import ModelSource, find_checkpoints
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import Table, printable
-
-if TYPE_CHECKING:
-    from llamafactory_emotion.scoring.models import LoadedModel
 
 _MODEL_FILES = (
     *("*config.json", "*.index.json", "*.safetensors", "*.bin", "*.py"),
@@ -84,23 +80,6 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
             read += [path for pattern in _MODEL_FILES for path in Path(name).glob(pattern)]
     paths = [path for output in files for path in (output.path, sidecar_path(output.path))]
     check_apart(paths, read)
-
-
-class Models:
-    """Loads the outputs' models one after another; never two of them in memory."""
-
-    def __init__(self) -> None:
-        self._source: ModelSource | None = None
-        self._loaded: LoadedModel | None = None
-
-    def load(self, source: ModelSource) -> "LoadedModel":
-        """Load a model, or return the last one; that must not be in use any more otherwise."""
-        from llamafactory_emotion.scoring import scorer
-
-        if self._loaded is None or source != self._source:
-            self._loaded = None
-            self._source, self._loaded = source, scorer.open_model(source)
-        return self._loaded
 
 
 def length_table(outputs: Sequence[Output], task: Task) -> Table:

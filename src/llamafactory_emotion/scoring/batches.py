@@ -28,13 +28,11 @@ _CACHED_TOKENS_PER_BATCH_TOKEN = 32
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of some texts, in the order of the texts.
+    """The scores of some texts, in their order; columns in the order of the task's labels.
 
     Attributes:
-        labels: The task's labels; the order of the columns.
         log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
             (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
-        prompts: The prompt of each text as the model read it.
         cut: Whether each text was cut to fit the cutoff.
         special_tokens: How many texts hold the name of a special token (which stayed text).
 

@@ -77,11 +77,7 @@ def is_path(name: str) -> bool:
 
 
 def check_source(source: ModelSource) -> None:
-    """Check that the model and the adapter exist, before anything is loaded.
-
-    Without a network the libraries would retry for a minute and then complain of a tokenizer. A
-    hub that is only busy is left to them.
-    """
+    """Check that model and adapter exist; the libraries would retry for a minute first."""
     parts = [("model", source.model, source.revision, "config.json")]
     if source.adapter is not None:
         parts.append(("adapter", source.adapter, "main", "adapter_config.json"))

@@ -32,13 +32,9 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode with its tokenizer, and the names of both its parts.
+    """A model in evaluation mode with its tokenizer, and the names of base and adapter.
 
-    Attributes:
-        model: The transformers model; an adapter is merged into it or injected in its layers.
-        tokenizer: The base model's tokenizer; with the adapter's chat template if it has none.
-        peft_model: The wrapper that holds an unmerged adapter, or None.
-        is_head: Whether the model is a sequence classifier rather than a language model.
+    An adapter is merged into `model`, or injected in its layers and held by `peft_model`.
     """
 
     model: Any

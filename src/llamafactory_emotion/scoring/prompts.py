@@ -25,13 +25,7 @@ _USUAL_TEXTS = ("the", "I", "1", "(", "爱")
 class Template:
     """What LLaMA-Factory would write around the user content and after it.
 
-    Attributes:
-        bos_ids: Token ids in front of everything.
-        head: Text in front of the user content.
-        tail: Text between the user content and the answer.
-        answer_prefix: Text between the tail and the label.
-        end_ids: The token ids that end an answer; empty when the model knows none.
-        has_control_tokens: Whether `head` and `tail` hold control tokens by their names.
+    In this order: `bos_ids`, `head`, the content, `tail`, `answer_prefix`, a label, `end_ids`.
     """
 
     bos_ids: tuple[int, ...]

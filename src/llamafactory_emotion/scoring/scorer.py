@@ -33,8 +33,6 @@ class LabelScorer(Scorer):
     """A loaded language model, a task and a prompt, ready to score texts.
 
     Args:
-        loaded: The model with its tokenizer.
-        task: The labels and the instruction.
         template: `emotion`, or any other name for the model's own chat template.
         few_shot: Examples (text, label) for the shared prefix.
         cutoff_len: The longest prompt and answer in tokens; longer texts are cut in the text.
@@ -91,14 +89,6 @@ class LabelScorer(Scorer):
         if calibrate:
             self._content_free = np.log(self.score(CONTENT_FREE_TEXTS).probabilities.mean(axis=0))
 
-    @classmethod
-    def from_pretrained(
-        cls, model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
-    ) -> "LabelScorer":
-        """Load a language model; see `open_scorer`."""
-        loaded = load_model(take_source(model, adapter, options))
-        return cls(loaded, task, **options)
-
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
         """Encode whole user contents (instruction and text)."""
         return self.encoder.encode_contents(contents)
@@ -152,14 +142,12 @@ def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
     return HeadScorer(loaded, task, **taken)
 
 
-def open_scorer(model: str, task: Task, *, adapter: str | None = None, **options: Any) -> Scorer:
+def open_scorer(
+    model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
+) -> Scorer:
     """Load a model or a classification head and return its scorer.
 
-    Args:
-        model: A folder or hub id; see `ModelSource`.
-        task: The labels and the instruction.
-        adapter: A LoRA adapter's folder or hub id.
-        **options: Fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
+    `options` are fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
     """
     loaded = open_model(take_source(model, adapter, options))
     return scorer_of(loaded, task, **options)

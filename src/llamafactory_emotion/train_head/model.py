@@ -37,10 +37,7 @@ _HEADS = ("classifier", "pre_classifier", "score", "pooler", "classification_hea
 
 @dataclass(frozen=True)
 class HeadModel:
-    """A model that is ready to be trained.
-
-    `longest` is the most tokens of a text, special tokens counted; `name` the folder or hub id.
-    """
+    """A model to train, from the folder or hub id `name`; `longest` is a text's most tokens."""
 
     model: Any
     tokenizer: Any
@@ -109,11 +106,7 @@ def _load_tokenizer(name: str, arguments: HeadArguments) -> Any:
 def _load_classifier(
     name: str, tokenizer: Any, task: Task, arguments: HeadArguments, training: TrainingArguments
 ) -> tuple[Any, list[str]]:
-    """Return a model with a head for the task's labels, and the names of its random weights.
-
-    Trained weights are held in float32, and fp16 or bf16 is the trainer's mixed precision. A base
-    under LoRA is only read and may be held in half precision.
-    """
+    """Return a model with a head for the task's labels, and the names of its random weights."""
     half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
     options = hub_options(arguments.source)
     if arguments.quantization_bit is not None:
@@ -131,6 +124,7 @@ def _load_classifier(
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 name,
                 config=config,
+                # Trained weights are held in float32; a base under LoRA is only read.
                 dtype=half if arguments.finetuning_type == "lora" else torch.float32,
                 output_loading_info=True,
                 **options,
@@ -191,7 +185,6 @@ def _find_blocks(model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def _freeze_blocks(model: Any, count: int) -> None:
-    """Freeze the embeddings and the first `count` blocks."""
     blocks_name, blocks = _find_blocks(model)
     if count > len(blocks):
         raise CallError(f"freeze_blocks={count} is more than the model's {len(blocks)} blocks.")

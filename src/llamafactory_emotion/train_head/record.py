@@ -112,10 +112,7 @@ def find_checkpoint(training: TrainingArguments) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the whole checkpoint of the most steps.
-
-    One that a full disk or a kill cut short lacks the file that is written last.
-    """
+    """Return the whole checkpoint of the most steps; a torn one lacks what is written last."""
     found = find_checkpoints(folder).values()
     whole = [path for path in found if (path / "trainer_state.json").is_file()]
     return whole[-1] if whole else None

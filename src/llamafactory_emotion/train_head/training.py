@@ -324,10 +324,8 @@ def predict_test(
 def _predict_logits(
     trainer: Trainer, features: Sequence[dict[str, Any]]
 ) -> "np.ndarray[Any, np.dtype[Any]]":
-    """Compute the logits of encoded rows, in their order (collective call).
-
-    Long rows go first, and rows of a batch are of like length, so that it holds little padding.
-    """
+    """Compute the logits of encoded rows, in their order (collective call)."""
+    # Long rows first, and rows of like length in a batch: little padding.
     order = sorted(range(len(features)), key=lambda row: -len(features[row]["input_ids"]))
     # Grouped by length, the trainer would evaluate in an order of its own and not say in which.
     trainer.args.train_sampling_strategy = "random"
