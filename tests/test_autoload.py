@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.autoload import LlamaFactoryWatcher, install, is_installed
-
 ROOT = Path(__file__).parents[1]
 START_UP_FILE = ROOT / "src" / "llamafactory_emotion.pth"
 TEMPLATE_KNOWN = """
@@ -101,18 +99,6 @@ def test_the_v1_engine_gets_a_warning():
     result = run_python(code)
 
     assert "does not reach LLaMA-Factory's v1 engine" in result.stderr
-
-
-def test_install_respects_the_switch(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "meta_path", [])
-    monkeypatch.setenv("LLAMAFACTORY_EMOTION_AUTOLOAD", "0")
-    install()
-    assert not is_installed()
-
-    monkeypatch.delenv("LLAMAFACTORY_EMOTION_AUTOLOAD")
-    install()
-    install()
-    assert [type(finder) for finder in sys.meta_path] == [LlamaFactoryWatcher]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import pickle
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from calls import save_model
@@ -11,9 +10,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import log_loss
 
 from llamafactory_emotion.classifier import EmotionClassifier
-from llamafactory_emotion.errors import CallError, DataError, ModelError
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.scoring.scorer import open_scorer
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task import EMOTION
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
 GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
@@ -111,21 +110,6 @@ def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(clas
     assert classifier.score(TEXTS, GOLD) == np.mean(classifier.predict(TEXTS) == GOLD)
 
 
-def test_scikit_learns_calibration_display_takes_it(classifier, folder):
-    from sklearn.calibration import CalibrationDisplay
-
-    mpl.use("Agg")
-    joy = classifier.predict_proba(TEXTS)[:, classifier.classes_ == "joy"].ravel()
-    shown = CalibrationDisplay.from_predictions(GOLD == "joy", joy, n_bins=3)
-    assert 0 < len(shown.prob_true) <= 3
-
-    task = Task("two", ("joy", "fear"), EMOTION.instruction)
-    two = EmotionClassifier(folder, task=task)
-    gold = np.array(["joy", "fear"] * (len(TEXTS) // 2))
-    shown = CalibrationDisplay.from_estimator(two, list(TEXTS), gold, n_bins=2)
-    np.testing.assert_allclose(shown.y_prob, two.predict_proba(TEXTS)[:, 1])
-
-
 def test_scikit_learn_knows_it_as_a_classifier(classifier, folder):
     assert is_classifier(classifier)
     copy = clone(EmotionClassifier(folder, cutoff_len=99))
@@ -155,10 +139,3 @@ def test_what_is_no_text_is_refused(classifier):
         classifier.predict(["fine", None])
     with pytest.raises(CallError, match="put it in a list"):
         classifier.predict("fine")
-
-
-def test_a_wrong_model_is_told_at_loading_and_again(tmp_path):
-    classifier = EmotionClassifier(str(tmp_path / "nothing"))
-    for _ in range(2):
-        with pytest.raises(ModelError, match="is not there"):
-            classifier.predict(TEXTS)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -170,16 +169,6 @@ def test_a_broken_recipe_is_refused(tmp_path, content, message):
     recipe.write_bytes(content)
     with pytest.raises(CallError, match=message):
         read_options([str(recipe)], Recipe)
-
-
-def test_contradictions_see_the_keys_of_the_host_too():
-    class Contrary(Recipe):
-        @classmethod
-        def problems(cls, given: Mapping[str, object]):
-            yield f"stage={given['stage']} and steps={given['steps']}"
-
-    with pytest.raises(CallError, match="stage=dpo and steps=4"):
-        read_options(["model_name_or_path=m", "stage=dpo", "steps=4"], Contrary)
 
 
 def test_the_hosts_keys_are_its_own_parsers_keys():

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from calls import read_lines
 from programs import ROOT, llamafactory
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -44,8 +45,7 @@ def results(output: Path, name: str = "predict") -> dict[str, float]:
 
 
 def answers(output: Path) -> list[dict[str, str]]:
-    text = (output / "generated_predictions.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return read_lines(output / "generated_predictions.jsonl")
 
 
 def judged(output: Path, task: str | Path = "emotion") -> dict[str, float]:
@@ -159,21 +159,3 @@ def test_two_processes_count_every_predicted_row_once(half_trained, tmp_path, ba
     figures = results(output)
     assert 0 < figures["predict_invalid"] < 1
     assert judged(output).items() <= figures.items()
-
-
-def test_two_tasks_in_one_prediction_are_judged_by_the_labels_of_both(half_trained, tmp_path):
-    """The file holds padding and end tokens, which `evaluate` reads over."""
-    output, task = tmp_path / "out", tmp_path / "both.yaml"
-    labels = sorted((*EMOTION.labels, "negative", "neutral", "positive"))
-    task.write_text(f"name: both\ninstruction: Classify.\nlabels: {labels}\n", encoding="utf-8")
-
-    predict(
-        half_trained, output, "eval_dataset=emotion_demo_test,sentiment_demo_test",
-        "max_samples=40", "skip_special_tokens=false", *SAMPLED,
-    )  # fmt: skip
-
-    figures, expected = results(output), judged(output, task)
-    assert any("<|" in row["predict"] for row in answers(output))
-    assert 0 < figures["predict_invalid"] < 1
-    assert figures["predict_accuracy"] > 0
-    assert {key: figures[key] for key in expected} == pytest.approx(expected, abs=1e-12)

@@ -61,18 +61,6 @@ def test_the_headline_recipe_learns_the_same_with_fa2(tiny_base: Path, tmp_path:
     assert calls(tmp_path)["varlen", 5] > 0
 
 
-def test_the_packed_recipe_learns_the_same_with_fa2(tiny_base: Path, tmp_path: Path):
-    fa2, sdpa = train(
-        "emotion_lora_packed", tiny_base, tmp_path, "dataset=emotion_demo_train",
-        "eval_dataset=emotion_demo_test", "num_train_epochs=1", "bf16=false",
-    )  # fmt: skip
-
-    assert len(fa2) == 8
-    assert fa2 == pytest.approx(sdpa, abs=1e-4)
-    # Packs keep their rows apart, in evaluation too.
-    assert all(kind == "varlen" and sequences > 5 for kind, sequences in calls(tmp_path))
-
-
 def test_scores_are_the_same_with_fa2(tiny_base: Path, tmp_path: Path):
     write_rows(rows_of(EMOTION), tmp_path / "texts.jsonl")
     command = (

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+from calls import read_lines
 from programs import ROOT, llamafactory
 from tiny_llama import write_tiny_llama
 
@@ -43,10 +44,6 @@ def write_rows(path: Path, labels: tuple[str, ...], rows: int, *, seed: int) -> 
     return path
 
 
-def rows_of(file: str) -> list[dict]:
-    return [json.loads(line) for line in Path(file).read_text("utf-8").split("\n")[:-1]]
-
-
 def run(command, *arguments: object) -> None:
     assert command.main([str(argument) for argument in arguments]) == 0
 
@@ -62,7 +59,7 @@ def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkey
 
     run(prepare, "--task", task, "--train", train, "--test", test, "--validation-size", 0,
         "--name", "topics", "--dataset-dir", "data")  # fmt: skip
-    texts = [str(row["text"]) for row in rows_of("train.jsonl")]
+    texts = [str(row["text"]) for row in read_lines(Path("train.jsonl"))]
     write_tiny_llama(texts, tmp_path / "base", load_task(task))
     recipe = ("model_name_or_path=base", "dataset_dir=data", "output_dir=trained")
     run(doctor, "--task", task, FULL, *recipe, "dataset=topics_train")
@@ -83,7 +80,7 @@ def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkey
         "--report", "card.md", "--plot", "plot.svg", "--errors", "errors.csv",
         "--source", test, "--train", train)  # fmt: skip
 
-    scored, answers, host = map(rows_of, files)
+    scored, answers, host = map(read_lines, map(Path, files))
     assert list(scored[0]["probabilities"]) == list(labels)
     assert {row["predict"] for row in scored} <= set(labels)
     assert [row["label"] for row in scored] == [row["label"] for row in answers]

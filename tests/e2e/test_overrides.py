@@ -3,8 +3,6 @@
 import copy
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,8 +13,7 @@ from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
 
-from llamafactory_emotion.doctor.context import Context, Level, assumed_machine
-from llamafactory_emotion.doctor.machine import memory_needed
+from llamafactory_emotion.doctor.context import Level
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import EMOTION
 
@@ -31,23 +28,6 @@ SMALL = (
     "dataset=emotion_demo_test",
     f"dataset_dir={ROOT / 'data'}",
 )
-# The published sizes of the models that the rows name; their files are not needed.
-CONFIGURATIONS = {
-    "Meta-Llama-3-8B": {
-        "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
-        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
-        "vocab_size": 128256, "tie_word_embeddings": False,
-    },
-    "opt-6.7b": {
-        "model_type": "opt", "hidden_size": 4096, "ffn_dim": 16384, "num_hidden_layers": 32,
-        "num_attention_heads": 32, "vocab_size": 50272, "word_embed_proj_dim": 4096,
-    },
-    "Qwen2.5-7B": {
-        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
-        "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
-        "vocab_size": 152064, "tie_word_embeddings": False,
-    },
-}  # fmt: skip
 
 
 def rows_with(executed: str) -> list[Entry]:
@@ -122,22 +102,6 @@ def test_full_training_runs_in_two_processes_under_zero_3(
     assert "DeepSpeed" in printed
 
 
-@pytest.mark.slow
-def test_two_hosts_train_together(tiny_base: Path, tmp_path: Path):
-    row = next(row for row in ROWS if row.name == "two hosts")
-    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    rows = [
-        replace(row, environment={**row.environment, **here, "NODE_RANK": rank}) for rank in "01"
-    ]
-    base = f"model_name_or_path={tiny_base}"
-    with ThreadPoolExecutor() as pool:
-        hosts = [pool.submit(train, one, base, tmp_path) for one in rows]
-
-    assert "world size: 2" in hosts[0].result()
-    assert hosts[1].result()
-    assert learned(tmp_path)
-
-
 def test_the_web_page_offers_the_template(tmp_path: Path):
     pytest.importorskip("gradio", reason="gradio is not installed")
     program = (
@@ -188,35 +152,6 @@ def test_a_bare_ray_worker_knows_the_template(tmp_path: Path):
 
 
 ALL = [*shipped(), *ROWS]
-
-
-@pytest.fixture(scope="module")
-def published_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    for name, content in CONFIGURATIONS.items():
-        for spelling in (name, f"{name}-Instruct"):
-            (folder / spelling).mkdir()
-            (folder / spelling / "config.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder
-
-
-@pytest.mark.parametrize("row", [row for row in ALL if row.memory], ids=str)
-def test_the_memory_on_the_page_is_what_doctor_computes(
-    row: Entry, published_models: Path, monkeypatch
-):
-    monkeypatch.chdir(ROOT)
-    values = read(row.recipe, *row.overrides).others
-    named = str(values["model_name_or_path"])
-    if named.startswith("saves/"):  # what is merged is as large as its base
-        named = "Meta-Llama-3-8B"
-    values = {**values, "model_name_or_path": str(published_models / Path(named).name)}
-    processes = {"NPROC_PER_NODE": "4"} if row.name == "emotion_full_ds3" else {}
-    for name, value in {**processes, **row.environment}.items():
-        monkeypatch.setenv(name, value)
-
-    context = Context(values, assumed_machine(80))
-
-    assert round(memory_needed(context) or 0) == row.memory
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -7,6 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 import yaml
+from calls import read_lines
 from llamafactory.hparams.parser import get_infer_args, get_train_args
 from programs import RECIPES, ROOT, learned, llamafactory, run_program
 from recipe_tables import SECTIONS, sections_of
@@ -62,8 +63,7 @@ def run(
 
 
 def answers(folder: Path) -> list[dict[str, str]]:
-    text = (folder / "out" / "generated_predictions.jsonl").read_text("utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return read_lines(folder / "out" / "generated_predictions.jsonl")
 
 
 def state(folder: Path) -> dict:

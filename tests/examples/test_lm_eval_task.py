@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from llamafactory_emotion.evaluate import __main__ as evaluate
 from llamafactory_emotion.predict import __main__ as predict
@@ -20,26 +19,15 @@ NAME = "llamafactory_emotion"
 ROWS = 24
 
 
-@pytest.mark.parametrize("source", ["demo", "prepared"])
-def test_the_harness_agrees_with_predict_and_evaluate(
-    source: str, tiny_base: Path, tmp_path: Path, monkeypatch
-):
+def test_the_harness_agrees_with_predict_and_evaluate(tiny_base: Path, tmp_path: Path, monkeypatch):
     from lm_eval.tasks import TaskManager
 
     monkeypatch.chdir(ROOT)
-    rows, task = ROOT / "data" / "emotion_demo_test.jsonl", NAME
-    if source == "prepared":
-        demo = [json.loads(line) for line in rows.read_text("utf-8").splitlines()[:ROWS]]
-        asked = {"instruction": EMOTION.instruction}
-        alpaca = [asked | {"input": row["text"], "output": row["label"]} for row in demo]
-        rows = tmp_path / "mine_test.jsonl"
-        rows.write_text("".join(json.dumps(row) + "\n" for row in alpaca), encoding="utf-8")
-        task = yaml.safe_load(RECIPE.read_text("utf-8"))
-        task["dataset_kwargs"] = {"data_files": {"test": str(rows)}}
+    rows = ROOT / "data" / "emotion_demo_test.jsonl"
     theirs = lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(tiny_base), "add_bos_token": True},
-        tasks=[task],
+        tasks=[NAME],
         task_manager=TaskManager(include_path=str(RECIPE.parent), include_defaults=False),
         device="cpu",
         limit=ROWS,

@@ -60,16 +60,6 @@ def test_a_package_that_does_not_hold_the_model_is_one_sentence(
     assert not list(Path("saves").glob("*"))
 
 
-def test_an_output_that_exists_is_left_alone(program, package, capsys):
-    Path("file").write_text("mine", encoding="utf-8")
-    Path("link").symlink_to("nowhere")
-    before = sorted(Path.cwd().rglob("*"))
-    for output in ("file", "site", "link"):
-        assert program.main(["--output", output]) == 2
-        assert f"{output} exists; remove it or name another" in capsys.readouterr().err
-    assert sorted(Path.cwd().rglob("*")) == before
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_our_classifier_and_llamafactory_take_it(
     program, smollm2: Path, tmp_path: Path, monkeypatch

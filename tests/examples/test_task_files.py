@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.parsing.rules import LabelParser, contains_label
-from llamafactory_emotion.task import EMOTION, load_task
+from llamafactory_emotion.parsing.rules import LabelParser
+from llamafactory_emotion.task import load_task
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "examples" / "tasks").iterdir())
@@ -28,20 +28,3 @@ def test_the_labels_of_the_hub_data_have_the_hubs_ids():
     assert load_task(FILES[0].parent / "imdb.yaml").label_of(1) == "positive"
     newsgroups = load_task(FILES[0].parent / "20_newsgroups.yaml").labels
     assert list(newsgroups) == sorted(newsgroups)
-
-
-def test_the_six_of_goemotions_are_asked_as_our_six():
-    task = load_task(FILES[0].parent / "goemotions_six.yaml")
-
-    assert task.labels == EMOTION.labels
-    assert task.instruction == EMOTION.instruction
-
-
-def test_the_charges_count_as_the_study_counted_them():
-    task = load_task(FILES[0].parent / "legal_charges.yaml")
-
-    assert task.labels == ("盗窃", "故意伤害", "掳掠")
-    assert task.match == "contains"
-    assert contains_label("被告人犯抢劫罪，不是盗窃罪。", "掳掠", task)
-    assert contains_label("被告人犯抢劫罪，不是盗窃罪。", "盗窃", task)
-    assert not contains_label("被告人犯抢劫罪。", "故意伤害", task)

@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from calls import save_model, write_lines
-from exports import ROWS, export_to, in_order, pipeline_answers
+from exports import ROWS, export_to, pipeline_answers
 from random_models import ROUNDING, TEXTS, random_model, save_adapter, tokenizer_of
 from safetensors.torch import load_file
 from transformers import pipeline
@@ -35,32 +33,6 @@ def test_a_stock_pipeline_gives_what_the_scorer_gives(architecture, tmp_path):
     assert config["architectures"][0].endswith("ForSequenceClassification")
     assert list(config["id2label"].values()) == list(EMOTION.labels)
     assert config["label2id"] == {label: n for n, label in enumerate(EMOTION.labels)}
-
-
-_WITHOUT_THIS_PACKAGE = """
-import json, sys
-for name in [name for name in sys.modules if name.startswith("llamafactory_emotion")]:
-    del sys.modules[name]
-sys.modules["llamafactory_emotion"] = None
-try:
-    import llamafactory_emotion
-    sys.exit("the package can be imported")
-except ImportError:
-    pass
-from transformers import pipeline
-texts = json.loads(sys.argv[2])
-rows = pipeline("text-classification", model=sys.argv[1])(texts, top_k=None, batch_size=5)
-print(json.dumps(rows))
-"""
-
-
-def test_it_works_where_this_package_cannot_be_imported(base, exported):
-    call = [sys.executable, "-c", _WITHOUT_THIS_PACKAGE, str(exported), json.dumps(ROWS)]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    wanted = open_scorer(base).score(ROWS).probabilities
-    found = in_order(json.loads(done.stdout.splitlines()[-1]))
-    np.testing.assert_allclose(found, wanted, atol=ROUNDING)
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,8 @@ READ = ("verify", "few_shot", "evaluation", "task", "recipe", "model", "adapter"
 
 
 @pytest.mark.parametrize("read", READ)
-@pytest.mark.parametrize("linked", [None, "output", "input"])
 def test_what_is_read_is_not_lost_with_the_folder(
-    base, export_refuses, tmp_path, monkeypatch, read, linked
+    base, export_refuses, tmp_path, monkeypatch, read
 ):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(base, "model")
@@ -103,16 +102,10 @@ def test_what_is_read_is_not_lost_with_the_folder(
         file = output / "config.json"  # a name that an export writes itself
         file.write_text("{}")
         words.append(str(file) if read == "recipe" else f"{read}={file}")
-    name = str(output)
-    if linked == "output":
-        Path("link").symlink_to(output)
-        name = "link"
-    elif linked == "input":
-        Path("link").symlink_to(output)
-        words = [re.sub(rf"(^|=){name}(?=/|$)", r"\1link", word) for word in words]
+    Path("link").symlink_to(output)
     before = contents(output)
 
-    code, said = export_refuses(*words, f"output={name}", "overwrite=true")
+    code, said = export_refuses(*words, "output=link", "overwrite=true")
 
     assert (code, "is an input and would be overwritten" in said) == (2, True), said
     assert contents(output) == before

@@ -84,7 +84,7 @@ class TestTheMetricOfARun:
         }
         return workflow.CustomSeq2SeqTrainer(**usual | arguments)
 
-    def test_it_counts_labels_beside_llamafactorys_figures_when_the_run_generates(
+    def test_it_counts_answers_when_the_run_generates_and_whole_labels_else(
         self, workflow, tokenizer
     ):
         made = self.trainer(workflow, tokenizer, "emotion")
@@ -95,13 +95,11 @@ class TestTheMetricOfARun:
         for data, rows in (([1, 2, 3], 3), (iter([1]), None)):
             rows_of_the_set.on_prediction_step(eval_dataloader=SimpleNamespace(dataset=data))
             assert made.compute_metrics.rows == rows
-
-    def test_it_counts_whole_labels_when_the_run_does_not_generate(self, workflow, tokenizer):
         training = SimpleNamespace(predict_with_generate=False)
-
         made = self.trainer(workflow, tokenizer, "emotion", args=training, callbacks=None)
-
         assert isinstance(made.compute_metrics, AnswerMetrics)
+        made = self.trainer(workflow, tokenizer, "emotion", compute_metrics=None)
+        assert (made.compute_metrics, made.callbacks) == (None, ["theirs"])
 
     def test_every_other_run_keeps_what_it_had_and_runs_may_take_turns(self, workflow, tokenizer):
         names = ("default", "emotion", "default", "emotion")
@@ -117,12 +115,6 @@ class TestTheMetricOfARun:
             assert theirs.callbacks == ["theirs"]
         assert made[1].compute_metrics is not made[3].compute_metrics
         assert len(made[3].callbacks) == 2
-
-    def test_a_run_that_asks_for_no_metric_gets_none(self, workflow, tokenizer):
-        made = self.trainer(workflow, tokenizer, "emotion", compute_metrics=None)
-
-        assert made.compute_metrics is None
-        assert made.callbacks == ["theirs"]
 
     def test_a_host_of_another_shape_is_one_warning_each(self, workflow, tokenizer, warnings):
         for _time in range(2):

@@ -47,27 +47,16 @@ def test_an_exported_folder_gives_the_file_its_model_gives(predict, exported, te
     assert (sidecar["rows"], sidecar["special_tokens"]) == (len(ROWS), 1)
 
 
-@pytest.mark.parametrize("instruction", [EMOTION.instruction, "What is felt?"])
-def test_a_data_sets_instruction_is_the_folders_own(
-    predict, predict_refuses, exported, tmp_path, instruction
-):
-    rows = [{"instruction": instruction, "input": text, "output": "joy"} for text in TEXTS]
+def test_a_data_sets_instruction_must_be_the_folders_own(predict_refuses, exported, tmp_path):
+    rows = [{"instruction": "What is felt?", "input": text, "output": "joy"} for text in TEXTS]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
     data = (f"dataset_dir={tmp_path}", "eval_dataset=rows")
     folder = tmp_path / "folder.jsonl"
     call = (f"model_name_or_path={exported}", *data, f"output={folder}")
-
-    if instruction != EMOTION.instruction:
-        code, said = predict_refuses(*call)
-        assert (code, "the data asks 'What is felt?'" in said) == (1, True)
-        assert not folder.exists()
-        return
-    predict(*call)
-    predict(*data, f"output={tmp_path / 'model.jsonl'}")
-    wanted, found = read_lines(tmp_path / "model.jsonl"), read_lines(folder)
-    assert [row["prompt"] for row in found] == [row["prompt"] for row in wanted]
-    np.testing.assert_allclose(probabilities(found), probabilities(wanted), atol=ROUNDING)
+    code, said = predict_refuses(*call)
+    assert (code, "the data asks 'What is felt?'" in said) == (1, True)
+    assert not folder.exists()
 
 
 def test_checkpoints_with_heads_are_predicted_in_turn(model, predict, texts, tmp_path):

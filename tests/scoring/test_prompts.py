@@ -73,27 +73,6 @@ def test_ids_equal_those_of_llamafactory(template, split_tokenizer):
     assert encoder.template.end_ids == (theirs.eos_token_id,)
 
 
-def test_ids_equal_the_saved_chat_template_of_a_trained_model():
-    from llamafactory.data.template import TEMPLATES
-
-    registration.register()
-    tokenizer = tokenizer_of.__wrapped__()
-    TEMPLATES["emotion"].fix_jinja_template(tokenizer)
-    encoder = PromptEncoder(tokenizer, EMOTION)
-    by_chat_template = PromptEncoder(tokenizer, EMOTION, template="saved")
-
-    for text in TEXTS:
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": EMOTION.user_content(text)}], tokenize=False
-        )
-        assert list(encoder.encode([text])[0].ids) == tokenizer.encode(
-            rendered, add_special_tokens=False
-        )
-        assert encoder.encode([text])[0].ids == by_chat_template.encode([text])[0].ids
-    assert encoder.label_ids == by_chat_template.label_ids
-    assert encoder.template.end_ids == by_chat_template.template.end_ids
-
-
 @pytest.mark.parametrize("template", ["emotion", "llama3"])
 @pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if "<" in text])
 def test_a_special_token_in_a_text_stays_text_and_is_counted(template, text):

@@ -22,9 +22,6 @@ def export_to(output: Path, base: object, *words: str) -> Path:
 def pipeline_answers(folder: Path, texts: Sequence[str]) -> Any:
     """Return a stock pipeline's probabilities, columns in the task's order."""
     classify: Any = pipeline("text-classification", model=str(folder), device="cpu")
-    return in_order(classify(list(texts), top_k=None, batch_size=4))
-
-
-def in_order(rows: Sequence[Sequence[dict[str, Any]]]) -> Any:
+    rows = classify(list(texts), top_k=None, batch_size=4)
     scores = [{one["label"]: one["score"] for one in row} for row in rows]
     return np.array([[row[label] for label in EMOTION.labels] for row in scores])

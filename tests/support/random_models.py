@@ -196,13 +196,10 @@ def save_adapter(base, folder, *, seed=0, spread=0.2, **options):
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | options
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # peft has advice for those who adapt the output layer
         peft_model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
-    torch.manual_seed(seed)
-    for name, parameter in peft_model.named_parameters():
-        if parameter.requires_grad:
+        torch.manual_seed(seed)
+        for parameter in filter(lambda one: one.requires_grad, peft_model.parameters()):
             parameter.data = parameter.data + torch.randn_like(parameter) * spread
-            assert "lora" in name or "modules_to_save" in name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft has advice for those who adapt the output layer
         peft_model.save_pretrained(folder)
     return peft_model.eval()
