@@ -10,35 +10,22 @@ from programs import ROOT, run_program
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", README, re.S)]
-PREDICTIONS = "saves/emotion_cpu/predict/generated_predictions.jsonl"
-
-
-def block_with(words: str) -> list[str]:
-    found = [block for block in BLOCKS if any(words in line for line in block)]
-    assert found, f"no block of the README holds {words!r}"
-    return found[0]
-
-
-def run_block(block: list[str], folder: Path) -> None:
-    for line in block:
-        command = shlex.split(line)
-        if command[0] == "pip":
-            continue
-        if command[0] == "cd":
-            folder = folder / command[1]
-            continue
-        run_program(*command, cwd=folder, OMP_NUM_THREADS="2")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_demo_by_hand_reaches_what_is_promised(smollm2_package: None, tmp_path: Path):
-    run_block(block_with("smollm2.py"), tmp_path)
+    folder = tmp_path
+    for line in next(one for one in BLOCKS if any("smollm2.py" in line for line in one)):
+        command = shlex.split(line)
+        if command[0] == "cd":
+            folder /= command[1]
+        elif command[0] != "pip":  # what it needs is installed
+            run_program(*command, cwd=folder, OMP_NUM_THREADS="2")
 
-    run_program(
-        "python", "-m", "llamafactory_emotion.evaluate", PREDICTIONS, "--json", "out.json",
-        cwd=tmp_path / "work",
-    )  # fmt: skip
+    file = "saves/emotion_cpu/predict/generated_predictions.jsonl"
+    call = ("python", "-m", "llamafactory_emotion.evaluate", file, "--json", "out.json")
+    run_program(*call, cwd=tmp_path / "work")
     figures = json.loads((tmp_path / "work" / "out.json").read_text(encoding="utf-8"))
     assert figures["n"] == 360
     assert figures["accuracy"] >= 0.86

@@ -1,4 +1,4 @@
-"""examples/quickstart.ipynb: clean as committed, its commands there, and it runs."""
+"""examples/quickstart.ipynb runs."""
 
 import ast
 import os
