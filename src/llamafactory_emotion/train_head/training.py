@@ -187,9 +187,8 @@ def _reason(error: Exception) -> str:
 
 def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
     """Raise if a trained weight is NaN or infinite in any process (collective call)."""
-    finite = torch.tensor(
-        float(all(map(_is_finite, model.parameters()))), device=trainer.args.device
-    )
+    trained = (weights for weights in model.parameters() if weights.requires_grad)
+    finite = torch.tensor(float(all(map(_is_finite, trained))), device=trainer.args.device)
     if trainer.accelerator.reduce(finite).item() < trainer.accelerator.num_processes:
         raise ModelError(
             "the trained weights are no finite numbers any more, so the model is not saved; lower "
@@ -198,8 +197,6 @@ def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
 
 
 def _is_finite(weights: torch.Tensor) -> bool:
-    if not weights.requires_grad:
-        return True
     # The smallest and the largest alone: a mask of a large matrix would fill the memory.
     own = weights.to_local() if isinstance(weights, DTensor) else weights
     return own.numel() == 0 or bool(torch.stack(torch.aminmax(own.detach())).isfinite().all())
