@@ -110,8 +110,8 @@ def visit(site, tmp_path):
 
     def run(address):
         words = [browser, *FLAGS, site.proxy, f"--user-data-dir={tmp_path}/profile", HOST + address]
-        run = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
-        return run.stdout
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+        return done.stdout
 
     return run
 
