@@ -37,7 +37,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.predictions.reading import BrokenRows, read_predictions
 from llamafactory_emotion.scoring.models import ModelSource, load_model
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ class Measurement:
     ) -> None:
         self.model, self.adapter, self.task, self.texts = model, adapter, task, list(texts)
         self.scratch, self.repeats = scratch, repeats
-        self.scorer = LabelScorer.from_pretrained(model, task, adapter=adapter, device="cpu")
+        self.scorer = open_scorer(model, task, adapter=adapter, device="cpu")
         self.plain = self.scorer.loaded.model
         self.prompts = [list(prompt.ids) for prompt in self.scorer.encoder.encode(texts)]
 

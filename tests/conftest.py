@@ -109,23 +109,14 @@ def deepspeed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def classifier_folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama with random weights and a head for six emotions, as transformers saves it."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+    from random_heads import save_head
+    from transformers import AutoTokenizer, LlamaConfig
 
     from llamafactory_emotion.task import EMOTION
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     tokenizer.pad_token = tokenizer.eos_token
-    config = LlamaConfig.from_pretrained(
-        tiny_base,
-        num_labels=len(EMOTION.labels),
-        id2label=dict(enumerate(EMOTION.labels)),
-        label2id={label: number for number, label in enumerate(EMOTION.labels)},
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.25,  # wide, so that the probabilities differ visibly
-    )
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("classifier") / "classifier"
-    LlamaForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    sizes = {"pad_token_id": tokenizer.pad_token_id, "max_position_embeddings": 2048}
+    save_head(folder, labels=EMOTION.labels, kind=LlamaConfig, tokenizer=tokenizer, **sizes)
     return folder

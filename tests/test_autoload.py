@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_emotion.autoload import LlamaFactoryWatcher, install, is_installed
-
 ROOT = Path(__file__).parents[1]
 START_UP_FILE = ROOT / "src" / "llamafactory_emotion.pth"
 TEMPLATE_KNOWN = """
@@ -87,22 +85,6 @@ def test_a_failing_registration_is_one_warning_and_the_host_goes_on():
     )
 
 
-def test_a_template_of_the_same_name_from_elsewhere_is_named_as_the_cause():
-    code = """
-    from llamafactory.data.template import register_template, TEMPLATES
-    register_template(name="emotion")
-    import llamafactory_emotion
-    try:
-        llamafactory_emotion.register()
-    except llamafactory_emotion.errors.EmotionError as error:
-        print(error)
-    """
-
-    result = run_python(code, **OFF)
-
-    assert "another package has registered a template named 'emotion'" in result.stdout
-
-
 def test_the_v1_engine_gets_a_warning():
     code = """
     import sys, types
@@ -117,22 +99,6 @@ def test_the_v1_engine_gets_a_warning():
     result = run_python(code)
 
     assert "does not reach LLaMA-Factory's v1 engine" in result.stderr
-
-
-def test_imports_of_others_pass_untouched():
-    assert LlamaFactoryWatcher().find_spec("json") is None
-
-
-def test_install_respects_the_switch(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "meta_path", [])
-    monkeypatch.setenv("LLAMAFACTORY_EMOTION_AUTOLOAD", "0")
-    install()
-    assert not is_installed()
-
-    monkeypatch.delenv("LLAMAFACTORY_EMOTION_AUTOLOAD")
-    install()
-    install()
-    assert [type(finder) for finder in sys.meta_path] == [LlamaFactoryWatcher]
 
 
 @pytest.fixture(scope="module")
@@ -190,15 +156,3 @@ def test_installed_twice_wheel_and_editable_register_once(environment_with_wheel
 
     assert result.stdout.splitlines()[-1] == "True", result.stderr
     assert "llamafactory_emotion:" not in result.stderr
-
-
-def test_uninstalling_the_wheel_removes_the_hook(wheel: Path, tmp_path: Path):
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
-    python = tmp_path / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python]
-    subprocess.run([*pip, "install", "--no-deps", "--quiet", wheel], check=True, timeout=300)
-    assert list(tmp_path.rglob("llamafactory_emotion.pth"))
-
-    subprocess.run([*pip, "uninstall", "--yes", "--quiet", "llamafactory-emotion"], check=True)
-
-    assert not list(tmp_path.rglob("*llamafactory_emotion*"))

@@ -2,17 +2,17 @@
 
 import pickle
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from random_models import TEXTS, save_model
+from calls import save_model
+from random_models import TEXTS
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import log_loss
 
 from llamafactory_emotion.classifier import EmotionClassifier
-from llamafactory_emotion.errors import CallError, DataError, ModelError
-from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.scoring.scorer import open_scorer
+from llamafactory_emotion.task import EMOTION
 
 SORTED = ["anger", "fear", "joy", "love", "sadness", "surprise"]
 GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
@@ -20,7 +20,7 @@ GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return str(save_model(tmp_path_factory.mktemp("model")))
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(clas
     logarithms = classifier.predict_log_proba(TEXTS)
     wanted = -np.mean([logarithms[row, SORTED.index(gold)] for row, gold in enumerate(GOLD)])
 
-    scores = LabelScorer.from_pretrained(folder).score(TEXTS).probabilities
+    scores = open_scorer(folder).score(TEXTS).probabilities
     for column, label in enumerate(SORTED):
         wanted_column = scores[:, EMOTION.labels.index(label)]
         np.testing.assert_allclose(probabilities[:, column], wanted_column, atol=1e-6)
@@ -108,21 +108,6 @@ def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(clas
         SORTED[best] for best in probabilities.argmax(axis=1)
     ]
     assert classifier.score(TEXTS, GOLD) == np.mean(classifier.predict(TEXTS) == GOLD)
-
-
-def test_scikit_learns_calibration_display_takes_it(classifier, folder):
-    from sklearn.calibration import CalibrationDisplay
-
-    mpl.use("Agg")
-    joy = classifier.predict_proba(TEXTS)[:, classifier.classes_ == "joy"].ravel()
-    shown = CalibrationDisplay.from_predictions(GOLD == "joy", joy, n_bins=3)
-    assert 0 < len(shown.prob_true) <= 3
-
-    task = Task("two", ("joy", "fear"), EMOTION.instruction)
-    two = EmotionClassifier(folder, task=task)
-    gold = np.array(["joy", "fear"] * (len(TEXTS) // 2))
-    shown = CalibrationDisplay.from_estimator(two, list(TEXTS), gold, n_bins=2)
-    np.testing.assert_allclose(shown.y_prob, two.predict_proba(TEXTS)[:, 1])
 
 
 def test_scikit_learn_knows_it_as_a_classifier(classifier, folder):
@@ -154,10 +139,3 @@ def test_what_is_no_text_is_refused(classifier):
         classifier.predict(["fine", None])
     with pytest.raises(CallError, match="put it in a list"):
         classifier.predict("fine")
-
-
-def test_a_wrong_model_is_told_at_loading_and_again(tmp_path):
-    classifier = EmotionClassifier(str(tmp_path / "nothing"))
-    for _ in range(2):
-        with pytest.raises(ModelError, match="is not there"):
-            classifier.predict(TEXTS)

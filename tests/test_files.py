@@ -117,25 +117,17 @@ def test_an_existing_file_is_kept_unless_overwriting_is_allowed(tmp_path):
 
 def test_a_folder_is_no_file_and_a_full_one_is_kept(tmp_path):
     (tmp_path / "file").touch()
+    below = tmp_path / "file" / "below"
 
     for write, path, sentence in (
+        (write_whole, below / "further", "file is a file and cannot hold .*name another"),
+        (write_whole_folder, below, "file is a file and cannot hold .*name another"),
         (write_whole, tmp_path, "is a directory; name a file"),
         (write_whole_folder, tmp_path / "file", "is a file; name a folder"),
         (write_whole_folder, tmp_path, "exists and holds files"),
     ):
         with pytest.raises(CallError, match=sentence), write(path):
             pass
-
-
-def test_a_place_that_cannot_hold_a_file_is_said(tmp_path):
-    (tmp_path / "file").touch()
-
-    place = write_whole(tmp_path / "file" / "below" / "further")
-    with pytest.raises(CallError, match=r"file is a file and cannot hold .*name another"), place:
-        pass
-    folder = write_whole_folder(tmp_path / "file" / "below")
-    with pytest.raises(CallError, match=r"file is a file and cannot hold .*name another"), folder:
-        pass
 
 
 def test_a_full_disk_is_said_of_the_output_and_leaves_nothing(tmp_path, full_disk):
@@ -193,17 +185,6 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path):
     with pytest.raises(CallError, match="is no regular file"), write_whole(pipe, overwrite=True):
         pass
     assert pipe.is_fifo()
-
-
-def test_a_link_to_a_folder_stays_a_link(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-
-    with write_whole_folder(tmp_path / "link") as folder:
-        (folder / "file").write_text("new")
-
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real" / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """The dispatcher: it lists, forwards and answers a wrong name; it imports nothing before that."""
 
-import importlib.util
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-import llamafactory_emotion
 from llamafactory_emotion.__main__ import COMMANDS, main
 
 
@@ -16,11 +14,6 @@ def test_help_lists_every_command(flag, capsys):
     assert main([flag]) == 0
     printed = capsys.readouterr().out
     assert all(f"  {name} " in printed and text in printed for name, text in COMMANDS.items())
-
-
-def test_version(capsys):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"llamafactory-emotion {llamafactory_emotion.__version__}\n"
 
 
 def test_no_command_shows_the_list(capsys):
@@ -56,11 +49,6 @@ def test_arguments_and_exit_code_pass_through(name, monkeypatch):
     )
     assert main([name, "--seed", "3", ""]) == 7
     assert seen == [["--seed", "3", ""]]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_a_module(name):
-    assert importlib.util.find_spec(f"llamafactory_emotion.{name}") is not None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -135,12 +134,6 @@ def test_the_command_line_overrides_the_recipe(tmp_path):
     assert call.others == {"learning_rate": 1e-4, "lora_rank": 4}
 
 
-def test_a_json_recipe_is_read_too(tmp_path):
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text('{"model_name_or_path": "m", "out": 3}')
-    assert read_options([str(recipe)], Recipe)[0].out == "3"
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -176,25 +169,6 @@ def test_a_broken_recipe_is_refused(tmp_path, content, message):
     recipe.write_bytes(content)
     with pytest.raises(CallError, match=message):
         read_options([str(recipe)], Recipe)
-
-
-def test_a_value_that_is_a_file_is_no_recipe():
-    found, call = read_options(["out=labels.yaml", "model_name_or_path=m"], Recipe)
-    assert (found.out, call.recipe) == ("labels.yaml", None)
-
-
-def test_a_secret_is_not_shown():
-    assert "hf_x" not in repr(Recipe(model_name_or_path="m", token="hf_x"))
-
-
-def test_contradictions_see_the_keys_of_the_host_too():
-    class Contrary(Recipe):
-        @classmethod
-        def problems(cls, given: Mapping[str, object]):
-            yield f"stage={given['stage']} and steps={given['steps']}"
-
-    with pytest.raises(CallError, match="stage=dpo and steps=4"):
-        read_options(["model_name_or_path=m", "stage=dpo", "steps=4"], Contrary)
 
 
 def test_the_hosts_keys_are_its_own_parsers_keys():

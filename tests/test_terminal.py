@@ -1,7 +1,6 @@
 """Errors as sentences and exit codes, and text that cannot act on a terminal."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -70,18 +69,9 @@ def test_advice_on_kernels_does_not_reach_the_terminal():
     assert subprocess.run(run, capture_output=True, text=True, check=True).stderr == "broken\n"
 
 
-def test_an_unexpected_error_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        run_work(raising(ZeroDivisionError()))
-
-
 def test_an_interrupt_is_said_and_has_its_exit_code(capsys):
     assert run_work(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"
-
-
-def test_the_works_own_exit_code_is_kept():
-    assert run_work(lambda: 7) == 7
 
 
 def test_a_request_to_terminate_ends_the_work_as_an_interrupt_does():
@@ -173,26 +163,15 @@ import sys
 from llamafactory_emotion.terminal import run_work
 def work():
     print("a line")
-    print("said", file=sys.stderr)
-    return 3 if sys.stdin.read() else 0
+    return 0
 sys.exit(run_work(work))
 """
 
 
-def shell(words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["sh", "-c", f"{sys.executable} -c '{RUN}' {words}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        check=False,
-    )
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_output_that_cannot_be_written_is_one_sentence():
-    done = shell("> /dev/full")
+    words = ["sh", "-c", f"{sys.executable} -c '{RUN}' > /dev/full"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
     assert (
@@ -206,11 +185,6 @@ def test_output_that_cannot_be_written_is_one_sentence():
 def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):
     assert run_work(lambda: (tmp_path / "card").write_text("caf\udce9", encoding="utf-8")) == 2
     assert "cannot be written as UTF-8; rename it" in capsys.readouterr().err
-
-
-def test_what_is_nested_too_deeply_is_one_sentence(capsys):
-    assert run_work(lambda: json.loads("[" * 100_000)) == 1
-    assert capsys.readouterr().err == "error: a file or a value is nested too deeply to be read.\n"
 
 
 def test_a_terminal_that_lacks_a_character_gets_its_escape():

@@ -27,13 +27,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             sequence classifier, exported or trained, with labels of the task's names.
         adapter: A LoRA adapter's folder or hub id.
         task: A task, the name of a built-in one, or the path of a task's YAML file.
-        template: `emotion`, or any other name for the model's own chat template.
-        few_shot: Examples (text, label) put before every text.
-        cutoff_len: The longest prompt and answer in tokens; longer texts are cut.
-        normalize: `none`, `tokens` or `bytes`: what labels' log-likelihoods are divided by.
-        calibrate: Divide by the probabilities that inputs without content get (zero-shot).
+        template, few_shot, cutoff_len, normalize, calibrate, tokens_per_batch: See
+            `scoring.scorer.LabelScorer`.
         dtype, device, quantization_bit: How the model is held; see `scoring.loading.ModelSource`.
-        tokens_per_batch: The most tokens of texts in one forward pass.
         text_column: The column of the texts in a batch of columns (a mapping).
 
     Attributes:
@@ -61,19 +57,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tokens_per_batch: int | None = None,
         text_column: str = "text",
     ) -> None:
-        self.model = model
-        self.adapter = adapter
-        self.task = task
-        self.template = template
-        self.few_shot = few_shot
-        self.cutoff_len = cutoff_len
-        self.normalize = normalize
-        self.calibrate = calibrate
-        self.dtype = dtype
-        self.device = device
-        self.quantization_bit = quantization_bit
-        self.tokens_per_batch = tokens_per_batch
-        self.text_column = text_column
+        self.model, self.adapter, self.task, self.template = model, adapter, task, template
+        self.few_shot, self.cutoff_len = few_shot, cutoff_len
+        self.normalize, self.calibrate = normalize, calibrate
+        self.dtype, self.device, self.quantization_bit = dtype, device, quantization_bit
+        self.tokens_per_batch, self.text_column = tokens_per_batch, text_column
 
     @classmethod
     def from_pretrained(
@@ -106,19 +94,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __call__(self, inputs: Any, *, top_k: int | str | None = _NOT_GIVEN) -> Any:
         """Classify as transformers' text-classification pipeline does, or a batch of columns.
 
-        Args:
-            inputs: A text, a sequence of texts, or a mapping of column names to arrays.
-            top_k: How many labels to return for each text, None for all, the likeliest first.
-
-        Returns:
-            For a text a list of `{"label": ..., "score": ...}`. For a sequence such a list for
-            each text, or the best label's dictionary alone when `top_k` is not given. For a
-            mapping its columns with `predict` and `probabilities` (columns as in `classes_`).
+        For a text, returns the `top_k` likeliest (None for all) as a list of `{"label": ...,
+        "score": ...}`; for a sequence such a list for each text, or the best alone when `top_k` is
+        not given; for a mapping its columns with `predict` and `probabilities`.
         """
         if isinstance(inputs, Mapping):
             return self._classify_columns(inputs)
         texts = [inputs] if isinstance(inputs, str) else inputs
-        ranked = [self._ranked(row) for row in self.predict_proba(texts)]
+        labels = self.classes_.tolist()
+        ranked = [
+            [{"label": labels[k], "score": float(row[k])} for k in np.argsort(-row, kind="stable")]
+            for row in self.predict_proba(texts)
+        ]
         if top_k == _NOT_GIVEN:
             return [row[0] for row in ranked]
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
@@ -165,13 +152,6 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if not isinstance(text, str):
                 raise DataError(f"text {number} is {text!r}, not text; drop it or make it text.")
         return self.scorer.score(rows)
-
-    def _ranked(self, probabilities: NDArray[np.float64]) -> list[dict[str, str | float]]:
-        labels = self.classes_
-        return [
-            {"label": str(labels[index]), "score": float(probabilities[index])}
-            for index in np.argsort(-probabilities, kind="stable")
-        ]
 
     def _classify_columns(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         if self.text_column not in batch:

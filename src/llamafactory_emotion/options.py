@@ -356,7 +356,7 @@ def _typed(value: Any, kind: Any) -> Any:
 
 def _parts(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    return [part.strip() for one in values for part in str(one).split(",")]
+    return [part.strip() for one in values for part in str(one).strip("[]").split(",")]
 
 
 def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterator[str]:

@@ -2,22 +2,20 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from calls import save_model, write_lines
-from exports import ROUNDING, ROWS, export_to, in_order, pipeline_answers
-from random_models import TEXTS, random_model, save_adapter, tokenizer_of
+from exports import ROWS, export_to, pipeline_answers
+from random_models import ROUNDING, TEXTS, random_model, save_adapter, tokenizer_of
 from safetensors.torch import load_file
 from transformers import pipeline
 
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.models import ModelSource, load_model
-from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
+from llamafactory_emotion.task import EMOTION, load_task
 
 
 @pytest.mark.parametrize(
@@ -26,7 +24,7 @@ from llamafactory_emotion.task import EMOTION, Task
 def test_a_stock_pipeline_gives_what_the_scorer_gives(architecture, tmp_path):
     base = save_model(tmp_path / "base", architecture)
     folder = export_to(tmp_path / "head", base)
-    wanted = LabelScorer.from_pretrained(base).score(ROWS)
+    wanted = open_scorer(base).score(ROWS)
     found = pipeline_answers(folder, ROWS)
 
     np.testing.assert_allclose(found, wanted.probabilities, atol=ROUNDING)
@@ -35,32 +33,6 @@ def test_a_stock_pipeline_gives_what_the_scorer_gives(architecture, tmp_path):
     assert config["architectures"][0].endswith("ForSequenceClassification")
     assert list(config["id2label"].values()) == list(EMOTION.labels)
     assert config["label2id"] == {label: n for n, label in enumerate(EMOTION.labels)}
-
-
-_WITHOUT_THIS_PACKAGE = """
-import json, sys
-for name in [name for name in sys.modules if name.startswith("llamafactory_emotion")]:
-    del sys.modules[name]
-sys.modules["llamafactory_emotion"] = None
-try:
-    import llamafactory_emotion
-    sys.exit("the package can be imported")
-except ImportError:
-    pass
-from transformers import pipeline
-texts = json.loads(sys.argv[2])
-rows = pipeline("text-classification", model=sys.argv[1])(texts, top_k=None, batch_size=5)
-print(json.dumps(rows))
-"""
-
-
-def test_it_works_where_this_package_cannot_be_imported(base, exported):
-    call = [sys.executable, "-c", _WITHOUT_THIS_PACKAGE, str(exported), json.dumps(ROWS)]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    wanted = LabelScorer.from_pretrained(base).score(ROWS).probabilities
-    found = in_order(json.loads(done.stdout.splitlines()[-1]))
-    np.testing.assert_allclose(found, wanted, atol=ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +47,7 @@ def test_an_adapter_is_merged(tmp_path, tied, layers):
     wanted = LabelScorer(loaded).score(ROWS).probabilities
     for folder in (both, alone):
         np.testing.assert_allclose(pipeline_answers(folder, ROWS), wanted, atol=ROUNDING)
-    assert abs(wanted - LabelScorer.from_pretrained(base).score(ROWS).probabilities).max() > 0.01
+    assert abs(wanted - open_scorer(base).score(ROWS).probabilities).max() > 0.01
 
 
 def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
@@ -94,21 +66,14 @@ def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
         assert not any("lm_head" in key for key in weights)
 
 
-def test_examples_become_a_part_of_the_prompt(base, tmp_path):
-    rows = [{"text": text, "label": n % 6} for n, text in enumerate([*TEXTS, "ok", "no"])]
-    path = write_lines(tmp_path / "train.jsonl", rows)
-    folder = export_to(tmp_path / "head", base, f"few_shot={path}", "shots=1")
-    examples = draw_examples(str(path), EMOTION, 1, seed=42)
-    wanted = LabelScorer.from_pretrained(base, few_shot=examples).score(ROWS).probabilities
-    np.testing.assert_allclose(pipeline_answers(folder, ROWS), wanted, atol=ROUNDING)
-
-
-def test_another_task_is_exported_too(base, tmp_path):
-    task = Task("two", ("joy", "fear"), "Glad or afraid?")
+def test_another_task_is_exported_with_examples_in_its_prompt(base, tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text("name: two\ninstruction: Glad or afraid?\nlabels: [joy, fear]\n")
-    folder = export_to(tmp_path / "head", base, f"task={path}")
-    wanted = LabelScorer.from_pretrained(base, task).score(ROWS)
+    task, file = load_task(path), tmp_path / "train.jsonl"
+    write_lines(file, [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)])
+    folder = export_to(tmp_path / "head", base, f"task={path}", f"few_shot={file}")
+    examples = draw_examples(str(file), task, 1, seed=42)
+    wanted = open_scorer(base, task, few_shot=examples).score(ROWS)
     found = pipeline("text-classification", model=str(folder), device="cpu")(list(ROWS))
     assert [row["label"] for row in found] == list(wanted.predictions)
     np.testing.assert_allclose(

@@ -3,16 +3,15 @@
 import json
 
 import pytest
-from calls import save_model
 from exports import ROWS, export_to
-from random_models import LLAMA3_CHAT_TEMPLATE, TEXTS, tokenizer_of
+from random_models import TEXTS, chat_tokenizer, tokenizer_of
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.scoring.prompts import PromptEncoder
-from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION
 
 FRAME = EMOTION.user_content("x") + "\nAnswer:" + "".join(f" {one}" for one in EMOTION.labels)
@@ -20,20 +19,13 @@ FRAME = EMOTION.user_content("x") + "\nAnswer:" + "".join(f" {one}" for one in E
 
 def test_the_tokenizer_gives_the_ids_that_predict_gives(base, exported):
     tokenizer = AutoTokenizer.from_pretrained(exported)
-    encoder = LabelScorer.from_pretrained(base).encoder
+    encoder = open_scorer(base).encoder
     texts = [*HARD_TEXTS, *ROWS]
     for text, wanted in zip(texts, encoder.encode(texts), strict=True):
         assert tuple(tokenizer(text)["input_ids"]) == wanted.ids, text
     assert (tokenizer.pad_token, tokenizer.padding_side) == ("</s>", "right")
     # The answer's token and its end are kept free, as when the model is scored.
     assert tokenizer.model_max_length == encoder.limit == 512 - 1
-
-
-def chat_tokenizer():
-    tokenizer = tokenizer_of.__wrapped__()
-    tokenizer.chat_template = LLAMA3_CHAT_TEMPLATE
-    tokenizer.add_special_tokens({"eos_token": "<|eot_id|>"})
-    return tokenizer
 
 
 def byte_level():
@@ -108,19 +100,13 @@ def test_truncation_cuts_only_the_text_and_what_the_export_says(base, tmp_path, 
     folder = export_to(tmp_path / "head", base, "cutoff_len=60")
     assert r"loses '\n' before the cue" in capsys.readouterr().out
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = LabelScorer.from_pretrained(base, cutoff_len=60).encoder
+    encoder = open_scorer(base, cutoff_len=60).encoder
     after = list(bake_prompt(encoder).after_ids)
     for text in ("happy words " * 90, "sad. " * 200, "🙂" * 90, "爱" * 120):
-        whole = LabelScorer.from_pretrained(base).encoder.encode([text])[0].ids
+        whole = open_scorer(base).encoder.encode([text])[0].ids
         cut = tokenizer(text, truncation=True)["input_ids"]
         room = len(cut) - len(after)
         assert len(cut) == tokenizer.model_max_length == encoder.limit == 58
         assert cut == [*whole[:room], *after] == [*whole[:room], *whole[-len(after) :]]
     cut = tokenizer("happy " * 90, truncation=True)["input_ids"]
     assert tokenizer.decode(cut).endswith("happyAnswer:")
-
-    gpt2 = save_model(tmp_path / "base", "gpt2", byte_level())
-    tokenizer = AutoTokenizer.from_pretrained(export_to(tmp_path / "gpt2", gpt2, "cutoff_len=60"))
-    assert "cuts loses" not in capsys.readouterr().out
-    cut = tokenizer("happy " * 90, truncation=True)["input_ids"]
-    assert tokenizer.decode(cut).endswith("happy\nAnswer:")

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pytest
 from calls import save_model
+from exports import export_to
 from random_models import TEXTS, save_adapter
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.export_classifier.__main__ import main
 from llamafactory_emotion.export_classifier.verification import (
     Sample,
     check_equal,
@@ -17,11 +17,9 @@ from llamafactory_emotion.export_classifier.verification import (
     rounding_tolerance,
 )
 from llamafactory_emotion.scoring.batches import Scores
-from llamafactory_emotion.scoring.scorer import LabelScorer
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.scoring.scorer import open_scorer
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-OTHER_TASK = "name: other\ninstruction: Name the mood of this text.\nlabels: [{}]\n"
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +29,18 @@ def random_llama(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["random_llama", "smollm2"])
 def verified(request, tmp_path_factory):
-    """Export an adapter of a usual size with `verify`; return call, folder, scores, layers."""
+    """Export an adapter of a usual size with `verify`; return folder, scores, layers."""
     base = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     save_adapter(
         base, folder / "adapter", r=8, lora_alpha=16, target_modules=list(LAYERS), spread=0.02
     )
     (folder / "rows.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    call = [f"model_name_or_path={base}", f"adapter_name_or_path={folder / 'adapter'}"]
-    assert main([*call, f"output={folder / 'head'}", f"verify={folder / 'rows.txt'}"]) == 0
-    scorer = LabelScorer.from_pretrained(str(base), adapter=str(folder / "adapter"))
+    adapter, rows = f"adapter_name_or_path={folder / 'adapter'}", f"verify={folder / 'rows.txt'}"
+    export_to(folder / "head", base, adapter, rows)
+    scorer = open_scorer(str(base), adapter=str(folder / "adapter"))
     layers = scorer.loaded.model.config.num_hidden_layers
-    return call, folder / "head", scorer.score(TEXTS), layers
+    return folder / "head", scorer.score(TEXTS), layers
 
 
 def swap_rows(weights):
@@ -60,7 +58,7 @@ def change_a_layer(weights):
 
 @pytest.mark.parametrize("change", [None, swap_rows, change_a_weight, change_a_layer])
 def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
-    _, folder, scores, layers = verified
+    folder, scores, layers = verified
     shutil.copytree(folder, tmp_path / "head")
     weights = load_file(folder / "model.safetensors")
     if change is not None:
@@ -74,18 +72,6 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
         return
     with pytest.raises(ModelError, match="does not give what predict gives on rows: 10 rows"):
         check_equal(found, "rows", allowed)
-
-
-def test_the_tokenizer_of_another_prompt_is_refused(verified, tmp_path):
-    call, folder, scores, layers = verified
-    task = tmp_path / "task.yaml"
-    task.write_text(OTHER_TASK.format(", ".join(EMOTION.labels)))
-    assert main([*call, f"output={tmp_path / 'head'}", f"task={task}"]) == 0
-    shutil.copy(folder / "model.safetensors", tmp_path / "head")
-    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
-
-    with pytest.raises(ModelError, match="does not give what predict gives on rows"):
-        check_equal(found, "rows", rounding_tolerance(scores, layers))
 
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():

@@ -14,7 +14,6 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory):
-    """A hundred and fifty labelled texts."""
     rows = [{"text": f"{TEXTS[n % 10]} {n * 7919 % 101}", "label": n % 6} for n in range(150)]
     return write_lines(tmp_path_factory.mktemp("texts") / "texts.jsonl", rows)
 
@@ -31,5 +30,4 @@ def predict(model):
 
 @pytest.fixture
 def predict_refuses(model, capsys):
-    """Call `predict` with the model; it must fail with one sentence."""
     return lambda *words: refused(main, capsys, f"model_name_or_path={model}", *words)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from calls import read_lines, read_sidecar, write_lines
-from random_heads import ROUNDING, ROWS, save_head, save_head_adapter
-from random_models import TEXTS, save_adapter
+from random_heads import ROWS, save_head, save_head_adapter
+from random_models import ROUNDING, TEXTS, save_adapter
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.export_classifier.__main__ import main as export
@@ -47,27 +47,16 @@ def test_an_exported_folder_gives_the_file_its_model_gives(predict, exported, te
     assert (sidecar["rows"], sidecar["special_tokens"]) == (len(ROWS), 1)
 
 
-@pytest.mark.parametrize("instruction", [EMOTION.instruction, "What is felt?"])
-def test_a_data_sets_instruction_is_the_folders_own(
-    predict, predict_refuses, exported, tmp_path, instruction
-):
-    rows = [{"instruction": instruction, "input": text, "output": "joy"} for text in TEXTS]
+def test_a_data_sets_instruction_must_be_the_folders_own(predict_refuses, exported, tmp_path):
+    rows = [{"instruction": "What is felt?", "input": text, "output": "joy"} for text in TEXTS]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
     data = (f"dataset_dir={tmp_path}", "eval_dataset=rows")
     folder = tmp_path / "folder.jsonl"
     call = (f"model_name_or_path={exported}", *data, f"output={folder}")
-
-    if instruction != EMOTION.instruction:
-        code, said = predict_refuses(*call)
-        assert (code, "the data asks 'What is felt?'" in said) == (1, True)
-        assert not folder.exists()
-        return
-    predict(*call)
-    predict(*data, f"output={tmp_path / 'model.jsonl'}")
-    wanted, found = read_lines(tmp_path / "model.jsonl"), read_lines(folder)
-    assert [row["prompt"] for row in found] == [row["prompt"] for row in wanted]
-    np.testing.assert_allclose(probabilities(found), probabilities(wanted), atol=ROUNDING)
+    code, said = predict_refuses(*call)
+    assert (code, "the data asks 'What is felt?'" in said) == (1, True)
+    assert not folder.exists()
 
 
 def test_checkpoints_with_heads_are_predicted_in_turn(model, predict, texts, tmp_path):
@@ -89,10 +78,8 @@ def test_checkpoints_with_heads_are_predicted_in_turn(model, predict, texts, tmp
     [
         ("generate=true", "is a classification head and cannot write answers"),
         ("calibrate=true", "remove calibrate"),
-        ("normalize=tokens", "remove normalize"),
         ("log_likelihoods=true", "remove log_likelihoods"),
         ("cutoff_len=11", "cutoff_len 11 leaves no room for a text"),
-        ("tokens_per_batch=0", "tokens_per_batch=0 must be 1 or more"),
     ],
 )
 def test_what_a_head_cannot_do_is_refused(predict_refuses, exported, texts, tmp_path, key, reason):

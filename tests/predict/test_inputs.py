@@ -40,15 +40,6 @@ def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
     assert contents(opened(*words, "max_samples=2")) == asked()[:2]
 
 
-def test_the_formatting_emotion_of_a_file(tmp_path):
-    write_lines(tmp_path / "rows.jsonl", [{"words": t, "mood": label} for t, label in ROWS])
-    columns = {"prompt": "words", "response": "mood"}
-    write_info(
-        tmp_path, mine={"file_name": "rows.jsonl", "formatting": "emotion", "columns": columns}
-    )
-    assert contents(open_dataset("mine", str(tmp_path), EMOTION)) == asked()
-
-
 MISSING_INPUT = [{"q": "Is it sad?"}, {"q": "What is felt?", "x": "so glad"}]
 
 

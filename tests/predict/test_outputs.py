@@ -6,7 +6,7 @@ import shutil
 import weakref
 
 import pytest
-from calls import read_lines, read_sidecar, write_lines
+from calls import read_sidecar, write_lines
 from random_models import TEXTS, save_adapter
 
 from llamafactory_emotion.evaluate.__main__ import main as evaluate
@@ -23,16 +23,14 @@ def long_texts(tmp_path_factory):
 
 
 def table_rows(printed):
-    """Return the table's lines as lists of cells; the first line is its title."""
     return [line.split() for line in printed.splitlines()[2:]]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_each_checkpoint_gets_a_file(model, predict, texts, tmp_path, dtype):
+def test_each_checkpoint_gets_a_file(model, predict, texts, tmp_path):
     run, names = tmp_path / "run", ["checkpoint-10", "checkpoint-100", "checkpoint-9"]
     for seed, name in enumerate(names):
         save_adapter(model, run / name, seed=seed)
-    common = [f"input={texts}", f"infer_dtype={dtype}", "max_samples=9", "cutoff_len=4096"]
+    common = [f"input={texts}", "max_samples=9", "cutoff_len=4096"]
     predict(*common, f"checkpoints={run}")
 
     files = sorted((run / "predictions").glob("*.jsonl"))
@@ -40,22 +38,17 @@ def test_each_checkpoint_gets_a_file(model, predict, texts, tmp_path, dtype):
     for path in files:
         alone = tmp_path / path.name
         predict(*common, f"adapter_name_or_path={run / path.stem}", f"output={alone}")
-        for left, right in zip(read_lines(path), read_lines(alone), strict=True):
-            assert left["probabilities"] == pytest.approx(right["probabilities"], abs=2e-5)
+        assert path.read_bytes() == alone.read_bytes()
         sidecar = read_sidecar(path)
         assert sidecar["adapter"] == str(run / path.stem)
         assert sidecar["trained_parameters"] == 2 * 4 * ((64 + 64) + (128 + 64))
     assert len({path.read_bytes() for path in files}) == 3
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_models_are_loaded_one_at_a_time(model, predict, texts, tmp_path, monkeypatch, whole):
+def test_models_are_loaded_one_at_a_time(model, predict, texts, tmp_path, monkeypatch):
     run, output = tmp_path / "run", tmp_path / "Llama-3.1-8B"
-    for step in (1, 2):
-        if whole:
-            shutil.copytree(model, run / f"checkpoint-{step}")
-        else:
-            save_adapter(model, run / f"checkpoint-{step}")
+    shutil.copytree(model, run / "checkpoint-1")
+    save_adapter(model, run / "checkpoint-2")
     plain, loaded = scorer.open_model, []
 
     def open_one(source):
@@ -107,14 +100,6 @@ def test_texts_without_labels_get_no_accuracy(predict, tmp_path, capsys):
         ["32", "2", "0", "0"],
         ["40", "2", "0", "0"],
     ]
-
-
-def test_free_answers_are_studied_too(predict, long_texts, tmp_path, capsys):
-    words = ("cutoff_len=32,300", "generate=true")
-    predict(f"input={long_texts}", f"output={tmp_path / 'study'}", *words)
-    rows = table_rows(capsys.readouterr().out)
-    assert [row[3] for row in rows] == ["30", "30"]
-    assert all(int(row[7]) > 0 for row in rows), "a random model's free answers are no labels"
 
 
 def test_a_study_is_kept_resumed_and_overwritten_as_a_file_is(

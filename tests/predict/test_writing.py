@@ -20,7 +20,6 @@ from llamafactory_emotion.scoring.scorer import LabelScorer
 
 @pytest.fixture
 def broken(tmp_path):
-    """A file whose second row cannot be read."""
     path = tmp_path / "broken.jsonl"
     path.write_text('{"text": "one"}\n{"text": \n', encoding="utf-8")
     return path

@@ -26,13 +26,6 @@ def test_the_tree_of_labels_that_begin_alike():
     assert label_tree(((1,), (2,))).nodes == ()
 
 
-def test_labels_whose_tokens_begin_others_are_scored_with_the_end_token():
-    task = Task("nested", ("joy", "joy joy", "joy joy fear", "fear"), "Which?")
-    scorer = scorer_of(random_model("llama"), task=task)
-    wanted = plain_log_likelihoods(scorer)
-    np.testing.assert_allclose(scorer.score(TEXTS).log_scores, wanted, **EXACT)
-
-
 @pytest.mark.parametrize(
     ("caches", "branches"),
     [(True, True), (True, False), (False, False)],

@@ -40,6 +40,11 @@ def test_scores_equal_an_uncached_forward(architecture, one_token_labels):
     np.testing.assert_allclose(scores.log_scores, wanted, **EXACT)
     normalized = wanted - np.logaddexp.reduce(wanted, axis=1, keepdims=True)
     np.testing.assert_allclose(scores.log_probabilities, normalized, **EXACT)
+    if one_token_labels:  # label logits alone are enough then
+        scores = scorer_of(random_model(architecture), tokenizer).score(TEXTS)
+        np.testing.assert_allclose(scores.log_probabilities, normalized, **EXACT)
+        np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-12)
+        assert scores.predictions == tuple(EMOTION.labels[best] for best in wanted.argmax(axis=1))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

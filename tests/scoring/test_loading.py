@@ -32,7 +32,7 @@ NAMES = (f"some/model-{number}" for number in count())
 
 
 class Hub:
-    """A hub that gives one answer to everything."""
+    """Gives one answer to everything."""
 
     def __init__(self, answer: Exception | None = None) -> None:
         self.answer, self.asked = answer, []
@@ -88,10 +88,10 @@ def test_what_the_hub_says_of_a_model(answer, problem, patient, hub):
 @pytest.mark.parametrize(
     ("name", "answer", "said"),
     [
-        ("/gone", None, "the model folder /gone is not there; check the path."),
-        ("./gone", None, "the model folder ./gone is not there; check the path."),
-        ("saves/gone", None, "the model folder saves/gone is not there"),
-        ("a/b/c", None, "the model folder a/b/c is not there"),
+        *(
+            (name, None, f"the model folder {name} is not there; check the path.")
+            for name in ("/gone", "./gone", "saves/gone", "a/b/c")
+        ),
         ("saves\\gone", HFValidationError("x"), r"saves\\gone is no folder here, and the hub has"),
         (
             "modles/tiny",
@@ -145,20 +145,16 @@ def test_what_is_in_the_cache_or_in_a_folder_needs_no_hub(hub, tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (predict, ["model_name_or_path={nobody}", "input={rows}", "output={out}"]),
+        (predict, "model_name_or_path={nobody} input={rows} output={out}"),
         (
             predict,
-            [
-                *("model_name_or_path={base}", "adapter_name_or_path={nobody}"),
-                *("input={rows}", "output={out}"),
-            ],
+            "model_name_or_path={base} adapter_name_or_path={nobody} input={rows} output={out}",
         ),
-        (predict, ["model_name_or_path={CAUSAL_LM}", "input={rows}", "output={out}"]),
-        (predict, ["model_name_or_path={SEQ_CLS}", "input={rows}", "output={out}"]),
-        (export_classifier, ["model_name_or_path={nobody}", "output={out}"]),
-        (train_head, ["model_name_or_path={nobody}", "train={rows}", "output_dir={out}"]),
+        (predict, "model_name_or_path={adapter} input={rows} output={out}"),
+        (export_classifier, "model_name_or_path={nobody} output={out}"),
+        (train_head, "model_name_or_path={nobody} train={rows} output_dir={out}"),
     ],
-    ids=["model", "adapter", "base of an adapter", "base of a head", "export", "train_head"],
+    ids=["model", "adapter", "base of an adapter", "export", "train_head"],
 )
 def test_without_a_network_every_command_says_so_at_once(command, words, hub, tmp_path, capsys):
     hub.answer = httpx.ConnectError("no network")
@@ -169,14 +165,13 @@ def test_without_a_network_every_command_says_so_at_once(command, words, hub, tm
         "out": tmp_path / "out",
         "base": write_base(tmp_path / "base", "llama"),
     }
-    for kind in ("CAUSAL_LM", "SEQ_CLS"):  # adapters that name a base which is nowhere
-        files[kind] = tmp_path / kind
-        files[kind].mkdir()
-        described = {"base_model_name_or_path": name, "task_type": kind, "peft_type": "LORA"}
-        (files[kind] / "adapter_config.json").write_text(json.dumps(described))
+    files["adapter"] = tmp_path / "adapter"
+    files["adapter"].mkdir()
+    described = {"base_model_name_or_path": name, "task_type": "SEQ_CLS", "peft_type": "LORA"}
+    (files["adapter"] / "adapter_config.json").write_text(json.dumps(described))
     capsys.readouterr()
 
-    code = command.main([word.format(**files) for word in words])
+    code = command.main(words.format(**files).split())
 
     assert (code, hub.asked) == (1, [name])
     (said,) = capsys.readouterr().err.splitlines()
@@ -187,10 +182,6 @@ def test_without_a_network_every_command_says_so_at_once(command, words, hub, tm
 def test_options_out_of_range_are_listed():
     with pytest.raises(CallError, match=r"dtype 'int3' .*; quantization_bit 3 .*; flash_attn 'x'"):
         ModelSource("model", dtype="int3", quantization_bit=3, attention="x")
-
-
-def test_a_token_does_not_show():
-    assert "secret" not in repr(ModelSource("model", token="secret"))
 
 
 def test_quantisation_without_its_package(monkeypatch):

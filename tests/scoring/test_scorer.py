@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 from random_models import (
-    ARCHITECTURES,
     TEXTS,
-    plain_log_likelihoods,
     random_model,
     scorer_of,
     tokenizer_of,
@@ -13,46 +11,9 @@ from random_models import (
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.scorer import CONTENT_FREE_TEXTS
-from llamafactory_emotion.task import ANSWER_PREFIX, EMOTION, Task
+from llamafactory_emotion.task import EMOTION, Task
 
 EXACT = 1e-5
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_label_logits_give_the_same_probabilities_as_log_likelihoods(architecture):
-    scorer = scorer_of(random_model(architecture))
-    wanted = plain_log_likelihoods(scorer)
-    scores = scorer.score(TEXTS)
-
-    assert not scorer.gives_log_likelihoods
-    normalized = wanted - np.logaddexp.reduce(wanted, axis=1, keepdims=True)
-    np.testing.assert_allclose(scores.log_probabilities, normalized, atol=EXACT)
-    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-12)
-    assert scores.predictions == tuple(EMOTION.labels[best] for best in wanted.argmax(axis=1))
-    ordered = np.sort(wanted, axis=1)
-    np.testing.assert_allclose(scores.margins, ordered[:, -1] - ordered[:, -2], atol=2 * EXACT)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("one_token_labels", [True, False])
-@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
-def test_log_likelihoods_equal_those_of_lm_evaluation_harness(architecture, one_token_labels):
-    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
-    model = random_model(architecture)
-    tokenizer = tokenizer_of.__wrapped__(one_token_labels=one_token_labels)
-    scores = scorer_of(model, tokenizer, log_likelihoods=True).score(TEXTS)
-    theirs = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, add_bos_token=False)
-    requests = [
-        Instance("loglikelihood", {}, (prompt, ANSWER_PREFIX + label), number)
-        for number, prompt in enumerate(scores.prompts)
-        for label in EMOTION.labels
-    ]
-    answers = theirs.loglikelihood(requests, disable_tqdm=True)
-    wanted = np.array([found for found, _ in answers]).reshape(len(TEXTS), len(EMOTION.labels))
-    np.testing.assert_allclose(scores.log_scores, wanted, atol=1e-4)
 
 
 def test_contents_with_another_instruction_are_scored_with_it():

@@ -18,7 +18,6 @@ def save_model(
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write rows as JSON Lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -29,7 +28,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """Read what `predict` wrote beside a predictions file."""
     content: dict[str, Any] = json.loads(path.with_name(f"{path.name}.meta.json").read_text())
     return content
 

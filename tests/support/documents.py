@@ -66,7 +66,6 @@ def pages() -> dict[str, str]:
 
 
 def blocks_of(page: str, text: str) -> list[Block]:
-    """Return the fenced blocks of a page."""
     return [
         Block(page, text[: found.start(2)].count("\n") + 1, found[1], tuple(found[2].splitlines()))
         for found in _BLOCK.finditer(text)
@@ -74,7 +73,6 @@ def blocks_of(page: str, text: str) -> list[Block]:
 
 
 def commands_of(block: Block) -> list[Command]:
-    """Return the commands of a block, without comments and prompts."""
     commands: list[Command] = []
     text, start = "", block.line
     for number, line in enumerate(block.lines, start=block.line):

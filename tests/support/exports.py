@@ -11,13 +11,10 @@ from transformers import pipeline
 from llamafactory_emotion.export_classifier.__main__ import main
 from llamafactory_emotion.task import EMOTION
 
-# Rounding in float32: these random models have wide weights, and spread it.
-ROUNDING = 5e-6
 ROWS = (*TEXTS, "so glad!", "what now?! ", "\n\nwell", "爱", "<|eot_id|></s> joy", "Answer: joy")
 
 
 def export_to(output: Path, base: object, *words: str) -> Path:
-    """Export a model, and return the folder."""
     assert main([f"model_name_or_path={base}", f"output={output}", *words]) == 0
     return output
 
@@ -25,10 +22,6 @@ def export_to(output: Path, base: object, *words: str) -> Path:
 def pipeline_answers(folder: Path, texts: Sequence[str]) -> Any:
     """Return a stock pipeline's probabilities, columns in the task's order."""
     classify: Any = pipeline("text-classification", model=str(folder), device="cpu")
-    return in_order(classify(list(texts), top_k=None, batch_size=4))
-
-
-def in_order(rows: Sequence[Sequence[dict[str, Any]]]) -> Any:
-    """Return the scores of answers as an array, columns in the task's order."""
+    rows = classify(list(texts), top_k=None, batch_size=4)
     scores = [{one["label"]: one["score"] for one in row} for row in rows]
     return np.array([[row[label] for label in EMOTION.labels] for row in scores])

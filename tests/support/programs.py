@@ -3,11 +3,18 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+import httpx
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
@@ -56,11 +63,46 @@ def run_in_fork(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(command, process.exitcode or 0, stdout, stderr)
 
 
+def learned(folder: Path) -> bool:
+    """Whether a run that wrote to `out` in a folder has moved its adapter."""
+    weights = load_file(folder / "out" / "adapter_model.safetensors")
+    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@contextmanager
+def served(
+    *command: object, port: int, page: str = "", cwd: Path | None = None, **environment: str
+) -> Iterator[str]:
+    """Run a program that serves on a port; yield a page's address once it answers."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **usual_environment(), **environment},
+        start_new_session=True,
+    )
+    address, until = f"http://127.0.0.1:{port}/{page}", time.monotonic() + 120
+    try:
+        while not _answers(address):
+            assert process.poll() is None, "the program ended by itself"
+            assert time.monotonic() < until, "the page did not come"
+            time.sleep(0.1)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # what the program has started ends with it
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 def usual_environment() -> dict[str, str]:

@@ -16,8 +16,6 @@ from transformers import (
 )
 
 SHUFFLED = ("joy", "fear", "anger", "surprise", "sadness", "love")
-# Rounding in float32: these random models have wide weights, and spread it.
-ROUNDING = 5e-6
 ROWS = (*TEXTS, "so glad!", "what now?! ", "\n\nwell", "<|eot_id|></s> joy", "long " * 90)
 
 

@@ -28,8 +28,10 @@ TEXTS = (
     "I am not angry, I am just disappointed; 3 times in 12 days.",
     "爱是什么 — who knows 🙂",
 )
+# Rounding in float32: these random models have wide weights, and spread it.
+ROUNDING = 5e-6
 SPECIAL_TOKENS = ["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-LLAMA3_CHAT_TEMPLATE = (
+_LLAMA3_CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
     " + message['content'] | trim + '<|eot_id|>' }}"
@@ -122,6 +124,14 @@ def tokenizer_of(*, one_token_labels: bool = True) -> PreTrainedTokenizerFast:
     )
 
 
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer that carries Llama 3's chat template."""
+    tokenizer = tokenizer_of.__wrapped__()
+    tokenizer.chat_template = _LLAMA3_CHAT_TEMPLATE
+    tokenizer.add_special_tokens({"eos_token": "<|eot_id|>"})
+    return tokenizer
+
+
 def random_model(architecture: str, *, seed: int = 0, **changes: Any) -> Any:
     """Build a model of one architecture with random float32 weights."""
     name, settings = ARCHITECTURES[architecture]
@@ -140,13 +150,6 @@ def scorer_of(model, tokenizer=None, task=EMOTION, **options) -> LabelScorer:
     """Build the scorer of a model that lies in no folder."""
     loaded = LoadedModel(model, tokenizer or tokenizer_of(), None, "random", None)
     return LabelScorer(loaded, task, **options)
-
-
-def save_model(folder, architecture="llama", **changes):
-    """Save a random model and its tokenizer; return the folder."""
-    random_model(architecture, **changes).save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return folder
 
 
 def plain_log_likelihoods(scorer, texts=TEXTS):
@@ -193,13 +196,10 @@ def save_adapter(base, folder, *, seed=0, spread=0.2, **options):
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | options
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # peft has advice for those who adapt the output layer
         peft_model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
-    torch.manual_seed(seed)
-    for name, parameter in peft_model.named_parameters():
-        if parameter.requires_grad:
+        torch.manual_seed(seed)
+        for parameter in filter(lambda one: one.requires_grad, peft_model.parameters()):
             parameter.data = parameter.data + torch.randn_like(parameter) * spread
-            assert "lora" in name or "modules_to_save" in name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft has advice for those who adapt the output layer
         peft_model.save_pretrained(folder)
     return peft_model.eval()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 
+from own_texts import OWN_TEXTS
 from programs import ROOT
 
 from llamafactory_emotion.init.__main__ import write_workspace
@@ -18,20 +19,13 @@ _TEST = 1000  # where the texts of test files, and of predictions of them, begin
 _DEMO_ROWS = 120
 _MANY_ROWS = 900  # where a command puts hundreds aside for validation
 _HUB_DATA = "dair-ai/emotion"
-_TEXTS = (
-    "the train was late again and nobody told us why",
-    "my sister sent me flowers and a long letter",
-    "someone has been through the drawers of my desk",
-    "we won the match in the very last minute",
-    "there is a noise behind the cellar door every night",
-)
 _PREDICTIONS = re.compile(r"(.*/)?(\w*predictions|a|b|lora|qlora|plain|scored)\.jsonl")
 Rows = list[dict[str, object]]
 
 
 def rows_of(task: Task, *, start: int = 0, count: int = ROWS) -> Rows:
     """Return rows of every label in turn, no text twice; another start gives other texts."""
-    pairs = islice(zip(cycle(_TEXTS), cycle(task.labels), strict=False), count)
+    pairs = islice(zip(cycle(OWN_TEXTS), cycle(task.labels), strict=False), count)
     return [
         {"text": f"{text}, {number}", "label": label}
         for number, (text, label) in enumerate(pairs, start=start)
@@ -82,7 +76,6 @@ class Stage:
         self._page_texts = page_texts
 
     def word(self, word: str) -> str:
-        """Replace a placeholder in a word of a command."""
         return re.sub(r"\bMODEL$", "saves/smollm2", word)
 
     def lay_out_workspace(self, folder: Path) -> None:

@@ -41,7 +41,6 @@ def ticket_rows(count: int = 93) -> list[dict[str, str]]:
 
 
 def write_tickets(folder: Path, **counts: int) -> Path:
-    """Write data sets of so many tickets and their `dataset_info.json`."""
     folder.mkdir()
     entries = {}
     for name, count in counts.items():

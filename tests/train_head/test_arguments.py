@@ -33,17 +33,13 @@ REFUSED = "training cannot begin with these settings: "
         (["task=gone.yaml"], "neither built in"),
         (["validation_size=48"], "leaves fewer of the 48 for training"),
         (["fp16=true", "bf16=true"], "transformers refuses these settings"),
-        (["accelerator_config={a: 1}"], "transformers refuses these settings"),
         (
             ["gradient_accumulation_steps=0", "label_smoothing_factor=2"],
             "gradient_accumulation_steps=0 must be 1 or more; label_smoothing_factor=2.0 must be",
         ),
-        (["per_device_eval_batch_size=0"], "per_device_eval_batch_size=0 must be 1 or more"),
-        (["seed=-1"], "seed=-1 must be from 0 to 4294967295"),
         (["report_to=nowhere"], REFUSED),
         (["fsdp=full_shard"], REFUSED),
     ],
-    ids=lambda part: " ".join(part)[:40] if isinstance(part, list) else "",
 )
 def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_path, capsys):
     assert said in refused(capsys, *call, *words)
@@ -54,19 +50,11 @@ def test_a_wrong_call_is_one_sentence_and_leaves_nothing(words, said, call, tmp_
     ("words", "said"),
     [
         (["lr_scheduler_type=cosine_with_min_lr"], REFUSED),
-        (["optim=galore_adamw"], REFUSED),
-        (["learning_rate=-1"], REFUSED),
         (["learning_rate=.nan"], REFUSED),
-        (["adam_beta1=5"], REFUSED),
         (["per_device_train_batch_size=0"], REFUSED),
-        (["dataloader_num_workers=-1"], REFUSED),
         (["max_steps=-1", "num_train_epochs=0"], "no step would be made"),
-        (
-            ["dataloader_drop_last=true", "per_device_train_batch_size=64"],
-            "no step would be made",
-        ),
+        (["dataloader_drop_last=true", "per_device_train_batch_size=64"], "no step would be made"),
     ],
-    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )
 def test_a_setting_that_fails_at_the_first_step_does_not_block_the_next_call(
     words, said, call, tmp_path, capsys

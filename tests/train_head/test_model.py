@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_models import BASES, DECODERS, QUICK, read, refused, train, write_base, write_rows
+from calls import read_lines
+from head_models import BASES, DECODERS, QUICK, refused, train, write_base, write_rows
 from peft import PeftModel
 from random_models import TEXTS
 from safetensors.torch import load_file
@@ -19,7 +20,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     TrainingArguments,
-    pipeline,
 )
 
 from llamafactory_emotion.predict.__main__ import main as predict
@@ -57,18 +57,16 @@ def call_for(bases, rows_file, test_rows, tmp_path):
 
 
 def probabilities(path: Path) -> np.ndarray:
-    return np.array([list(row["probabilities"].values()) for row in read(path)])
+    return np.array([list(row["probabilities"].values()) for row in read_lines(path)])
 
 
 def through_transformers(folder: Path, texts: list[str], **options: Any) -> np.ndarray:
     """What stock transformers makes of a folder, one text at a time, thus without padding."""
-    config = AutoConfig.from_pretrained(folder)
-    adapter = folder / "adapter_config.json"
-    base = (
-        json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.exists() else folder
-    )
+    adapter, base = folder / "adapter_config.json", folder
+    if adapter.exists():
+        base = json.loads(adapter.read_text())["base_model_name_or_path"]
     model = AutoModelForSequenceClassification.from_pretrained(
-        base, config=config, dtype=torch.float32, **options
+        base, config=AutoConfig.from_pretrained(folder), dtype=torch.float32, **options
     )
     if adapter.exists():
         model = PeftModel.from_pretrained(model, folder)
@@ -87,7 +85,7 @@ def test_a_head_is_trained_saved_and_read_again(kind, method, call_for, test_row
     train(*call_for(kind), f"finetuning_type={method}", recomputed)
 
     out = tmp_path / "out"
-    texts = [row["prompt"] for row in read(out / "test_predictions.jsonl")]
+    texts = [row["prompt"] for row in read_lines(out / "test_predictions.jsonl")]
     found = probabilities(out / "test_predictions.jsonl")
     np.testing.assert_allclose(through_transformers(out, texts), found, atol=2e-6)
     assert (out / "adapter_config.json").exists() == (method == "lora")
@@ -98,39 +96,13 @@ def test_a_head_is_trained_saved_and_read_again(kind, method, call_for, test_row
         files = [f"model_name_or_path={out}", f"input={test_rows}", f"output={again}"]
         assert predict([*files, "use_cpu=true"]) == 0
         np.testing.assert_allclose(probabilities(again), found, atol=2e-6)
-
-
-def test_a_head_learns_what_the_texts_say(call_for, tmp_path):
-    file = write_rows(tmp_path / "rows.jsonl", 60, labels=EMOTION.labels[:2])
-    more = [f"train={file}", f"test={file}", "finetuning_type=lora", "max_steps=60"]
-    train(*call_for("llama"), *more)
-
-    written = read(tmp_path / "out" / "test_predictions.jsonl")
-    assert sum(row["predict"] == row["label"] for row in written) >= 54
-
-
-def test_the_folder_is_one_for_the_stock_pipeline(call_for, tmp_path):
-    train(*call_for("gpt2"))
-
-    out = tmp_path / "out"
-    classify = pipeline("text-classification", str(out), device="cpu")
-    first = read(out / "test_predictions.jsonl")[0]
-    answer = classify(first["prompt"])[0]
-    assert answer["label"] == first["predict"]
-    assert answer["score"] == pytest.approx(max(first["probabilities"].values()), abs=2e-6)
-    config = AutoConfig.from_pretrained(out)
-    assert [config.id2label[number] for number in range(6)] == list(EMOTION.labels)
-    assert config.problem_type == "single_label_classification"
-    assert sorted(path.name for path in out.iterdir()) == [
-        "config.json",
-        "model.safetensors",
-        "test_predictions.jsonl",
-        "test_predictions.jsonl.meta.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "train_head.json",
-        "trainer_state.json",
-    ]
+        assert AutoConfig.from_pretrained(out).id2label == dict(enumerate(EMOTION.labels))
+    if (kind, method) == ("gpt2", "full"):
+        assert sorted(path.name for path in out.iterdir()) == [
+            *("config.json", "model.safetensors", "test_predictions.jsonl"),
+            *("test_predictions.jsonl.meta.json", "tokenizer.json", "tokenizer_config.json"),
+            *("train_head.json", "trainer_state.json"),
+        ]
 
 
 @pytest.mark.parametrize("kind", BASES)
@@ -162,7 +134,7 @@ def test_a_quantised_base_trains_an_adapter_and_a_head(kind, bits, call_for, tmp
     assert all(weight.dtype == torch.float32 for weight in weights.values())
     head = next(weight for key, weight in weights.items() if key.endswith("score.weight"))
     assert head.shape == (6, 64)
-    texts = [row["prompt"] for row in read(out / "test_predictions.jsonl")]
+    texts = [row["prompt"] for row in read_lines(out / "test_predictions.jsonl")]
     held = quantization(bits, torch.float32, whole=("score",))
     wanted = through_transformers(out, texts, quantization_config=held)
     np.testing.assert_allclose(wanted, probabilities(out / "test_predictions.jsonl"), atol=1e-4)
@@ -183,7 +155,7 @@ def test_another_task_and_a_long_text(call_for, tmp_path, capsys):
     assert AutoConfig.from_pretrained(tmp_path / "out").label2id == {
         label: number for number, label in enumerate(labels)
     }
-    first = read(tmp_path / "out" / "test_predictions.jsonl")[0]
+    first = read_lines(tmp_path / "out" / "test_predictions.jsonl")[0]
     assert list(first["probabilities"]) == list(labels)
     assert sum(first["probabilities"].values()) == pytest.approx(1)
 
@@ -259,14 +231,3 @@ def test_a_model_that_cannot_be_trained_is_refused(spoil, said, call, gpt2_base,
     spoil(tmp_path / "base")
     words = [f"model_name_or_path={tmp_path / 'base'}", *call[1:], "cutoff_len=2"]
     assert said in refused(capsys, *words)
-
-
-def test_8_bit_without_bitsandbytes_names_the_extra(call, capsys, monkeypatch):
-    import importlib.util
-
-    plain = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else plain(name)
-    )
-    message = refused(capsys, *call, "finetuning_type=lora", "quantization_bit=8")
-    assert "pip install 'llamafactory-emotion[bnb]'" in message

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from head_models import read, train, write_base, write_rows
+from calls import read_lines
+from head_models import train, write_base, write_rows
 from recipe_tables import SECTIONS, sections_of
 from transformers import AutoModelForSequenceClassification
 
@@ -69,7 +70,7 @@ def test_a_recipe_runs_on_a_small_base_of_its_kind(recipe, tmp_path, monkeypatch
         *(f"train={file}", *validation, f"test={file}", "num_train_epochs=2", *CPU),
     )
     out = tmp_path / "saves" / f"head_{recipe.stem}"
-    assert len(read(out / "test_predictions.jsonl")) == 24
+    assert len(read_lines(out / "test_predictions.jsonl")) == 24
     assert (out / "adapter_config.json").exists() == ("lora" in recipe.stem)
 
 
@@ -86,7 +87,7 @@ def test_minilm_learns_from_a_few_demo_rows(tmp_path, monkeypatch):
         *("train=few.jsonl", "test=few.jsonl", "output_dir=out", "warmup_steps=0"),
         *("per_device_train_batch_size=16", "num_train_epochs=4", "learning_rate=5e-4"),
     )
-    predicted = read(tmp_path / "out" / "test_predictions.jsonl")
+    predicted = read_lines(tmp_path / "out" / "test_predictions.jsonl")
     assert sum(row["predict"] == row["label"] for row in predicted) >= 40
     assert len(predicted) == 48
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")

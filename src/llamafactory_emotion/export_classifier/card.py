@@ -23,12 +23,7 @@ _TEXT = "I can't believe they did that."
 
 
 def read_evaluation(path: str, task: Task) -> CardFigures:
-    """Read what `evaluate json=FILE` wrote of one file of predictions.
-
-    Raises:
-        CallError: The file is not there.
-        DataError: It is not such a file, holds several, or is about another task.
-    """
+    """Read what `evaluate json=FILE` wrote of one file of predictions."""
     with open_text(path) as lines:
         try:
             content = json.loads(lines.read())

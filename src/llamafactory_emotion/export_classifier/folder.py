@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError
@@ -30,20 +30,15 @@ if TYPE_CHECKING:
 
 
 def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
-    """Write a model as a sequence classifier; return what was found, in lines.
-
-    Raises:
-        CallError: The call cannot be followed.
-        DataError: A file that was named is wrong.
-        ModelError: The model cannot be exported, or the folder does not answer as the model does.
-        EmotionError: The folder cannot be written.
-    """
+    """Write a model as a sequence classifier; return what was found, in lines."""
     output, source = Path(options.output), options.source
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
-        rows = read_texts(options.verify, task=task, text_column=options.text_column)
-        texts = [row.text for row in rows]
+        texts = [
+            row.text
+            for row in read_texts(options.verify, task=task, text_column=options.text_column)
+        ]
         if not texts:
             raise DataError(f"{options.verify} holds no text; name another file with verify.")
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
@@ -58,46 +53,34 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         source = replace(source, dtype=stored_dtype(source))
     loaded = merge_adapter(load_model(source), rounded=True)
     dtype = str(loaded.model.dtype).removeprefix("torch.")
-    encoder = PromptEncoder(
-        loaded.tokenizer,
-        task,
-        template=options.template,
-        few_shot=examples,
-        cutoff_len=options.cutoff_len,
-        max_positions=loaded.max_positions,
-    )
+    cutoff = options.cutoff_len
+    asked: Any = {"template": options.template, "few_shot": examples, "cutoff_len": cutoff}
+    encoder = PromptEncoder(loaded.tokenizer, task, **asked, max_positions=loaded.max_positions)
     check_exportable(loaded, encoder)
     baked = bake_prompt(encoder)
     with write_whole_folder(output, overwrite=options.overwrite) as folder:
         save_classifier(folder, loaded, encoder, baked)
         loaded.model.float()  # as predict scores on a CPU
-        scorer = LabelScorer(
-            loaded,
-            task,
-            template=options.template,
-            few_shot=examples,
-            cutoff_len=options.cutoff_len,
-        )
+        scorer = LabelScorer(loaded, task, **asked)
         hard = score_sample(scorer, baked, HARD_TEXTS)
         real = score_sample(scorer, baked, texts)
         if options.verify is not None and not real.texts:
             raise DataError(
-                f"no text of {options.verify} fits into cutoff_len={options.cutoff_len}, so there "
-                "is nothing to verify on; raise it or name another file."
+                f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
+                "to verify on; raise it or name another file."
             )
         layers = loaded.model.config.get_text_config().num_hidden_layers
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        device = device_of(source)
-        checked = compare(folder, hard, device=device)
+        checked = compare(folder, hard, device=device_of(source))
         check_rounding(checked)
         verified = None
         if options.verify is not None:
-            verified = compare(folder, real, device=device)
+            verified = compare(folder, real, device=device_of(source))
             tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
             check_equal(verified, options.verify, tolerance)
-        said = f"Against the language model it was cut from, in float32: {checked} (difficult texts"
-        said += ")." if verified is None else f"); {verified} (rows of real data)."
+        more = "" if verified is None else f"; {verified} (rows of real data)"
+        said = f"Against the language model, in float32: {checked} (difficult texts){more}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [

@@ -15,18 +15,14 @@ import torch
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
 from llamafactory_emotion.scoring.forward import logit_factor
-from llamafactory_emotion.scoring.heads import BAKED_PROMPT
+from llamafactory_emotion.scoring.heads import BAKED_PROMPT, set_labels
 from llamafactory_emotion.scoring.loading import quiet_loading
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 
 
 def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
-    """Refuse a model whose label probabilities a sequence classifier cannot give.
-
-    Raises:
-        ModelError: Says everything that is in the way.
-    """
+    """Refuse a model whose label probabilities a sequence classifier cannot give."""
     problems = [*_label_problems(encoder), *_model_problems(loaded)]
     if problems:
         raise ModelError(
@@ -37,22 +33,19 @@ def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
 
 
 def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
-    """Say which labels have no row of the output matrix to themselves."""
     tokenizer = encoder.tokenizer
-    pieces = {
-        label: tokenizer.convert_ids_to_tokens(list(ids))
-        for label, ids in zip(encoder.task.labels, encoder.label_ids, strict=True)
-    }
-    long = {label: tokens for label, tokens in pieces.items() if len(tokens) > 1}
-    if long:
-        shown = ", ".join(f"{label!r} ({' '.join(tokens)})" for label, tokens in long.items())
-        yield (
-            f"{len(long)} of {len(pieces)} labels have several tokens after this prompt, and a "
-            f"head has one row a label: {shown}; train with labels of one token each"
-        )
+    long: list[str] = []
     first: dict[int, list[str]] = {}
     for label, ids in zip(encoder.task.labels, encoder.label_ids, strict=True):
         first.setdefault(ids[0], []).append(label)
+        if len(ids) > 1:
+            long.append(f"{label!r} ({' '.join(tokenizer.convert_ids_to_tokens(list(ids)))})")
+    if long:
+        yield (
+            f"{len(long)} of {len(encoder.task.labels)} labels have several tokens after this "
+            f"prompt, and a head has one row a label: {', '.join(long)}; train with labels of one "
+            "token each"
+        )
     shared = [labels for labels in first.values() if len(labels) > 1]
     if shared:
         groups = ", ".join(" and ".join(map(repr, labels)) for labels in shared)
@@ -77,7 +70,6 @@ def _model_problems(loaded: LoadedModel) -> Iterator[str]:
 
 
 def _classifier_class(config: Any) -> Any:
-    """Return transformers' sequence classifier for a configuration, or None."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
 
     return CLASSES.get(type(config), None)
@@ -86,11 +78,7 @@ def _classifier_class(config: Any) -> Any:
 def save_classifier(
     folder: Path, loaded: LoadedModel, encoder: PromptEncoder, baked: BakedPrompt
 ) -> None:
-    """Save the classifier, which shares the language model's weights, and its tokenizer.
-
-    Raises:
-        ModelError: The tokenizer has no token to pad with.
-    """
+    """Save the classifier, which shares the language model's weights, and its tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
     padding = _padding_token(loaded, baked)
@@ -132,10 +120,7 @@ def save_classifier(
 
 
 def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
-    """Return the token to pad with: the tokenizer's own, else its end token.
-
-    A head reads the last token that is no padding, so a prompt must not end with it.
-    """
+    # A head reads the last token that is no padding, so a prompt must not end with it.
     tokenizer = loaded.tokenizer
     rows = loaded.model.get_input_embeddings().num_embeddings
     last = (baked.after_ids or baked.before_ids)[-1]
@@ -151,12 +136,7 @@ def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
 
 def _build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: int) -> Any:
     config = copy.deepcopy(loaded.model.config)
-    labels = encoder.task.labels
-    config.num_labels = len(labels)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: number for number, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
-    config.pad_token_id = config.get_text_config().pad_token_id = padding
+    set_labels(config, encoder.task, padding=padding)
     with torch.device("meta"):
         classifier = _classifier_class(config)(config)
     classifier.config.architectures = [type(classifier).__name__]
@@ -164,17 +144,17 @@ def _build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: i
     getattr(classifier, classifier.base_model_prefix).load_state_dict(
         body.state_dict(), strict=True, assign=True
     )
-    head = label_rows(loaded, encoder)
+    head = _label_rows(loaded, encoder)
     classifier.score.weight = torch.nn.Parameter(head, requires_grad=False)
     return classifier
 
 
-def label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
+def _label_rows(loaded: LoadedModel, encoder: PromptEncoder) -> torch.Tensor:
     """Compute the head's matrix: each label's row of the output matrix times the logit scale.
 
-    Shape (labels, width), in the model's own type; in float32 where a scale is multiplied in, so
-    that it is not rounded once more. In float32 the mean of the rows is taken off each of them:
-    probabilities do not change, and smaller logits are rounded less.
+    In the model's own type; in float32 where a scale is multiplied in, so that it is not rounded
+    once more. In float32 the mean of the rows is taken off each of them: probabilities do not
+    change, and smaller logits are rounded less.
     """
     weight: torch.Tensor = loaded.model.get_output_embeddings().weight
     rows = weight.detach()[[ids[0] for ids in encoder.label_ids]]

@@ -17,7 +17,6 @@ from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 
 _LONGEST_GLUE = 6
-_BEFORE, _AFTER = "<prompt>", "<cue>"
 
 # Texts whose edges word splitters treat in special ways.
 HARD_TEXTS = (
@@ -39,9 +38,6 @@ class BakedPrompt:
     """A tokenizer that puts the prompt around every text.
 
     Attributes:
-        tokenizer: The tokenizer.
-        before_ids: The token ids in front of every text.
-        after_ids: The token ids behind every text.
         glue_before: The prompt's characters that are put on a text's start.
         glue_after: Those that are put on its end; lost when the tokenizer truncates a text.
         empty_alike: Whether a text without characters gets the ids of its prompt: no normalizer
@@ -57,13 +53,7 @@ class BakedPrompt:
 
 
 def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
-    """Find the smallest glue with which every text gets the ids that the encoder gives it.
-
-    The encoder's own tokenizer stays as it is.
-
-    Raises:
-        ModelError: The tokenizer is not a fast one, or no glue gives the same ids.
-    """
+    """Find the smallest glue with which every text gets the ids that the encoder gives it."""
     if not encoder.tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer is a {type(encoder.tokenizer).__name__}, which cannot be described by "
@@ -93,17 +83,15 @@ def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
 class _Frame:
     """The parts of a prompt around its text, and their ids.
 
-    Attributes:
-        lead: The characters before a text that can be glue; a control token's name cannot, since
-            on a text it would be read as text.
-        tail: Those behind a text.
+    `lead` and `tail` are the characters that can be glue: a control token's name cannot, since on a
+    text it would be read as text.
     """
 
     def __init__(self, encoder: PromptEncoder) -> None:
         self._encoder = encoder
         self._split = not encoder.template.has_control_tokens
         self._inner = _without_dummy_space(encoder.tokenizer.backend_tokenizer)
-        self._normalizer = self._inner.normalizer
+        self._own = [self._inner.normalizer] if self._inner.normalizer else []
         head, tail = encoder.template.head, encoder.template.tail
         names = [str(name) for name in encoder.tokenizer.all_special_tokens]
         head_ends = [head.rfind(name) + len(name) for name in names if name in head]
@@ -120,28 +108,23 @@ class _Frame:
         )["input_ids"]
         before_ids = [*encoder.template.bos_ids, *plain]
         inner = self._inner
-        self._normalize([])
+        inner.normalizer = normalizers.Sequence(self._own)
         inner.encode_special_tokens = self._split
         after_ids = inner.encode(encoder.template.tail[len(after) :], add_special_tokens=False).ids
         # Prepend has no twin; an empty match at the very end is replaced instead.
-        self._normalize(
-            [normalizers.Prepend(before)] * bool(before)
-            + [normalizers.Replace(Regex(r"\z"), after)] * bool(after)
-        )
+        glue = [normalizers.Prepend(before)] * bool(before)
+        glue += [normalizers.Replace(Regex(r"\z"), after)] * bool(after)
+        inner.normalizer = normalizers.Sequence([*glue, *self._own])
         inner.encode_special_tokens = True
         inner.post_processor = _around(inner, before_ids, after_ids)
         alike = inner.encode("").ids == list(encoder.encode([""])[0].ids)
         return BakedPrompt(inner, tuple(before_ids), tuple(after_ids), before, after, alike)
 
-    def _normalize(self, steps: list[Any]) -> None:
-        own = [] if self._normalizer is None else [self._normalizer]
-        self._inner.normalizer = normalizers.Sequence([*steps, *own])
-
 
 def _around(tokenizer: Tokenizer, before: Sequence[int], after: Sequence[int]) -> Any:
     """Return a post-processor that puts ids around every text; truncation leaves room for them."""
-    ends = {name: list(ids) for name, ids in ((_BEFORE, before), (_AFTER, after)) if ids}
-    first, last = [n for n in ends if n == _BEFORE], [n for n in ends if n == _AFTER]
+    ends = {name: list(ids) for name, ids in (("<prompt>", before), ("<cue>", after)) if ids}
+    first, last = ["<prompt>"] * bool(before), ["<cue>"] * bool(after)
     return processors.TemplateProcessing(
         single=[*first, "$A", *last],
         pair=[*first, "$A", "$B", *last],

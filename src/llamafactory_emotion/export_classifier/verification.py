@@ -46,14 +46,7 @@ def score_sample(scorer: LabelScorer, baked: BakedPrompt, texts: Sequence[str]) 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a folder's answers compare with the scorer's on the same texts.
-
-    Attributes:
-        rows: The number of texts.
-        other_labels: How many get another label.
-        difference: The largest difference of a probability.
-        worst: The row it was found in, from 0.
-    """
+    """How a folder's answers compare with the scorer's; `worst` is the row of the `difference`."""
 
     rows: int
     other_labels: int
@@ -68,11 +61,7 @@ class Comparison:
 
 
 def compare(folder: Path, sample: Sample, *, device: str) -> Comparison:
-    """Run a folder in float32 through transformers' text-classification pipeline and compare.
-
-    Raises:
-        ModelError: transformers cannot read or run the folder.
-    """
+    """Run a folder in float32 through transformers' text-classification pipeline and compare."""
     import torch
     from transformers import pipeline
 
@@ -113,11 +102,7 @@ def rounding_tolerance(scores: Scores, layers: int) -> float:
 
 
 def check_rounding(comparison: Comparison) -> None:
-    """Refuse a folder that gives other probabilities than its model on texts of our own.
-
-    Raises:
-        ModelError: Says how far apart they are.
-    """
+    """Refuse a folder that gives other probabilities than its model on texts of our own."""
     if not comparison.difference <= _ROUNDING:
         raise ModelError(
             "the classifier does not give what predict gives on texts with difficult edges: "
@@ -127,11 +112,7 @@ def check_rounding(comparison: Comparison) -> None:
 
 
 def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
-    """Refuse a folder that gives other answers than its model on the rows of `verify`.
-
-    Raises:
-        ModelError: Says how far apart they are, and in which row.
-    """
+    """Refuse a folder that gives other answers than its model on the rows of `verify`."""
     if comparison.other_labels or not comparison.difference <= tolerance:
         raise ModelError(
             f"the classifier does not give what predict gives on {source}: {comparison} (in row "

@@ -67,11 +67,7 @@ def _run(options: InitOptions, _: Call) -> int:
 
 
 def workspace_files() -> dict[Path, Path]:
-    """Return the files of a working folder: path in it to path in the package.
-
-    Raises:
-        EmotionError: The package does not carry them.
-    """
+    """Return the files of a working folder: path in it to path in the package."""
     package = Path(__file__).resolve().parents[1]
     root = package / "workspace" if (package / "workspace").is_dir() else package.parents[1]
     files = {}
@@ -90,11 +86,6 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
     """Write the working folder, all of it or nothing, and return the number of files.
 
     Entries that someone has added to `data/dataset_info.json` stay, also when it is overwritten.
-
-    Raises:
-        CallError: `folder` is a file, or holds one of the files and `overwrite` is false.
-        DataError: A `dataset_info.json` that is there is not valid.
-        EmotionError: The folder cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise CallError(f"{folder} is a file; name a folder.")
@@ -110,23 +101,19 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
     theirs = read_dataset_info(folder / _REGISTRY.parent)
     registry = extended_text(theirs, ours.entries) if theirs.text else ours.text
     try:
-        _write_staged(folder, files, registry)
+        with tempfile.TemporaryDirectory(prefix=".init-", dir=nearest_there(folder)) as staging:
+            for path, source in files.items():
+                staged = Path(staging) / path
+                staged.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, staged)
+            (Path(staging) / _REGISTRY).write_text(registry, encoding="utf-8", newline="")
+            # The registry last: what it names is there by then.
+            for path in sorted(files, key=lambda path: path == _REGISTRY):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(staging) / path).replace(folder / path)
     except OSError as error:
         raise EmotionError(f"{folder} cannot be written ({error.strerror}).") from error
     return len(files)
-
-
-def _write_staged(folder: Path, files: Mapping[Path, Path], registry: str) -> None:
-    """Write nearby and move into place, the registry last: what it names is there by then."""
-    with tempfile.TemporaryDirectory(prefix=".init-", dir=nearest_there(folder)) as staging:
-        for path, source in files.items():
-            staged = Path(staging) / path
-            staged.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, staged)
-        (Path(staging) / _REGISTRY).write_text(registry, encoding="utf-8", newline="")
-        for path in sorted(files, key=lambda path: path == _REGISTRY):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (Path(staging) / path).replace(folder / path)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,11 @@ from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.inputs import draw_examples, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
-from llamafactory_emotion.predict.outputs import (
-    Models,
-    Output,
-    check_outputs,
-    length_table,
-    list_outputs,
-)
+from llamafactory_emotion.predict.outputs import check_outputs, length_table, list_outputs
 from llamafactory_emotion.task import load_task
 from llamafactory_emotion.terminal import print_blocks, run_command
+
+_SCORING = ("template", "normalize", "calibrate", "log_likelihoods", "tokens_per_batch")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,14 +32,15 @@ def predict(options: PredictOptions, call: Call) -> int:
     check_outputs(outputs, options, call.recipe)
     task = load_task(options.task)
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
-    models = Models()
-
-    def write(output: Output) -> None:
+    loaded, source = None, None
+    for output in outputs:
         inputs = open_inputs(options, task)
         from llamafactory_emotion.predict.writing import PredictionRun
-        from llamafactory_emotion.scoring.scorer import scorer_of
+        from llamafactory_emotion.scoring import scorer
 
-        loaded = models.load(output.source)
+        if loaded is None or output.source != source:
+            loaded = None  # one model in memory, not two
+            loaded, source = scorer.open_model(output.source), output.source
         most = loaded.max_positions
         beyond = [str(one) for one in sorted(options.cutoff_len) if most and one > most]
         if beyond and len(options.cutoff_len) > 1:
@@ -52,22 +49,12 @@ def predict(options: PredictOptions, call: Call) -> int:
                 f"cutoff_len={','.join(beyond)} is more than the {most} tokens this model reads; "
                 "leave it out."
             )
-        scorer = scorer_of(
-            loaded,
-            inputs.task,
-            template=options.template,
-            few_shot=examples,
-            cutoff_len=output.cutoff_len,
-            normalize=options.normalize,
-            calibrate=options.calibrate,
-            log_likelihoods=options.log_likelihoods,
-            tokens_per_batch=options.tokens_per_batch,
-        )
-        PredictionRun(output, inputs, scorer, options, call.recipe).write()
-
-    for output in outputs:
-        # A call of its own, at whose end nothing holds the model: the next one needs its room.
-        write(output)
+        asked = {name: getattr(options, name) for name in _SCORING}
+        asked |= {"few_shot": examples, "cutoff_len": output.cutoff_len}
+        # Nothing holds this scorer, and with it the model, when the next one is loaded.
+        PredictionRun(
+            output, inputs, scorer.scorer_of(loaded, inputs.task, **asked), options, call.recipe
+        ).write()
     if len(options.cutoff_len) > 1:
         print_blocks([length_table(outputs, task)], sys.stdout)
     return 0

@@ -40,12 +40,7 @@ class Inputs:
 
 
 def open_inputs(options: PredictOptions, task: Task) -> Inputs:
-    """Open what a call names, and read its first row: a wrong file is told before a model loads.
-
-    Raises:
-        CallError: A file or a data set is not there, or of a kind that is not read here.
-        DataError: There is no row at all, or the first one cannot be read.
-    """
+    """Open what a call names, and read its first row: a wrong file is told before a model loads."""
     if options.input is not None:
         name = "standard input" if options.input == STANDARD_STREAM else options.input
         texts = read_texts(
@@ -73,24 +68,14 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
 
 
 def open_dataset(
-    names: str,
-    dataset_dir: str,
-    task: Task,
-    *,
-    cache_dir: str | None = None,
-    token: str | None = None,
+    names: str, folder: str, task: Task, *, cache_dir: str | None = None, token: str | None = None
 ) -> Inputs:
     """Open data sets by their names in a folder's `dataset_info.json`, one after another.
 
     The instruction of an alpaca file's first row replaces the task's own.
-
-    Raises:
-        CallError: A name is not in the file, or its entry is of a kind that is not read here.
-        DataError: A data set is not what its entry says, or the hub does not give it.
     """
     rows = chain.from_iterable(
-        _entry_rows(entry, task, cache_dir, token)
-        for entry in read_entries(names, Path(dataset_dir))
+        _entry_rows(entry, task, cache_dir, token) for entry in read_entries(names, Path(folder))
     )
     first = next(rows, None)
     if first is None:
@@ -137,7 +122,10 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
                 f"{where}: no text in the columns {', '.join(columns) or 'named'}; remove the "
                 f"row, or name the text's column in {FILE_NAME}."
             )
-        label = _gold_label(record.fields.get(label_column), task)
+        gold, label = record.fields.get(label_column), None
+        if not is_no_label(gold):  # one of no label is left to the evaluator as it is
+            as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
+            label = task.label_of(gold) or as_text
         yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
     # LLaMA-Factory passes over a column that no row has.
     if missing:
@@ -147,22 +135,10 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         )
 
 
-def _gold_label(value: object, task: Task) -> str | None:
-    """Return the label of a gold value; one of no label is left to the evaluator as it is."""
-    if is_no_label(value):
-        return None
-    return task.label_of(value) or (
-        value if isinstance(value, str) else json.dumps(value, default=str)
-    )
-
-
 def draw_examples(path: str | None, task: Task, shots: int, *, seed: int) -> list[tuple[str, str]]:
     """Draw `shots` examples (text, label) of each label from a labelled file, and shuffle them.
 
     The same seed draws the same ones. Without a file there are none.
-
-    Raises:
-        DataError: The file is wrong or has too few examples of a label.
     """
     if path is None:
         return []

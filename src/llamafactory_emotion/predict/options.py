@@ -18,7 +18,6 @@ _NOT_FOLLOWED = (
     *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
     *("resize_vocab", "rope_scaling", "train_from_scratch"),
 )
-_FILE_SUFFIXES = (".json", ".jsonl")
 PREDICTIONS = "generated_predictions.jsonl"
 
 
@@ -179,7 +178,7 @@ class PredictOptions(ModelOptions):
 
 def _problems_of_several_files(given: Mapping[str, Any]) -> Iterator[str]:
     """Say what `checkpoints` and several lengths, a file for each, do not go with."""
-    lengths = given.get("cutoff_len", [])
+    lengths, output = given.get("cutoff_len", []), given.get("output")
     if len(set(lengths)) < len(lengths):
         yield "cutoff_len names a length twice"
     if "checkpoints" in given and len(lengths) > 1:
@@ -188,8 +187,7 @@ def _problems_of_several_files(given: Mapping[str, Any]) -> Iterator[str]:
         return
     if given.get("input") == "-":
         yield "input=- can be read only once, and checkpoints and several lengths read it again"
-    output = given.get("output")
     if output == "-":
         yield "output=- is one stream; name a folder for the files"
-    elif output is not None and (Path(output).is_file() or Path(output).suffix in _FILE_SUFFIXES):
+    elif output and (Path(output).is_file() or Path(output).suffix in (".json", ".jsonl")):
         yield f"output={output} must be a folder: each checkpoint or length gets its own file"

@@ -6,7 +6,6 @@ Each has a model and a cutoff of its own. Files of several lengths are compared 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
@@ -18,24 +17,20 @@ from llamafactory_emotion.scoring.loading import ModelSource, find_checkpoints
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import Table, printable
 
-if TYPE_CHECKING:
-    from llamafactory_emotion.scoring.models import LoadedModel
-
 _MODEL_FILES = (
     *("*config.json", "*.index.json", "*.safetensors", "*.bin", "*.py"),
     *("*token*", "vocab.*", "merges.txt", "*.jinja"),
 )
 
 
+_COLUMNS = (
+    *("cutoff_len", "rows", "rows cut", "labelled", "accuracy", "low", "high", "invalid", "rows/s"),
+)
+
+
 @dataclass(frozen=True)
 class Output:
-    """A predictions file to write.
-
-    Attributes:
-        path: The file; `-` is standard output.
-        source: The model.
-        cutoff_len: The longest prompt and answer in tokens.
-    """
+    """A predictions file to write: where, with which model, and cut at how many tokens."""
 
     path: Path
     source: ModelSource
@@ -48,11 +43,7 @@ class Output:
 
 
 def list_outputs(options: PredictOptions) -> list[Output]:
-    """List the files that a call writes, in the order of the checkpoints' steps or the lengths.
-
-    Raises:
-        CallError: There is no checkpoint.
-    """
+    """List the files that a call writes, in the order of the checkpoints' steps or the lengths."""
     path, source, lengths = options.output_path, options.source, sorted(options.cutoff_len)
     if len(lengths) > 1:
         return [Output(path / f"cutoff-{cutoff}.jsonl", source, cutoff) for cutoff in lengths]
@@ -62,24 +53,17 @@ def list_outputs(options: PredictOptions) -> list[Output]:
     found = find_checkpoints(folder)
     if not found:
         raise CallError(f"{folder} holds no checkpoint-<step>; name a training run's output_dir.")
-    return [
-        Output(path / f"{checkpoint.name}.jsonl", _source_of(checkpoint, source), lengths[0])
-        for checkpoint in found.values()
-    ]
-
-
-def _source_of(checkpoint: Path, source: ModelSource) -> ModelSource:
-    if (checkpoint / "adapter_config.json").is_file():
-        return replace(source, adapter=str(checkpoint))
-    return replace(source, model=str(checkpoint), adapter=None)
+    outputs = []
+    for checkpoint in found.values():
+        own = replace(source, model=str(checkpoint), adapter=None)
+        if (checkpoint / "adapter_config.json").is_file():
+            own = replace(source, adapter=str(checkpoint))
+        outputs.append(Output(path / f"{checkpoint.name}.jsonl", own, lengths[0]))
+    return outputs
 
 
 def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Path | None) -> None:
-    """Refuse outputs that exist, cannot be written, or would replace a file that the call reads.
-
-    Raises:
-        CallError: Names the output.
-    """
+    """Refuse outputs that exist, cannot be written, or would replace a file that the call reads."""
     files = [output for output in outputs if not output.is_stream]
     for output in files:
         check_output(output.path, overwrite=options.overwrite or options.resume)
@@ -96,38 +80,6 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
             read += [path for pattern in _MODEL_FILES for path in Path(name).glob(pattern)]
     paths = [path for output in files for path in (output.path, sidecar_path(output.path))]
     check_apart(paths, read)
-
-
-class Models:
-    """Loads the outputs' models one after another; never two of them in memory."""
-
-    def __init__(self) -> None:
-        self._source: ModelSource | None = None
-        self._loaded: LoadedModel | None = None
-
-    def load(self, source: ModelSource) -> "LoadedModel":
-        """Load a model; the one before it must not be in use any more.
-
-        A base whose adapter is not merged stays in memory and gets the next adapter.
-
-        Raises:
-            ModelError: It cannot be loaded.
-        """
-        from llamafactory_emotion.scoring import scorer
-        from llamafactory_emotion.scoring.heads import find_head
-        from llamafactory_emotion.scoring.models import exchange_adapter
-
-        if self._loaded is not None and source == self._source:
-            return self._loaded
-        last, self._loaded = self._loaded, None
-        keeps_base = last is not None and last.peft_model is not None and not last.is_head
-        if last is not None and keeps_base and source.adapter and find_head(source) is None:
-            loaded = exchange_adapter(last, source.adapter, source)
-        else:
-            del last
-            loaded = scorer.open_model(source)
-        self._source, self._loaded = source, loaded
-        return loaded
 
 
 def length_table(outputs: Sequence[Output], task: Task) -> Table:
@@ -147,17 +99,5 @@ def length_table(outputs: Sequence[Output], task: Task) -> Table:
         speed = f"{known['rows_per_second']:,.1f}"
         rows.append((str(output.cutoff_len), *counts, *figures, speed))
     return Table(
-        printable(f"input length (task {task.name}, match {task.match})"),
-        (
-            "cutoff_len",
-            "rows",
-            "rows cut",
-            "labelled",
-            "accuracy",
-            "low",
-            "high",
-            "invalid",
-            "rows/s",
-        ),
-        tuple(rows),
+        printable(f"input length (task {task.name}, match {task.match})"), _COLUMNS, tuple(rows)
     )

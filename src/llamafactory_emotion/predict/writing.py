@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,11 +56,7 @@ _ROWS_DEPEND_ON = (
 
 @dataclass
 class PredictionRun:
-    """Writes one predictions file and its sidecar, and counts what happened to its rows.
-
-    Raises:
-        CallError: Free answers are asked of a classification head, or are too short for a label.
-    """
+    """Writes one predictions file and its sidecar, and counts what happened to its rows."""
 
     output: Output
     inputs: Inputs
@@ -71,30 +66,44 @@ class PredictionRun:
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        scorer, options = self.scorer, self.options
-        self._answer: Callable[[list[str]], _Answers] = partial(_score, scorer, options)
-        if options.generate:
-            if not isinstance(scorer, LabelScorer):
+        self._longest = 0
+        if self.options.generate:
+            if not isinstance(self.scorer, LabelScorer):
                 raise CallError(
-                    f"{scorer.loaded.adapter or scorer.loaded.base} is a classification head and "
-                    "cannot write answers; remove generate, or name the language model."
+                    f"{self.scorer.loaded.adapter or self.scorer.loaded.base} is a classification "
+                    "head and cannot write answers; remove generate, or name the language model."
                 )
-            longest = answer_tokens(scorer, options.max_new_tokens)
-            self._answer = partial(_generate, scorer, longest)
+            self._longest = answer_tokens(self.scorer, self.options.max_new_tokens)
 
     def write(self) -> None:
-        """Write the file from its first row, or from where a killed run left it.
-
-        Raises:
-            CallError: The file cannot be resumed with this input or these settings.
-            EmotionError: The file cannot be written; what was written stays valid.
-        """
+        """Write the file from its first row, or from where a killed run left it."""
         path, is_file = self.output.path, not self.output.is_stream
-        description = self._describe()
+        loaded, task = self.scorer.loaded, self.scorer.task
+        settings = {  # a resumed run must have the same
+            "model": loaded.base,
+            "adapter": loaded.adapter,
+            "model_fingerprint": fingerprint(loaded.base),
+            "adapter_fingerprint": fingerprint(loaded.adapter),
+            "task": task.name,
+            "task_fingerprint": task.fingerprint,
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "cutoff_len": self.output.cutoff_len,
+            **{name: getattr(self.options, name) for name in _ROWS_DEPEND_ON},
+        }
+        description = {
+            **settings,
+            "recipe": None if self.recipe is None else str(self.recipe),
+            "trained_parameters": loaded.adapter_parameters,
+            "model_parameters": sum(weight.numel() for weight in loaded.model.parameters()),
+            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
+            "readout": self.scorer.readout,
+            "versions": versions(),
+            "hardware": hardware(loaded.model),
+        }
         overwrite = self.options.overwrite or self.options.resume
         with PredictionsWriter(path, overwrite=overwrite) as writer:
             if self.options.resume:
-                self._resume(writer)
+                self._resume(writer, settings)
             kept, started = writer.rows, time.monotonic()
             for lines in self._chunks(kept):
                 if is_file and writer.rows == 0:
@@ -117,40 +126,11 @@ class PredictionRun:
             write_sidecar(path, description)
         self._report(new, seconds)
 
-    def _settings(self) -> dict[str, Any]:
-        """Return what the rows depend on; a resumed run must have the same."""
-        loaded, task = self.scorer.loaded, self.scorer.task
-        return {
-            "model": loaded.base,
-            "adapter": loaded.adapter,
-            "model_fingerprint": fingerprint(loaded.base),
-            "adapter_fingerprint": fingerprint(loaded.adapter),
-            "task": task.name,
-            "task_fingerprint": task.fingerprint,
-            "dtype": str(loaded.model.dtype).removeprefix("torch."),
-            "cutoff_len": self.output.cutoff_len,
-            **{name: getattr(self.options, name) for name in _ROWS_DEPEND_ON},
-        }
-
-    def _describe(self) -> dict[str, Any]:
-        """Return all that is known of the run when it begins."""
-        model = self.scorer.loaded.model
-        return {
-            **self._settings(),
-            "recipe": None if self.recipe is None else str(self.recipe),
-            "trained_parameters": self.scorer.loaded.adapter_parameters,
-            "model_parameters": sum(weight.numel() for weight in model.parameters()),
-            "shared_prefix_tokens": self.scorer.shared_prefix_tokens,
-            "readout": self.scorer.readout,
-            "versions": versions(),
-            "hardware": hardware(model),
-        }
-
-    def _resume(self, writer: PredictionsWriter) -> None:
+    def _resume(self, writer: PredictionsWriter, settings: dict[str, Any]) -> None:
         """Keep the rows of an earlier run, and check that they came from this input."""
         path, name, step = self.output.path, self.inputs.name, self.options.chunk_rows
         begun = read_sidecar(path)
-        check_same_run(path, begun.everything if begun else {}, self._settings())
+        check_same_run(path, begun.everything if begun else {}, settings)
         resumed = inspect_output(path, largest_chunk=step)
         if resumed.rows and begun is None:
             raise CallError(
@@ -199,7 +179,7 @@ class PredictionRun:
                 done = end
 
     def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
-        answers = self._answer([row.content for row in rows])
+        answers = self._answers([row.content for row in rows])
         self.counts.update(
             rows=len(rows), truncated=sum(answers.cut), special_tokens=answers.special_tokens
         )
@@ -215,6 +195,28 @@ class PredictionRun:
                 line["label"] = row.label
             lines.append(line | answers.figures[number])
         return lines
+
+    def _answers(self, contents: list[str]) -> "_Answers":
+        if isinstance(self.scorer, LabelScorer) and self.options.generate:
+            prompts = self.scorer.encode_contents(contents)
+            return _Answers(
+                [prompt.prompt for prompt in prompts],
+                [prompt.truncated for prompt in prompts],
+                generate_answers(self.scorer, prompts, max_new_tokens=self._longest),
+                sum(prompt.special_tokens for prompt in prompts),
+                [{} for _ in prompts],
+            )
+        scores = self.scorer.score_contents(contents)
+        labels, probabilities, margins = scores.labels, scores.probabilities, scores.margins
+        figures: list[dict[str, Any]] = []
+        for row in range(len(contents)):
+            figures.append({"probabilities": numbers_by_label(labels, probabilities[row])})
+            if self.options.log_likelihoods:
+                figures[row]["log_likelihoods"] = numbers_by_label(labels, scores.log_scores[row])
+            if self.options.margin:
+                figures[row]["margin"] = rounded(margins[row])
+        special = scores.special_tokens
+        return _Answers(scores.prompts, scores.cut, scores.predictions, special, figures)
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[int], None]]:
@@ -268,30 +270,3 @@ class _Answers(NamedTuple):
     predictions: Sequence[str]
     special_tokens: int
     figures: Sequence[dict[str, Any]]
-
-
-def _score(scorer: Scorer, options: PredictOptions, contents: list[str]) -> _Answers:
-    scores = scorer.score_contents(contents)
-    probabilities, margins = scores.probabilities, scores.margins
-    figures = []
-    for row in range(len(contents)):
-        found: dict[str, Any] = {
-            "probabilities": numbers_by_label(scores.labels, probabilities[row])
-        }
-        if options.log_likelihoods:
-            found["log_likelihoods"] = numbers_by_label(scores.labels, scores.log_scores[row])
-        if options.margin:
-            found["margin"] = rounded(margins[row])
-        figures.append(found)
-    return _Answers(scores.prompts, scores.cut, scores.predictions, scores.special_tokens, figures)
-
-
-def _generate(scorer: LabelScorer, max_new_tokens: int, contents: list[str]) -> _Answers:
-    prompts = scorer.encode_contents(contents)
-    return _Answers(
-        [prompt.prompt for prompt in prompts],
-        [prompt.truncated for prompt in prompts],
-        generate_answers(scorer, prompts, max_new_tokens=max_new_tokens),
-        sum(prompt.special_tokens for prompt in prompts),
-        [{} for _ in prompts],
-    )

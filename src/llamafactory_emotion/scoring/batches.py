@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.scoring.forward import Rows
@@ -28,13 +28,11 @@ _CACHED_TOKENS_PER_BATCH_TOKEN = 32
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of some texts, in the order of the texts.
+    """The scores of some texts, in their order; columns in the order of the task's labels.
 
     Attributes:
-        labels: The task's labels; the order of the columns.
         log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
             (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
-        prompts: The prompt of each text as the model read it.
         cut: Whether each text was cut to fit the cutoff.
         special_tokens: How many texts hold the name of a special token (which stayed text).
 
@@ -69,9 +67,8 @@ class Scores:
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """Softmax of the scores over the labels: shape (texts, labels), each row sums to 1."""
-        probabilities = np.exp(self.log_probabilities)
-        normalized: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
-        return normalized
+        result: NDArray[np.float64] = softmax(self.log_scores.astype(np.float64), axis=1)
+        return result
 
     @property
     def predictions(self) -> tuple[str, ...]:
@@ -89,13 +86,8 @@ class Scores:
 class Scorer(ABC):
     """A loaded model and a task, ready to score texts.
 
-    Args:
-        loaded: The model with its tokenizer.
-        task: The labels and the instruction.
-        tokens_per_batch: The most tokens of texts in one forward pass; None for the device's usual.
-
     Attributes:
-        tokens_per_batch: Halved when memory runs out.
+        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
         readout: Where the scores are read off, in words.
         shared_prefix_tokens: How many tokens at the start of every prompt are computed once.
     """
@@ -118,14 +110,7 @@ class Scorer(ABC):
         """Score one batch of token ids, with `after_prefix` those behind the shared prefix."""
 
     def score(self, texts: Sequence[str]) -> Scores:
-        """Score texts.
-
-        Args:
-            texts: Any number of texts; an empty one is scored on the instruction alone.
-
-        Raises:
-            ModelError: Memory runs out with a single text in the batch.
-        """
+        """Score texts; an empty one is scored on the instruction alone."""
         return self.score_contents([self.task.user_content(text) for text in texts])
 
     def score_contents(self, contents: Sequence[str]) -> Scores:

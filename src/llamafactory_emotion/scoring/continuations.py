@@ -28,10 +28,8 @@ Path = tuple[int, ...]
 class LabelTree:
     """The inner nodes of the labels' tokens: every beginning of a label that more tokens follow.
 
-    Attributes:
-        nodes: The beginnings, each as its token ids; a beginning comes before what extends it.
-        paths: The longest beginnings; all others lie on one of them.
-        following: For each node the labels that pass through it, and the token each goes on with.
+    A node comes before what extends it; all nodes lie on one of the `paths`, the longest of them.
+    `following` has for each node the labels that pass through it and the token each goes on with.
     """
 
     nodes: tuple[Path, ...]
@@ -62,12 +60,8 @@ def label_tree(label_ids: tuple[Path, ...]) -> LabelTree:
 def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | None) -> torch.Tensor:
     """Compute each label's log-likelihood after each prompt: shape (rows, labels), float32.
 
-    The sum over the label's tokens of the log-probability of each, given all before it.
-
-    Args:
-        forward: The model.
-        ids: Each prompt's token ids behind the shared prefix.
-        shared: The shared prefix, or None when `ids` are whole prompts.
+    The sum over the label's tokens of the log-probability of each, given all before it. `ids` are
+    what follows the shared prefix, or whole prompts where there is none.
     """
     tree = label_tree(forward.label_ids)
     filled = None

@@ -101,10 +101,8 @@ class SharedCache:
 class Forward:
     """A model's forward pass, split into hidden states and what is read off them.
 
-    Attributes:
-        caches: Whether keys and values of a prefix may be reused with this architecture.
-        branches: Whether all continuations of a text may be run side by side in one row.
-        readout: How logits come about: `label rows`, `whole head` or `own forward`.
+    `caches`: whether keys and values of a prefix may be reused with this architecture; `branches`:
+    whether all continuations of a text may be run side by side in one row.
     """
 
     def __init__(self, model: Any, label_ids: Rows, readout: str) -> None:
@@ -166,16 +164,14 @@ class Forward:
     def log_probabilities(self, states: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
         """Return log-probabilities over the whole vocabulary for some tokens: (states, tokens)."""
         width = self.model.config.get_text_config().vocab_size
-        chunks = torch.split(states, max(1, _LOGIT_ELEMENTS // width))
-        return torch.cat([self._token_log_probabilities(chunk, tokens) for chunk in chunks])
-
-    def _token_log_probabilities(self, states: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-        logits = self.logits(states)
-        wanted = list(tokens)
-        if self.readout == LABEL_ROWS and states.dtype != torch.float32:
-            # The output layer rounds to the model's type; the tokens asked for are not rounded.
-            logits[:, wanted] = self._row_logits(states, *self._rows_of(wanted))
-        return logits[:, wanted] - logits.logsumexp(dim=-1, keepdim=True)
+        wanted, found = list(tokens), []
+        for chunk in torch.split(states, max(1, _LOGIT_ELEMENTS // width)):
+            logits = self.logits(chunk)
+            if self.readout == LABEL_ROWS and chunk.dtype != torch.float32:
+                # The output layer rounds to the model's type; the tokens asked for are not rounded.
+                logits[:, wanted] = self._row_logits(chunk, *self._rows_of(wanted))
+            found.append(logits[:, wanted] - logits.logsumexp(dim=-1, keepdim=True))
+        return torch.cat(found)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Return the logits over the whole vocabulary in float32: shape (states, vocabulary)."""
@@ -197,7 +193,6 @@ class Forward:
         return self._scale(logits).float()
 
     def _scale(self, logits: torch.Tensor) -> torch.Tensor:
-        """Apply what the model does to its logits after the output layer."""
         config = self.model.config.get_text_config()
         factor = logit_factor(config)
         if factor != 1.0:
@@ -237,7 +232,6 @@ def logit_factor(config: Any) -> float:
 
 
 def _plain_logits(model: Any, prompts: Rows) -> torch.Tensor:
-    """Compute the last token's logits of each prompt by the model's own forward, one by one."""
     device = model.get_input_embeddings().weight.device
     rows = [
         model(input_ids=torch.tensor([list(ids)], device=device), use_cache=False).logits[0, -1]

@@ -14,11 +14,7 @@ _USUAL_ANSWER = 8
 
 
 def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
-    """Return how many tokens an answer may have: what is asked for, or enough for every label.
-
-    Raises:
-        CallError: A label is longer, and once cut might read as another label.
-    """
+    """Return how many tokens an answer may have: what is asked for, or enough for every label."""
     longest, label = max(
         (len(ids), label)
         for ids, label in zip(scorer.encoder.label_ids, scorer.task.labels, strict=True)

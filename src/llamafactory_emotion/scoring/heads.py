@@ -45,17 +45,12 @@ from llamafactory_emotion.task import EMOTION, Task
 
 # The key of config.json under which `export_classifier` keeps the prompt of a folder.
 BAKED_PROMPT = "baked_prompt"
-_CLASSIFIER = "ForSequenceClassification"
 # What a language model keeps free for an answer of one token and its end; `cutoff_len` counts it.
 _ANSWER_TOKENS = 2
 
 
 def find_head(source: ModelSource) -> ModelSource | None:
-    """Return the source of a head, base and adapter named; None for a language model, or no model.
-
-    Raises:
-        ModelError: The model or the adapter does not exist or cannot be read.
-    """
+    """Return the source of a head, base and adapter named; None for anything else."""
     check_source(source)
     folder = Path(source.model)
     alone = source.adapter is None and (folder / "adapter_config.json").is_file()
@@ -68,20 +63,25 @@ def find_head(source: ModelSource) -> ModelSource | None:
         return None
     with as_model_error(f"the model {source.model} cannot be loaded"):
         config = AutoConfig.from_pretrained(source.model, **hub_options(source))
-    return source if _is_classifier(config) else None
+    return source if is_classifier(config) else None
 
 
-def _is_classifier(config: Any) -> bool:
-    return any(_CLASSIFIER in name for name in config.architectures or ())
+def is_classifier(config: Any) -> bool:
+    """Whether a configuration is a sequence classifier's."""
+    return any("ForSequenceClassification" in name for name in config.architectures or ())
+
+
+def set_labels(config: Any, task: Task, *, padding: int) -> None:
+    """Make a configuration that of a classifier with a task's labels."""
+    config.num_labels = len(task.labels)
+    config.id2label = dict(enumerate(task.labels))
+    config.label2id = {label: number for number, label in enumerate(task.labels)}
+    config.problem_type = "single_label_classification"
+    config.pad_token_id = config.get_text_config().pad_token_id = padding
 
 
 def load_head(source: ModelSource) -> LoadedModel:
-    """Load a sequence classifier and its tokenizer from what `find_head` found.
-
-    Raises:
-        CallError: The device is not there or a package for quantisation is missing.
-        ModelError: Model, tokenizer or adapter cannot be read, do not fit, or lack the head.
-    """
+    """Load a sequence classifier and its tokenizer from what `find_head` found."""
     device = device_of(source)
     base, adapter = source.model, source.adapter
     name = adapter if adapter is not None and any(Path(adapter).glob("tokenizer*")) else base
@@ -116,7 +116,7 @@ def _load_classifier(source: ModelSource, device: str) -> tuple[Any, list[str]]:
     named = next((str(one) for one in folders if (one / "config.json").is_file()), source.model)
     with as_model_error(f"the classifier {source.model} cannot be loaded"):
         config = AutoConfig.from_pretrained(named, **hub_options(source))
-        if named == source.model and not _is_classifier(config):
+        if named == source.model and not is_classifier(config):
             raise ModelError(
                 f"the adapter {source.adapter} holds a classification head, and no config.json "
                 "beside it names its labels; put the base model's config.json there, with id2label "
@@ -144,16 +144,9 @@ def position_offset(model: Any) -> int:
 class HeadScorer(Scorer):
     """A loaded sequence classifier and a task, ready to score texts.
 
-    Args:
-        loaded: The classifier with its tokenizer.
-        task: The labels; each must be one of the head's, in whatever order.
-        cutoff_len: The longest text in tokens; longer ones are cut. For a folder with a prompt in
-            it, prompt and answer are counted, as for the language model it came from.
-        tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
-
-    Raises:
-        CallError: `cutoff_len` leaves no room for a text.
-        ModelError: The head has other labels, or its tokenizer cannot pad.
+    The task's labels must be the head's, in whatever order. `cutoff_len` is the longest text in
+    tokens; for a folder with a prompt in it, prompt and answer are counted, as for the language
+    model it came from.
     """
 
     readout = "classification head"
@@ -178,21 +171,17 @@ class HeadScorer(Scorer):
                 "export the model again with that task."
             )
         self._special = special_token_pattern(loaded.tokenizer)
-        self._limit = self._text_limit(cutoff_len)
-
-    def _text_limit(self, cutoff_len: int) -> int:
         limits = [cutoff_len if self._baked is None else cutoff_len - _ANSWER_TOKENS]
-        limits.append(self.loaded.tokenizer.model_max_length)
-        if self.loaded.max_positions is not None:
-            limits.append(self.loaded.max_positions - position_offset(self.loaded.model))
-        limit = int(min(limits))
-        needed = len(self._tokenize([""])[0]) + 1
-        if limit < needed:
+        limits.append(loaded.tokenizer.model_max_length)
+        if loaded.max_positions is not None:
+            limits.append(loaded.max_positions - position_offset(loaded.model))
+        self._limit = int(min(limits))
+        around = len(self._tokenize([""])[0])
+        if self._limit <= around:
             raise CallError(
                 f"cutoff_len {cutoff_len} leaves no room for a text: what the tokenizer puts "
-                f"around it takes {needed - 1} tokens already; raise cutoff_len."
+                f"around it takes {around} tokens already; raise cutoff_len."
             )
-        return limit
 
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
         """Encode user contents; the task's instruction in front of a text is taken off."""
@@ -223,15 +212,8 @@ class HeadScorer(Scorer):
         return EncodedPrompt(tuple(ids), prompt, truncated, special)
 
     def _tokenize(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
-        if not texts:
-            return []
-        encoded = self.loaded.tokenizer(
-            list(texts),
-            split_special_tokens=True,
-            return_attention_mask=False,
-            verbose=False,
-            **options,
-        )
+        options |= {"split_special_tokens": True, "return_attention_mask": False, "verbose": False}
+        encoded = self.loaded.tokenizer(list(texts), **options) if texts else {"input_ids": []}
         return [list(ids) for ids in encoded["input_ids"]]
 
     def score_batch(self, rows: Rows, *, after_prefix: bool) -> NDArray[float32]:  # noqa: ARG002

@@ -12,7 +12,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 
@@ -33,19 +33,13 @@ class ModelSource:
     """Where a model comes from and how it is held in memory.
 
     Attributes:
-        model: A folder or the id of a model on the hub. A folder that holds only an adapter means
-            the base model that the adapter names, with the adapter on top.
-        adapter: The folder or id of a LoRA adapter, or None.
-        dtype: `auto`, `float32`, `bfloat16` or `float16`. `auto` is float32 on a CPU and the
-            checkpoint's own type on a GPU.
+        model: A folder or hub id. A folder that holds only an adapter means the base model that
+            the adapter names, with the adapter on top.
+        dtype: `auto` is float32 on a CPU and the checkpoint's own type on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` spreads the model over all GPUs; None takes
             the first GPU if there is one.
-        quantization_bit: 8 or 4 to load through bitsandbytes, or None.
-        attention: LLaMA-Factory's `flash_attn`: `auto`, `disabled`, `sdpa` or `fa2`.
-        revision: The hub revision.
-        cache_dir: Where downloads are kept.
-        token: The hub token.
-        trust_remote_code: Run model code that comes with the checkpoint. Off unless asked for.
+        quantization_bit: 8 or 4 to load through bitsandbytes.
+        attention: LLaMA-Factory's `flash_attn`.
     """
 
     model: str
@@ -83,14 +77,7 @@ def is_path(name: str) -> bool:
 
 
 def check_source(source: ModelSource) -> None:
-    """Check that the model and the adapter exist, before anything is loaded.
-
-    Without a network the libraries would retry for a minute and then complain of a tokenizer. A
-    hub that is only busy is left to them.
-
-    Raises:
-        ModelError: A folder is missing, or what the hub says.
-    """
+    """Check that model and adapter exist; the libraries would retry for a minute first."""
     parts = [("model", source.model, source.revision, "config.json")]
     if source.adapter is not None:
         parts.append(("adapter", source.adapter, "main", "adapter_config.json"))
@@ -215,10 +202,7 @@ def hub_options(source: ModelSource) -> dict[str, Any]:
 
 
 def loading_options(source: ModelSource, config: Any, device: str) -> dict[str, Any]:
-    """Return the keywords of `from_pretrained` for a model.
-
-    `device_map` is among them where transformers has to put the weights on their devices itself.
-    """
+    """Return the keywords of `from_pretrained` for a model."""
     options = hub_options(source)
     options["dtype"] = _dtype(source, config, device)
     if _ATTENTION[source.attention] is not None:
@@ -233,17 +217,15 @@ def loading_options(source: ModelSource, config: Any, device: str) -> dict[str, 
 def _dtype(source: ModelSource, config: Any, device: str) -> "torch.dtype":
     import torch
 
-    chosen: torch.dtype
     if source.dtype != "auto":
-        chosen = getattr(torch, source.dtype)
-    elif device == "cpu":
-        chosen = torch.float32
-    else:
-        chosen = config.get_text_config().dtype or torch.float32
-        cuda = torch.cuda
-        if chosen == torch.bfloat16 and cuda.is_available() and not cuda.is_bf16_supported():
-            chosen = torch.float16
-    return chosen
+        return cast("torch.dtype", getattr(torch, source.dtype))
+    stored = config.get_text_config().dtype
+    if device == "cpu" or stored is None:
+        return torch.float32
+    cuda = torch.cuda
+    if stored == torch.bfloat16 and cuda.is_available() and not cuda.is_bf16_supported():
+        return torch.float16
+    return cast("torch.dtype", stored)
 
 
 def quantization(bits: int, compute_dtype: "torch.dtype", *, whole: Sequence[str] = ()) -> Any:

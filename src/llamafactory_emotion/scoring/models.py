@@ -1,6 +1,7 @@
 """Load a causal language model, its tokenizer and its adapter, ready to be scored."""
 
 import platform
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,16 +32,9 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode with its tokenizer.
+    """A model in evaluation mode with its tokenizer, and the names of base and adapter.
 
-    Attributes:
-        model: The transformers model; an adapter is merged into it or injected in its layers.
-        tokenizer: The base model's tokenizer; with the adapter's chat template if it has none.
-        peft_model: The wrapper that holds an unmerged adapter, or None.
-        base: The name or path of the base model.
-        adapter: The adapter's name or path, or None.
-        adapter_parameters: How many numbers the adapter has, or None without one.
-        is_head: Whether the model is a sequence classifier rather than a language model.
+    An adapter is merged into `model`, or injected in its layers and held by `peft_model`.
     """
 
     model: Any
@@ -53,10 +47,8 @@ class LoadedModel:
 
     @property
     def max_positions(self) -> int | None:
-        """The most tokens the model can read, or None when its configuration names no limit."""
-        config = self.model.config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None)
-        return limit if isinstance(limit, int) and limit > 0 else None
+        """The most tokens the model can read, or None."""
+        return max_positions(self.model)
 
     def check_ids(self, ids: Iterable[Sequence[int]]) -> None:
         """Check that the model has an embedding for every token."""
@@ -69,25 +61,23 @@ class LoadedModel:
             )
 
 
+def max_positions(model: Any) -> int | None:
+    """Return the most tokens a model can read, or None when its configuration names no limit."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
 def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
-    """Load a model, its tokenizer and its adapter.
-
-    Args:
-        source: What to load and how.
-        merge: Merge the adapter where that is exact; see `merge_adapter`.
-
-    Raises:
-        CallError: The device is not there or a package for quantisation is missing.
-        ModelError: The model, tokenizer or adapter cannot be read, or they do not fit together.
-    """
+    """Load a model, its tokenizer and its adapter, which is merged where that is exact."""
     source = with_base(source)
     device = device_of(source)
     tokenizer = _load_tokenizer(source)
     model = _load_weights(source, device).eval()
-    loaded = LoadedModel(model, tokenizer, None, source.model, None)
     if source.adapter is None:
-        return loaded
-    loaded = exchange_adapter(loaded, source.adapter, source)
+        return LoadedModel(model, tokenizer, None, source.model, None)
+    peft_model, numbers = attach_adapter(model, source.model, source.adapter, source)
+    model = peft_model.get_base_model().eval()
+    loaded = LoadedModel(model, tokenizer, peft_model, source.model, source.adapter, numbers)
     return merge_adapter(loaded) if merge else loaded
 
 
@@ -182,14 +172,7 @@ def merge_adapter(loaded: LoadedModel, *, rounded: bool = False) -> LoadedModel:
 
     In float32 probabilities stay the same within 1e-5, and each layer costs one multiplication
     instead of three. Half precision would round the sum, so such a model keeps its adapter beside
-    its weights, and so does a quantised one.
-
-    Args:
-        loaded: A model with an adapter.
-        rounded: Merge in half precision too, as LLaMA-Factory does.
-
-    Raises:
-        ModelError: peft cannot merge this kind of adapter.
+    its weights unless `rounded` (as LLaMA-Factory merges), and so does a quantised one.
     """
     model = loaded.model
     quantized = getattr(model, "quantization_method", None) is not None
@@ -220,26 +203,8 @@ def _untie_adapted(model: Any) -> None:
     config.tie_word_embeddings = False
 
 
-def exchange_adapter(loaded: LoadedModel, adapter: str, source: ModelSource) -> LoadedModel:
-    """Put another adapter on a model that was loaded with `merge=False` (or without an adapter)."""
-    if loaded.peft_model is None:
-        base = loaded.model
-    else:
-        base = loaded.peft_model.unload()
-        # peft leaves its mark on an unloaded base and warns of several adapters when it finds it.
-        if hasattr(base, "peft_config"):
-            del base.peft_config
-    peft_model, parameters = attach_adapter(base, loaded.base, adapter, source)
-    model = peft_model.get_base_model().eval()
-    return LoadedModel(model, loaded.tokenizer, peft_model, loaded.base, adapter, parameters)
-
-
 def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> tuple[Any, int]:
-    """Put an adapter on a model; return peft's wrapper and how many numbers the adapter has.
-
-    Raises:
-        ModelError: The adapter cannot be read or does not fit the model.
-    """
+    """Put an adapter on a model; return peft's wrapper and how many numbers the adapter has."""
     from peft import PeftModel
 
     config = read_adapter(adapter, source)
@@ -287,13 +252,8 @@ def hardware(model: torch.nn.Module) -> str:
     if gpus:
         names = Counter(torch.cuda.get_device_name(gpu) for gpu in gpus)
         return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in names.items())
-    return f"{_processor()}, {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.is_file():
-        for line in description.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    known = Path("/proc/cpuinfo")
+    text = known.read_text(encoding="utf-8", errors="replace") if known.is_file() else ""
+    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    processor = named[1] if named else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads"

@@ -8,6 +8,7 @@ stays text: a special token's name inside it never becomes a control token.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from llamafactory_emotion.errors import CallError, ModelError
@@ -24,13 +25,7 @@ _USUAL_TEXTS = ("the", "I", "1", "(", "爱")
 class Template:
     """What LLaMA-Factory would write around the user content and after it.
 
-    Attributes:
-        bos_ids: Token ids in front of everything.
-        head: Text in front of the user content.
-        tail: Text between the user content and the answer.
-        answer_prefix: Text between the tail and the label.
-        end_ids: The token ids that end an answer; empty when the model knows none.
-        has_control_tokens: Whether `head` and `tail` hold control tokens by their names.
+    In this order: `bos_ids`, `head`, the content, `tail`, `answer_prefix`, a label, `end_ids`.
     """
 
     bos_ids: tuple[int, ...]
@@ -42,11 +37,7 @@ class Template:
 
 
 def read_template(tokenizer: Any, name: str) -> Template:
-    """Return the template `emotion`, or for any other name what the tokenizer's chat template does.
-
-    Raises:
-        ModelError: The tokenizer carries no chat template, or one that hides the user's content.
-    """
+    """Return the template `emotion`, or what the chat template does for any other name."""
     end_ids = as_ids(tokenizer.eos_token_id)
     if name == EMOTION_TEMPLATE:
         bos_ids = as_ids(tokenizer.bos_token_id)
@@ -78,14 +69,7 @@ def as_ids(token_id: int | None) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """One prompt as the model reads it.
-
-    Attributes:
-        ids: The token ids.
-        prompt: The same as text.
-        truncated: Whether the text was cut to fit the cutoff.
-        special_tokens: Whether the text holds the name of a special token.
-    """
+    """One prompt as the model reads it; `special_tokens`: whether its text names one."""
 
     ids: tuple[int, ...]
     prompt: str
@@ -96,23 +80,14 @@ class EncodedPrompt:
 class PromptEncoder:
     """Encode texts and labels for one task, one template and one tokenizer.
 
-    Args:
-        tokenizer: A transformers tokenizer.
-        task: The task; its instruction comes before every text.
-        template: `emotion`, or any other name for the chat template that the tokenizer carries.
-        few_shot: Examples (text, label) that are put between the instruction and the text.
-        cutoff_len: The longest prompt and answer in tokens, as in LLaMA-Factory.
-        max_positions: The most tokens the model can read, or None when it has no such limit.
+    Examples (text, label) of `few_shot` are put between the instruction and the text; `cutoff_len`
+    is the longest prompt and answer in tokens, as in LLaMA-Factory.
 
     Attributes:
         prefix_ids: The token ids that prompts share from their start.
         label_ids: For each label the token ids of its answer. Where one label's ids begin
             another's, the end token follows all of them.
         limit: The most tokens of a prompt; longer texts are cut.
-
-    Raises:
-        CallError: `cutoff_len` leaves no room for a text.
-        ModelError: Two labels become the same tokens, or the tokenizer lacks what is needed.
     """
 
     def __init__(
@@ -200,13 +175,8 @@ class PromptEncoder:
     def _tokenize(self, rows: list[str], *, split: bool) -> list[list[int]]:
         if not rows:
             return []
-        encoded = self.tokenizer(
-            rows,
-            add_special_tokens=False,
-            split_special_tokens=split,
-            return_attention_mask=False,
-            verbose=False,
-        )
+        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        encoded = self.tokenizer(rows, split_special_tokens=split, **options)
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _prompt_limit(self, cutoff_len: int, max_positions: int | None) -> int:
@@ -230,13 +200,9 @@ class PromptEncoder:
     def _shared_prefix(self) -> tuple[int, ...]:
         contents = [self._with_examples(self.task.user_content(t))[0] for t in _USUAL_TEXTS]
         rows = self._encode_rows(contents)
-        length = 0
         # The last token of a prompt is never shared: its own state is what scores are read off.
-        while all(len(row) > length + 1 for row in rows):
-            if len({row[length] for row in rows}) > 1:
-                break
-            length += 1
-        return tuple(rows[0][:length])
+        columns = zip(*(row[:-1] for row in rows), strict=False)
+        return tuple(column[0] for column in takewhile(lambda one: len(set(one)) == 1, columns))
 
     def _encode_labels(self) -> tuple[tuple[int, ...], ...]:
         answers = [f"{self.template.answer_prefix}{label}" for label in self.task.labels]
@@ -268,12 +234,8 @@ def longest_that_fits(
 ) -> str:
     """Return the longest beginning of a text that fits, cut between two of its tokens.
 
-    Args:
-        tokenizer: Says where tokens begin.
-        text: The text; at least its first `start` characters are kept.
-        start: Where cutting may begin.
-        limit: The most tokens the whole prompt may have.
-        length: Counts the tokens of the prompt around a part of the text.
+    At least its first `start` characters are kept. `length` counts the tokens of the whole prompt
+    around a part of the text, of which there may be `limit`.
     """
     ends = _token_starts(tokenizer, text, start, limit)
     low, high = 0, len(ends) - 1

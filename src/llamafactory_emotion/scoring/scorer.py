@@ -25,7 +25,6 @@ from llamafactory_emotion.task import EMOTION, Task
 
 # Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
 CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")
-_HEAD_OPTIONS = ("cutoff_len", "tokens_per_batch")
 _NOT_FOR_HEADS = ("few_shot", "normalize", "calibrate", "log_likelihoods")
 _UNSET: tuple[Any, ...] = (None, (), [], False, "none")
 
@@ -34,8 +33,6 @@ class LabelScorer(Scorer):
     """A loaded language model, a task and a prompt, ready to score texts.
 
     Args:
-        loaded: The model with its tokenizer.
-        task: The labels and the instruction.
         template: `emotion`, or any other name for the model's own chat template.
         few_shot: Examples (text, label) for the shared prefix.
         cutoff_len: The longest prompt and answer in tokens; longer texts are cut in the text.
@@ -92,14 +89,6 @@ class LabelScorer(Scorer):
         if calibrate:
             self._content_free = np.log(self.score(CONTENT_FREE_TEXTS).probabilities.mean(axis=0))
 
-    @classmethod
-    def from_pretrained(
-        cls, model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
-    ) -> "LabelScorer":
-        """Load a language model and score with it; see `open_scorer`."""
-        loaded = load_model(take_source(model, adapter, options))
-        return cls(loaded, task, **options)
-
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
         """Encode whole user contents (instruction and text)."""
         return self.encoder.encode_contents(contents)
@@ -134,23 +123,13 @@ class LabelScorer(Scorer):
 
 
 def open_model(source: ModelSource) -> LoadedModel:
-    """Load a language model or a classification head, whichever a source is.
-
-    Raises:
-        CallError: The device is not there or a package is missing.
-        ModelError: Model, tokenizer or adapter cannot be read or do not fit together.
-    """
+    """Load a language model or a classification head, whichever a source is."""
     head = find_head(source)
     return load_model(source) if head is None else load_head(head)
 
 
 def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
-    """Return the scorer of a loaded model; `options` are keywords of `LabelScorer`.
-
-    Raises:
-        CallError: An option is out of range, or asks of a head what only a language model does.
-        ModelError: The labels do not fit the model.
-    """
+    """Return the scorer of a loaded model; `options` are keywords of `LabelScorer`."""
     if not loaded.is_head:
         return LabelScorer(loaded, task, **options)
     refused = [key for key in _NOT_FOR_HEADS if options.get(key) not in _UNSET]
@@ -159,18 +138,16 @@ def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
             f"{loaded.adapter or loaded.base} is a classification head, which gives its labels' "
             f"probabilities and nothing else; remove {', '.join(refused)}."
         )
-    taken = {key: options[key] for key in _HEAD_OPTIONS if key in options}
+    taken = {key: options[key] for key in ("cutoff_len", "tokens_per_batch") if key in options}
     return HeadScorer(loaded, task, **taken)
 
 
-def open_scorer(model: str, task: Task, *, adapter: str | None = None, **options: Any) -> Scorer:
+def open_scorer(
+    model: str, task: Task = EMOTION, *, adapter: str | None = None, **options: Any
+) -> Scorer:
     """Load a model or a classification head and return its scorer.
 
-    Args:
-        model: A folder or hub id; see `ModelSource`.
-        task: The labels and the instruction.
-        adapter: A LoRA adapter's folder or hub id.
-        **options: Fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
+    `options` are fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
     """
     loaded = open_model(take_source(model, adapter, options))
     return scorer_of(loaded, task, **options)

@@ -125,11 +125,7 @@ class HeadArguments(Options):
 
 
 def read_training_arguments(call: Call) -> "TrainingArguments":
-    """Read transformers' keys of a call with its own parser, which knows each key's type.
-
-    Raises:
-        CallError: Gives transformers' own reason.
-    """
+    """Read transformers' keys of a call with its own parser, which knows each key's type."""
     import torch
     from transformers import HfArgumentParser, TrainingArguments
 
@@ -144,7 +140,15 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
         del values[_RESUME]
     values.setdefault("disable_tqdm", not sys.stderr.isatty())
     values.setdefault("dataloader_pin_memory", torch.accelerator.is_available())
-    flags = [flag for key, value in values.items() for flag in _as_flags(key, value)]
+    flags: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, list):
+            flags += [f"--{name}", *map(str, value)]
+        elif value is False and name.endswith("_strategy"):
+            flags.append(f"--{name}=no")  # which YAML reads as false
+        else:
+            plain = isinstance(value, str)
+            flags.append(f"--{name}={value if plain else json.dumps(value, default=str)}")
     kinds: Any = TrainingArguments
     training: TrainingArguments
     try:
@@ -163,13 +167,3 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     if problems:
         raise CallError("; ".join(problems) + ".")
     return training
-
-
-def _as_flags(key: str, value: Any) -> list[str]:
-    if value is False and key.endswith("_strategy"):
-        value = "no"  # which YAML reads as false
-    if isinstance(value, list):
-        return [f"--{key}", *map(str, value)]
-    if isinstance(value, dict):
-        return [f"--{key}={json.dumps(value)}"]
-    return [f"--{key}={str(value).lower() if isinstance(value, bool) else value}"]

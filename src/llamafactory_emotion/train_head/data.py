@@ -10,7 +10,7 @@ from typing import Any
 
 from llamafactory_emotion.data.columns import ColumnChoice
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import Entry, read_entries
+from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
 from llamafactory_emotion.data.splits import draw_validation
 from llamafactory_emotion.task import Task
@@ -30,11 +30,7 @@ class Splits:
 
 
 def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
-    """Yield the keys that name data, each with the files that are read for it.
-
-    Raises:
-        CallError: A value is neither a file nor a known data set.
-    """
+    """Yield the keys that name data, each with the files that are read for it."""
     folder = Path(arguments.dataset_dir)
     for key in ("train", "validation", "test"):
         source = getattr(arguments, key)
@@ -50,13 +46,7 @@ def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
 
 
 def read_splits(arguments: HeadArguments, task: Task) -> Splits:
-    """Read and check the rows of every split.
-
-    Raises:
-        CallError: A split is neither a file nor a known data set.
-        DataError: A file or data set is wrong; labels that the task lacks are listed with their
-            counts.
-    """
+    """Read and check the rows of every split."""
     train: Sequence[Row] = _read(arguments.train, arguments, task)[: arguments.max_samples]
     validation = _read(arguments.validation, arguments, task) if arguments.validation else []
     if arguments.validation_size:
@@ -73,26 +63,20 @@ def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
     rows: list[Row] = []
     for entry in read_entries(source, Path(arguments.dataset_dir)):
         opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)
-        rows += labelled_rows(opened, task, _columns(entry, arguments))
+        label = arguments.label_column or entry.response
+        chosen = ColumnChoice(arguments.text_column or entry.prompt, label)
+        if entry.query and not arguments.text_column:
+            chosen = ColumnChoice(entry.query, label, instruction=entry.prompt)
+        rows += labelled_rows(opened, task, chosen)
     return rows
-
-
-def _columns(entry: Entry, arguments: HeadArguments) -> ColumnChoice:
-    label = arguments.label_column or entry.response
-    if arguments.text_column or not entry.query:
-        return ColumnChoice(arguments.text_column or entry.prompt, label)
-    return ColumnChoice(entry.query, label, instruction=entry.prompt)
 
 
 def encode(
     rows: Sequence[Row], task: Task, tokenizer: Any, *, longest: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Tokenise rows; padding is left to the batch.
+    """Tokenise rows; return a mapping of model inputs and `labels` a row, and how many were cut.
 
-    A special token's name inside a text stays text: texts are data.
-
-    Returns:
-        One mapping of model inputs and `labels` a row, and how many texts were cut at `longest`.
+    Padding is left to the batch. A special token's name inside a text stays text: texts are data.
     """
     if not rows:
         return [], 0

@@ -18,7 +18,7 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from llamafactory_emotion.errors import CallError, ModelError
-from llamafactory_emotion.scoring.heads import position_offset
+from llamafactory_emotion.scoring.heads import is_classifier, position_offset, set_labels
 from llamafactory_emotion.scoring.loading import (
     ModelSource,
     as_model_error,
@@ -27,24 +27,17 @@ from llamafactory_emotion.scoring.loading import (
     quantization,
     quiet_loading,
 )
+from llamafactory_emotion.scoring.models import max_positions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
 
-_PACKAGE = "package:"
 # What transformers calls the modules of heads: a quantised matrix cannot be trained.
 _HEADS = ("classifier", "pre_classifier", "score", "pooler", "classification_head", "logits_proj")
 
 
 @dataclass(frozen=True)
 class HeadModel:
-    """A model that is ready to be trained.
-
-    Attributes:
-        model: The sequence classifier, with frozen blocks or an adapter where asked for.
-        tokenizer: Has a padding token and pads on the right.
-        longest: The most tokens of a text, special tokens counted.
-        name: The folder or hub id it was loaded from.
-    """
+    """A model to train, from the folder or hub id `name`; `longest` is a text's most tokens."""
 
     model: Any
     tokenizer: Any
@@ -63,13 +56,8 @@ class HeadModel:
 
 
 def load_model(arguments: HeadArguments, training: TrainingArguments, task: Task) -> HeadModel:
-    """Load tokenizer and model, freeze what is to be frozen, add LoRA.
-
-    Raises:
-        CallError: A key does not fit the model, or bitsandbytes is missing.
-        ModelError: Model or tokenizer cannot be read, or cannot be trained for this task.
-    """
-    name = find_model(arguments.source)
+    """Load tokenizer and model, freeze what is to be frozen, add LoRA."""
+    name = _find_model(arguments.source)
     tokenizer = _load_tokenizer(name, arguments)
     model, new_weights = _load_classifier(name, tokenizer, task, arguments, training)
     longest = _longest_input(model, tokenizer, arguments.cutoff_len)
@@ -80,15 +68,11 @@ def load_model(arguments: HeadArguments, training: TrainingArguments, task: Task
     return HeadModel(model, tokenizer, longest, name)
 
 
-def find_model(source: ModelSource) -> str:
-    """Return the folder or hub id of a model; `package:NAME/FOLDER` is in an installed package.
-
-    Raises:
-        ModelError: The package, the folder or its `config.json` is not there, or the hub lacks it.
-    """
+def _find_model(source: ModelSource) -> str:
+    """Return the folder or hub id of a model; `package:NAME/FOLDER` is in an installed package."""
     path = source.model
-    if path.startswith(_PACKAGE):
-        package, _, inner = path.removeprefix(_PACKAGE).partition("/")
+    if path.startswith("package:"):
+        package, _, inner = path.removeprefix("package:").partition("/")
         spec = find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
@@ -122,11 +106,7 @@ def _load_tokenizer(name: str, arguments: HeadArguments) -> Any:
 def _load_classifier(
     name: str, tokenizer: Any, task: Task, arguments: HeadArguments, training: TrainingArguments
 ) -> tuple[Any, list[str]]:
-    """Return a model with a head for the task's labels, and the names of its random weights.
-
-    Trained weights are held in float32, and fp16 or bf16 is the trainer's mixed precision. A base
-    under LoRA is only read and may be held in half precision.
-    """
+    """Return a model with a head for the task's labels, and the names of its random weights."""
     half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
     options = hub_options(arguments.source)
     if arguments.quantization_bit is not None:
@@ -138,16 +118,13 @@ def _load_classifier(
     with as_model_error(f"the model {name} cannot be loaded"):
         config = AutoConfig.from_pretrained(name, **hub_options(arguments.source))
         _check_labels(config, name, task)
-        config.num_labels = len(task.labels)
-        config.id2label = dict(enumerate(task.labels))
-        config.label2id = {label: number for number, label in enumerate(task.labels)}
-        config.problem_type = "single_label_classification"
-        config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
+        set_labels(config, task, padding=tokenizer.pad_token_id)
         config.get_text_config().use_cache = False
         with quiet_loading():
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 name,
                 config=config,
+                # Trained weights are held in float32; a base under LoRA is only read.
                 dtype=half if arguments.finetuning_type == "lora" else torch.float32,
                 output_loading_info=True,
                 **options,
@@ -171,7 +148,7 @@ def _load_classifier(
 
 def _check_labels(config: Any, name: str, task: Task) -> None:
     """Refuse a head that was trained for other labels, or for the same in another order."""
-    if not any("ForSequenceClassification" in kind for kind in config.architectures or ()):
+    if not is_classifier(config):
         return
     theirs = [str(config.id2label[number]) for number in range(config.num_labels)]
     unnamed = theirs == [f"LABEL_{number}" for number in range(len(theirs))]
@@ -188,8 +165,7 @@ def _check_labels(config: Any, name: str, task: Task) -> None:
 def _longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
     """Return `cutoff_len`, or the model's positions where these are fewer."""
     limits = [cutoff_len, tokenizer.model_max_length]
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
+    if (positions := max_positions(model)) is not None:
         limits.append(positions - position_offset(model))
     longest, around = int(min(limits)), tokenizer.num_special_tokens_to_add()
     if longest <= around:
@@ -209,7 +185,6 @@ def _find_blocks(model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def _freeze_blocks(model: Any, count: int) -> None:
-    """Freeze the embeddings and the first `count` blocks."""
     blocks_name, blocks = _find_blocks(model)
     if count > len(blocks):
         raise CallError(f"freeze_blocks={count} is more than the model's {len(blocks)} blocks.")

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError
@@ -65,12 +65,7 @@ def _digest(rows: Sequence[Row]) -> str:
 def choose_folder(
     arguments: HeadArguments, folder: Path, checkpoint: Path | None, recipe: Path | None
 ) -> Path:
-    """Return the folder to train in: `folder`, or `.training` inside to replace what it holds.
-
-    Raises:
-        CallError: It is a file, or holds what the call reads, or files that neither overwriting nor
-            resuming was asked for.
-    """
+    """Return the folder to train in: `folder`, or `.training` inside to replace what it holds."""
     if folder.exists() and not folder.is_dir():
         raise CallError(f"output_dir={folder} is a file; name a folder.")
     check_parents(folder)
@@ -100,11 +95,7 @@ def choose_folder(
 
 
 def find_checkpoint(training: TrainingArguments) -> Path | None:
-    """Return the checkpoint to go on from, or None to begin.
-
-    Raises:
-        CallError: There is none.
-    """
+    """Return the checkpoint to go on from, or None to begin."""
     wanted = training.resume_from_checkpoint
     if wanted is None:
         return None
@@ -121,31 +112,22 @@ def find_checkpoint(training: TrainingArguments) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the whole checkpoint of the most steps.
-
-    One that a full disk or a kill cut short lacks the file that is written last.
-    """
+    """Return the whole checkpoint of the most steps; a torn one lacks what is written last."""
     found = find_checkpoints(folder).values()
     whole = [path for path in found if (path / "trainer_state.json").is_file()]
     return whole[-1] if whole else None
 
 
 def check_same_run(checkpoint: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that was written with other settings.
-
-    Raises:
-        CallError: Names each of them.
-    """
+    """Refuse a checkpoint that was written with other settings."""
     record = checkpoint.parent / FILE_NAME
     try:
-        before = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = None
-    if not isinstance(before, dict):
+        before = dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise CallError(
             f"{record} is not there or cannot be read, so what the run was begun with is not "
             "known; begin anew in another output_dir."
-        )
+        ) from error
     changed = [
         f"{key} was {before.get(key)!r} and is {value!r}"
         for key, value in settings.items()
@@ -159,29 +141,16 @@ def check_same_run(checkpoint: Path, settings: Mapping[str, Any]) -> None:
 
 
 class BeginRun(TrainerCallback):
-    """Write a run's record when its first step can be made: a wrong setting leaves nothing.
-
-    Attributes:
-        done: Whether the run has begun.
-    """
+    """Write a run's record when its first step can be made: a wrong setting leaves nothing."""
 
     def __init__(self, settings: Mapping[str, Any], *, resumes: bool) -> None:
         self.done = False
-        self._settings = settings
-        self._resumes = resumes
+        self._settings, self._resumes = settings, resumes
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002 - the trainer's signature
-        **parts: Any,
+        self, args: TrainingArguments, state: TrainerState, *_: Any, **parts: Any
     ) -> None:
-        """Begin the run.
-
-        Raises:
-            CallError: No step would be made.
-        """
+        """Begin the run."""
         if state.max_steps < 1 or not len(parts["train_dataloader"]):
             raise CallError(
                 "no step would be made: give num_train_epochs or max_steps, and with "

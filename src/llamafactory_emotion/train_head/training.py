@@ -112,7 +112,6 @@ def balanced_weights(rows: Sequence[Row], task: Task) -> list[float]:
 
 
 def _label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
-    """Compute accuracy and macro-F1 of an evaluation, by the arithmetic of every report."""
     logits = np.asarray(evaluated.predictions)
     gold = np.asarray(evaluated.label_ids)
     return label_metrics(gold, logits.argmax(axis=-1), labels=logits.shape[-1])
@@ -125,13 +124,7 @@ def train(
     settings: Mapping[str, Any],
     checkpoint: Path | None,
 ) -> float:
-    """Train, save the run in `folder`, and return the seconds that the training took.
-
-    Raises:
-        CallError: The trainer cannot begin with these settings.
-        EmotionError: The hub or the disk takes no more.
-        ModelError: Memory ran out, the checkpoint cannot be read, or the weights are not finite.
-    """
+    """Train, save the run in `folder`, and return the seconds that the training took."""
     begin = BeginRun(settings, resumes=checkpoint is not None)
     trainer.add_callback(begin)
     trainer.accelerator.wait_for_everyone()  # until all have looked at what the folder holds
@@ -275,12 +268,7 @@ def predict_test(
     folder: Path,
     known: Mapping[str, Any],
 ) -> None:
-    """Predict the test rows and write them with their sidecar; `known` is what it holds more.
-
-    Raises:
-        EmotionError: A file cannot be written.
-        ModelError: Memory ran out.
-    """
+    """Predict the test rows and write them with their sidecar; `known` is what it holds more."""
     features, cut = encode(rows, task, head.tokenizer, longest=head.longest)
     started = time.monotonic()
     probabilities = softmax(_predict_logits(trainer, features), axis=-1)
@@ -333,10 +321,8 @@ def predict_test(
 def _predict_logits(
     trainer: Trainer, features: Sequence[dict[str, Any]]
 ) -> "np.ndarray[Any, np.dtype[Any]]":
-    """Compute the logits of encoded rows, in their order (collective call).
-
-    Long rows go first, and rows of a batch are of like length, so that it holds little padding.
-    """
+    """Compute the logits of encoded rows, in their order (collective call)."""
+    # Long rows first, and rows of like length in a batch: little padding.
     order = sorted(range(len(features)), key=lambda row: -len(features[row]["input_ids"]))
     # Grouped by length, the trainer would evaluate in an order of its own and not say in which.
     trainer.args.train_sampling_strategy = "random"
@@ -344,9 +330,7 @@ def _predict_logits(
     try:
         predicted = trainer.predict(rows)
     except torch.OutOfMemoryError as error:
-        less = "halve per_device_eval_batch_size, or lower cutoff_len"
-        raise ModelError(f"memory ran out; {less}.") from error
-    logits = np.asarray(predicted.predictions, dtype=np.float64)
-    restored = np.empty_like(logits)
-    restored[order] = logits
-    return restored
+        raise ModelError(
+            "memory ran out; halve per_device_eval_batch_size, or lower cutoff_len."
+        ) from error
+    return np.asarray(predicted.predictions, dtype=np.float64)[np.argsort(order)]
