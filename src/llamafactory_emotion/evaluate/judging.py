@@ -95,8 +95,8 @@ class AnswerJudge:
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
         if row.label is None or not str(row.label).strip():
             said = (
-                'have no gold label beside "predict" (give them with --source FILE; rows are '
-                "joined by text, prompt or custom_id)"
+                'have no gold label beside "predict" (give them with --source FILE, which joins '
+                "rows by text or prompt; a batch's custom_id is not joined: add the labels)"
             )
             broken.add(said, row.line)
         else:

@@ -120,7 +120,7 @@ def _pair(value: Any) -> Any:
 
 
 def _batch_response(row: Row) -> Row:
-    """Read a line of an OpenAI-style batch; the gold label comes from `source` by `custom_id`."""
+    """Read a line of an OpenAI-style batch, to which somebody may have added a label."""
     body = row["response"].get("body", row["response"])
     choices = body.get("choices") if isinstance(body, dict) else None
     message = choices[0].get("message", choices[0]) if isinstance(choices, list) and choices else {}
