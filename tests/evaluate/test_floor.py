@@ -33,7 +33,7 @@ def floor(rows, train=TRAIN, task=EMOTION, ask=None):
         prompt = f"{ask or task.instruction}\n{text}\nAnswer:"
         row = Prediction(1, "", "", prompt, None, None, None)
         answers(Judged(row, gold, (predicted,), None, None))
-    return floor_of(answers, DataFile("t.jsonl", train), task, seed=0)
+    return floor_of(answers, DataFile("t.jsonl", train), task)
 
 
 def test_the_svm_answers_the_same_rows():

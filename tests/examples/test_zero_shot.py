@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from head_models import read
+from calls import read_lines as read
 from random_models import random_model, tokenizer_of
 
 from llamafactory_emotion.evaluate.__main__ import main as evaluate

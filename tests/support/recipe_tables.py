@@ -1,5 +1,6 @@
 """The tables of docs/recipes.md, read as data: they are the one list of recipes and overrides."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Entry:
     recipe: Path
     environment: dict[str, str]
     overrides: tuple[str, ...]
+    memory: int | None
     executed: str
 
     def __str__(self) -> str:
@@ -36,6 +38,7 @@ class Entry:
 
 
 def shipped() -> list[Entry]:
+    """Return the recipes of the first table."""
     return [
         _entry(cells["recipe"].strip("`"), cells["recipe"], "", cells)
         for cells in _table("| recipe |")
@@ -43,6 +46,7 @@ def shipped() -> list[Entry]:
 
 
 def overrides() -> list[Entry]:
+    """Return the rows of the second table."""
     return [
         _entry(cells["what"], cells["recipe"], cells["add"], cells) for cells in _table("| what |")
     ]
@@ -60,10 +64,12 @@ def _entry(name: str, recipe: str, added: str, cells: dict[str, str]) -> Entry:
     variables = {
         key: value for key, value in (word.split("=", 1) for word in words) if key.isupper()
     }
+    memory = re.fullmatch(r"(\d+) GiB", cells["memory a GPU"])
     return Entry(
         name,
         ROOT / "examples" / f"{recipe.strip('`')}.yaml",
         variables,
         tuple(word for word in words if not word.split("=", 1)[0].isupper()),
+        int(memory[1]) if memory else None,
         cells["executed here"],
     )

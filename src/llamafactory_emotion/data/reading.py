@@ -238,7 +238,4 @@ def _checked_label(value: object, task: Task) -> str:
     if label is None:
         shown = shortened(repr(value))
         raise RowError(f"unknown label {shown}", label=shown)
-    if not isinstance(value, str) and label != str(value) in task.labels:
-        said = f"{value} is a label and the id of {label!r}"
-        raise RowError(f'{said}; write labels as text: "{value}"')
     return label

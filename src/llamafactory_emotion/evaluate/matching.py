@@ -55,7 +55,9 @@ class Answers:
         self.predicted.append(judged.predicted[0])
         self.ids.append(_digest(row.id))
         self.prompts.append(_digest(row.prompt))
-        self.texts.append(_digest(text and join_key(text)))
+        # A classifier's prompt is the text alone.
+        alone = row.prompt if text is None else text
+        self.texts.append(_digest(alone and join_key(alone)))
         if self.keeps_texts:
             self.kept.append(text)
 
