@@ -212,7 +212,7 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 
 def _cells(text: str) -> int:
-    """Give the terminal cells a text takes: a Chinese character takes two."""
+    """Count the terminal cells a text takes: a Chinese character takes two."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, Tab, served, wait_for
-from programs import ROOT, free_port
+from browser import DESKTOP, PHONE, Tab, wait_for
+from programs import ROOT, free_port, served
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.filterwarnings("default")

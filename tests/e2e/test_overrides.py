@@ -9,9 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import served
 from doctor_calls import judge, read, without_hub
-from programs import ROOT, free_port, llamafactory, run_program
+from programs import ROOT, free_port, llamafactory, run_program, served
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, Tab, served, wait_for
-from programs import free_port, run_program
+from browser import DESKTOP, Tab, wait_for
+from programs import free_port, run_program, served
 
 from llamafactory_emotion.init.__main__ import write_workspace
 

@@ -2,17 +2,12 @@
 
 import base64
 import json
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-from programs import usual_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120
@@ -27,34 +22,6 @@ def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
             return result
         time.sleep(0.1)
     raise AssertionError(f"{what} did not come within {patience} s")
-
-
-@contextmanager
-def served(
-    *command: object, port: int, page: str = "", cwd: Path | None = None, **environment: str
-) -> Iterator[str]:
-    """Run a program that serves on a port; yield a page's address once it answers."""
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**os.environ, **usual_environment(), **environment},
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}/{page}"
-    try:
-        wait_for(lambda: _answers(address) or process.poll() is not None, "the page")
-        assert process.poll() is None, "the page's program ended by itself"
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # what the page has started ends with it
-        process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address, timeout=5).is_success
-    except httpx.TransportError:
-        return False
 
 
 class Tab:

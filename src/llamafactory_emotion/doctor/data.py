@@ -213,7 +213,7 @@ def _why_unread(data_set: DataSet, number: int) -> str:
 
 
 def _lost_texts(data_set: DataSet, column: str) -> Mapping[int, str]:
-    """Return the texts of a CSV file's column by row, as they stand there (None, NA, n/a)."""
+    """Return the texts of a CSV file's column by row, as they are written there (None, NA, n/a)."""
     if data_set.path is None or data_set.path.suffix != ".csv":
         return {}
     return _csv_texts(data_set.path, column)

@@ -90,7 +90,7 @@ def ill_typed(context: Context) -> dict[str, str]:
 
 
 def check_value(context: Context) -> Iterator[Finding]:
-    """Values of the wrong type: LLaMA-Factory converts nothing that stands in a recipe."""
+    """Values of the wrong type: LLaMA-Factory converts nothing in a recipe."""
     known = host.arguments(training=context.trains_or_predicts)
     for key, problem in ill_typed(context).items():
         value, hint = context.values[key], known[key].hint
