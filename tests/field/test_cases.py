@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -30,12 +31,21 @@ def runner():
     return module
 
 
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """The recipes that are shipped, and the small one that several cases were made with."""
+    folder = tmp_path_factory.mktemp("field") / "examples"
+    shutil.copytree(FOLDER.parents[1] / "examples", folder)
+    shutil.copy(FOLDER / "emotion_tiny.yaml", folder)
+    return folder
+
+
 @pytest.mark.parametrize("case", cases())
-def test_a_case_from_the_field(case, runner, request, monkeypatch):
+def test_a_case_from_the_field(case, runner, examples, request, monkeypatch):
     if any(mark.name == "slow" for mark in request.node.iter_markers()):
         base = str(request.getfixturevalue("tiny_base"))
         monkeypatch.setenv("FIELD_TINY_BASE", base)
         monkeypatch.setenv("FIELD_TINY_MODEL", base)
-    monkeypatch.setenv("FIELD_EXAMPLES", str(FOLDER.parents[1] / "examples"))
+    monkeypatch.setenv("FIELD_EXAMPLES", str(examples))
 
     assert runner.judge(case, sys.executable) == ""

@@ -126,3 +126,12 @@ def test_examples_are_balanced_and_always_the_same(tmp_path):
     assert drawn != draw_examples(str(path), task, 3, seed=2)
     with pytest.raises(DataError, match="fewer than 11 examples of fear 10"):
         draw_examples(str(path), task, 11, seed=1)
+
+
+def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):
+    from llamafactory_emotion.data.reading import is_no_label
+    from llamafactory_emotion.task import EMOTION, Task
+
+    assert is_no_label(-1, EMOTION)
+    assert is_no_label(-1, None)
+    assert not is_no_label(-1, Task("signed", ("-1", "1"), "For or against?"))

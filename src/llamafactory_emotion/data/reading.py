@@ -124,9 +124,12 @@ def text_rows(source: Source, task: Task | None, choice: ColumnChoice) -> Iterat
     yield from _checked_rows(source, task, choice, label_needed=False)
 
 
-def is_no_label(value: object) -> bool:
+def is_no_label(value: object, task: Task | None) -> bool:
     """Whether a value means "not labelled"; test sets of the hub have the id -1."""
-    return value is None or value == "" or (value == -1 and not isinstance(value, bool))
+    if value is None or value == "":
+        return True
+    is_unknown = task is None or task.label_of(value) is None
+    return value == -1 and not isinstance(value, bool) and is_unknown
 
 
 def _has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bool:
@@ -226,7 +229,7 @@ def _checked_row(
     if columns.conversation and task is not None:  # as `prepare` and `predict` will put it there
         text = text.removeprefix(f"{task.instruction}\n")
     value = fields.get(columns.label) if columns.label else None
-    if is_no_label(value) and not label_needed:
+    if is_no_label(value, task) and not label_needed:
         return TextRow(line, text, None)
     if value is None or value == "":
         raise RowError(f"no label in the column {columns.label!r}")

@@ -123,7 +123,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
                 f"row, or name the text's column in {FILE_NAME}."
             )
         gold, label = record.fields.get(label_column), None
-        if not is_no_label(gold):  # one of no label is left to the evaluator as it is
+        if not is_no_label(gold, task):  # one of no label is left to the evaluator as it is
             as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
             label = task.label_of(gold) or as_text
         yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
