@@ -73,16 +73,15 @@ class LabelNames:
         needed: most files hold nothing but plain labels.
         """
         squeezed = _squeezed(self._names)
+        longest_first = sorted(self._names, key=lambda one: -len(one))
         bundles: dict[str, list[str]] = {}
-        for name in sorted(self._names, key=lambda one: -len(one)):
+        for name in longest_first:
             loose = squeezed[_SEPARATORS.sub("", name)] == {self._names[name][0]}
             bundles.setdefault(name[0], []).append(_name_pattern(name, loose=loose))
-            self._meanings.append((name, ""))
-        ordered = sorted(self._names, key=lambda one: -len(one))
         self._meanings = [
             (self._names[name][0], self._kinds[name])
             for first in bundles
-            for name in ordered
+            for name in longest_first
             if name[0] == first
         ]
         alternatives = (
