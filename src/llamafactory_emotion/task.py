@@ -22,7 +22,7 @@ ANSWER_CUE = "\nAnswer:"
 ANSWER_PREFIX = " "
 
 MATCH_RULES = ("strict", "flexible", "contains")
-_TASK_KEYS = ("name", "instruction", "labels", "aliases", "match")
+_TASK_KEYS = ("name", "instruction", "labels", "words", "aliases", "match")
 
 
 class ClassName(str):
@@ -41,10 +41,12 @@ class Task:
         instruction: Put before every text, separated by a line break.
         aliases: Other words for a label that may occur in an answer: alias to label.
         match: The match rule that evaluation uses when none is given.
+        words: Answer words: label to what is trained and scored in its stead.
 
     Raises:
         DataError: Fewer than two labels, an empty one, two that an answer could not tell apart, an
-            alias claimed twice or for no label, an unknown match rule; all problems in one message.
+            alias or a word claimed twice or for no label, an unknown match rule; all problems in
+            one message.
     """
 
     name: str
@@ -52,10 +54,11 @@ class Task:
     instruction: str
     aliases: Mapping[str, str] = field(default_factory=dict)
     match: str = "flexible"
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        aliases = self.aliases.items()
-        problems = [*_problems(self.name, self.instruction, self.labels, aliases, self.match)]
+        others = [*self.aliases.items(), *((word, label) for label, word in self.words.items())]
+        problems = [*_problems(self.name, self.instruction, self.labels, others, self.match)]
         if problems:
             raise DataError(f"Task {self.name!r}: " + "; ".join(problems) + ".")
 
@@ -63,6 +66,7 @@ class Task:
     def fingerprint(self) -> str:
         """A short digest of all that shapes the data: it changes when the task does."""
         content = [self.name, self.labels, self.instruction, sorted(self.aliases.items())]
+        content += [sorted(self.words.items())] if self.words else []
         encoded = json.dumps(content, ensure_ascii=False).encode()
         return hashlib.sha256(encoded).hexdigest()[:16]
 
@@ -86,6 +90,25 @@ class Task:
         """The value of each label that is a number, to the label."""
         values = [(_number(name_key(label)), label) for label in self.labels]
         return {value: label for value, label in reversed(values) if value is not None}
+
+    def word_of(self, label: str) -> str:
+        """Return what is trained and scored for a label: its answer word, or the label itself."""
+        return self.words.get(label, label)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the task as plain data, as a task file holds it; `task_of` reads it."""
+        aliases: dict[str, list[str]] = {}
+        for alias, label in self.aliases.items():
+            aliases.setdefault(label, []).append(alias)
+        content = {
+            "name": self.name,
+            "instruction": self.instruction,
+            "labels": list(self.labels),
+            "words": dict(self.words),
+            "aliases": aliases,
+            "match": self.match,
+        }
+        return {key: value for key, value in content.items() if value}
 
     def user_content(self, text: str) -> str:
         """Return the content of the user turn: the instruction, a line break, the text."""
@@ -215,7 +238,7 @@ def load_task(name_or_path: str | Path) -> Task:
             f"Task {str(name_or_path)!r} is neither built in ({known}) nor a file; "
             "give a name or the path of a task's YAML file."
         )
-    return _task_from(_read_yaml(path), path)
+    return task_of(_read_yaml(path), str(path))
 
 
 def _read_yaml(path: Path) -> object:
@@ -242,10 +265,20 @@ def _doubled_keys(node: Any) -> Iterator[str]:
         yield from _doubled_keys(value)
 
 
-def _task_from(content: object, path: Path) -> Task:
-    """Make a task of a file's content, or list all problems of the file's shape and of the task."""
+def task_of(content: object, origin: str) -> Task:
+    """Return the task that plain data describes, as a task file or a record holds it.
+
+    Args:
+        content: A mapping with the keys of a task file.
+        origin: What the data comes from, for messages.
+
+    Raises:
+        DataError: Lists all problems of the data's shape and of the task.
+    """
     if not isinstance(content, dict):
-        raise DataError(f"{path} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed.")
+        raise DataError(
+            f"{origin} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed."
+        )
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]
     texts = {key: content.get(key) for key in ("name", "instruction")}
     problems += [f"{key} must be text" for key, text in texts.items() if not isinstance(text, str)]
@@ -253,15 +286,20 @@ def _task_from(content: object, path: Path) -> Task:
     labels = _words(content.get("labels"), "labels must be a list of words", problems)
     aliases: list[tuple[str, str]] = []
     by_label = content.get("aliases") or {}
-    for label, words in by_label.items() if isinstance(by_label, dict) else [("", None)]:
-        found = _words(words, "aliases must map a label to a list of words", problems)
+    for label, others in by_label.items() if isinstance(by_label, dict) else [("", None)]:
+        found = _words(others, "aliases must map a label to a list of words", problems)
         aliases += [(word, str(label).strip()) for word in found]
+    given = content.get("words") or {}
+    given = given if isinstance(given, dict) else {"": None}
+    words = _words(list(given.values()), "words must map a label to one word", problems)
+    answers = dict(zip((str(label).strip() for label in given), words, strict=False))
     match = content.get("match", "flexible")
-    known = (labels, aliases) if labels else (["?", "??"], [])
+    claims = [*aliases, *((word, label) for label, word in answers.items())]
+    known = (labels, claims) if labels else (["?", "??"], [])
     problems += _problems(name, instruction, *known, match)
     if problems:
-        raise DataError(f"{path} is not a task: " + "; ".join(problems) + ".")
-    return Task(name, tuple(labels), instruction.strip(), dict(aliases), match)
+        raise DataError(f"{origin} is not a task: " + "; ".join(problems) + ".")
+    return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
 
 
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:
