@@ -1,6 +1,6 @@
 """What a run was trained for: `emotion_run.json` in its folder, its checkpoints and its exports.
 
-The plug-in writes it; whatever takes a model reads it, so that nobody names a task twice.
+The plug-in writes it; `task_choice` reads it, so that nobody names a task twice.
 """
 
 import json
@@ -14,6 +14,8 @@ from llamafactory_emotion.files import write_json
 from llamafactory_emotion.task import Task, task_of
 
 RECORD_NAME = "emotion_run.json"
+# The key of config.json under which `export_classifier` keeps the prompt of a folder.
+BAKED_PROMPT = "baked_prompt"
 _FORMAT = 1
 
 

@@ -42,6 +42,7 @@ class Task:
         aliases: Other words for a label that may occur in an answer: alias to label.
         match: The match rule that evaluation uses when none is given.
         words: Answer words: label to what is trained and scored in its stead.
+        origin: Where a command found it, for messages; no part of the task itself.
 
     Raises:
         DataError: Fewer than two labels, an empty one, two that an answer could not tell apart, an
@@ -55,6 +56,7 @@ class Task:
     aliases: Mapping[str, str] = field(default_factory=dict)
     match: str = "flexible"
     words: Mapping[str, str] = field(default_factory=dict)
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         others = [*self.aliases.items(), *((word, label) for label, word in self.words.items())]
@@ -69,6 +71,12 @@ class Task:
         content += [sorted(self.words.items())] if self.words else []
         encoded = json.dumps(content, ensure_ascii=False).encode()
         return hashlib.sha256(encoded).hexdigest()[:16]
+
+    @property
+    def described(self) -> str:
+        """Its name and, where it is known, where it was found and how to name another."""
+        found = f" ({self.origin}; name another with task= or labels=)" if self.origin else ""
+        return f"task {self.name!r}{found}"
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -222,8 +230,8 @@ def _name_problems(labels: Sequence[str], aliases: Iterable[tuple[str, str]]) ->
 def load_task(name_or_path: str | Path) -> Task:
     """Return the built-in task of that name, or the task in a YAML file.
 
-    The file has `name`, `instruction`, `labels` (a list; its order gives the ids) and, if wanted,
-    `aliases` (label to a list of words) and `match`.
+    The file has `name`, `labels` (a list; its order gives the ids) and, if wanted, `instruction`
+    (generated when not there), `words` (label to one), `aliases` (label to a list) and `match`.
 
     Raises:
         CallError: No built-in task has that name and there is no such file.
@@ -280,10 +288,11 @@ def task_of(content: object, origin: str) -> Task:
             f"{origin} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed."
         )
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]
-    texts = {key: content.get(key) for key in ("name", "instruction")}
+    labels = _words(content.get("labels"), "labels must be a list of words", problems)
+    generated = instruction_for(labels)
+    texts = {"name": content.get("name"), "instruction": content.get("instruction", generated)}
     problems += [f"{key} must be text" for key, text in texts.items() if not isinstance(text, str)]
     name, instruction = (text if isinstance(text, str) else "?" for text in texts.values())
-    labels = _words(content.get("labels"), "labels must be a list of words", problems)
     aliases: list[tuple[str, str]] = []
     by_label = content.get("aliases") or {}
     for label, others in by_label.items() if isinstance(by_label, dict) else [("", None)]:
@@ -300,6 +309,11 @@ def task_of(content: object, origin: str) -> Task:
     if problems:
         raise DataError(f"{origin} is not a task: " + "; ".join(problems) + ".")
     return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
+
+
+def instruction_for(labels: Iterable[str]) -> str:
+    """Return an instruction that names the labels, for a task that has none of its own."""
+    return f"Classify the following text as one of: {', '.join(labels)}."
 
 
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:

@@ -175,7 +175,7 @@ class _Problems:
             known = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
             lines.append(
                 f"unknown labels and their rows: {counts}{'' if few else ', ...'}; "
-                f"task {task.name!r} has {known}"
+                f"{task.described} has {known}"
             )
         count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
         listed = "\n  ".join(lines)

@@ -3,17 +3,19 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from llamafactory_emotion.data.audit import audit_splits
-from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
+from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME, TASK_KEY
 from llamafactory_emotion.data.entries import HUB
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
+from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
 from llamafactory_emotion.task import EMOTION, ClassName
 
@@ -69,7 +71,7 @@ def check_entry(context: Context) -> Iterator[Finding]:
     known, columns = entry_keys()
     for data_set in context.loaded.values():
         entry = data_set.entry
-        strange = [(key, known) for key in entry if key not in known]
+        strange = [(key, known) for key in entry if key not in (*known, TASK_KEY)]
         strange += [(key, columns) for key in entry.get("columns") or () if key not in columns]
         for key, usual in strange:
             near = get_close_matches(key, usual, n=1)
@@ -337,10 +339,17 @@ def check_cutoff(context: Context) -> Iterator[Finding]:
 
 
 def check_task(context: Context) -> Iterator[Finding]:
-    """Answers that are no label of the task named with `task=`, and another instruction."""
-    if (task := context.task) is None:
-        return
-    for data_set in context.loaded.values():
+    """Answers that are no label of the task that the call or the data names, and its question."""
+    for name, data_set in context.loaded.items():
+        try:
+            task = context.task_of(name)
+        except EmotionError as problem:
+            yield error(str(problem))
+            continue
+        if task is None:
+            continue
+        if context.task is None and task != EMOTION:
+            yield note(f"{name!r} is of the task {task.name!r}, as {FILE_NAME} says")
         answers = (answer.strip() for _, answer in data_set.examples)
         strange = Counter(answer for answer in answers if answer not in task.labels)
         extent = f"{data_set.extent} of {data_set.name!r}"
@@ -364,15 +373,14 @@ def check_task(context: Context) -> Iterator[Finding]:
 
 def labels_of(context: Context) -> Sequence[str]:
     """Return the task's labels, or the answers in the data where they can be a label set."""
-    if context.task is not None:
-        return context.task.labels
+    with suppress(EmotionError):  # which `check_task` reports
+        tasks = [context.task_of(name) for name in context.loaded]
+        if tasks and None not in tasks:
+            return list(dict.fromkeys(label for task in tasks if task for label in task.labels))
     examples = (example for one in context.loaded.values() for example in one.examples)
     answers = {answer.strip() for _, answer in examples if answer}
     if 0 < len(answers) <= LABELS_AT_MOST:
         return sorted(answers)
-    named = [context.registry[0].get(name) for name in context.data_sets("dataset")]
-    if any(isinstance(one, dict) and one.get("formatting") == EMOTION_FORMATTING for one in named):
-        return EMOTION.labels
     return ()
 
 

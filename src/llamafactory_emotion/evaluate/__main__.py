@@ -34,7 +34,8 @@ from llamafactory_emotion.options import Options, key
 from llamafactory_emotion.predictions.formats import Columns
 from llamafactory_emotion.predictions.reading import name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
-from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task
+from llamafactory_emotion.task import MATCH_RULES, Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 from llamafactory_emotion.terminal import print_blocks, printable, run_command
 
 PAGES, CARDS, PLOTS = (".html", ".htm"), (".md",), (".png", ".svg")
@@ -48,7 +49,8 @@ class EvaluateOptions(Options):
     files: list[str] = key(
         [], about="predictions as JSON Lines, gzip too; - is stdin", metavar="FILE", positional=True
     )
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     match: str | None = key(
         None,
         about="what counts as a right answer (default: the task's rule, usually flexible)",
@@ -104,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: EvaluateOptions) -> int:
     _check_paths(options)
-    task = load_task(options.task)
+    data = (options.source, options.train, options.floor)
+    task = choose_task(options.task, options.labels, Sources(files=data, predictions=options.files))
     source, train, floor = _read_data(options, task)
     evaluations: list[Evaluation] = []
     answers: list[Answers] = []
@@ -169,7 +172,7 @@ def _check_paths(options: EvaluateOptions) -> None:
         for output in outputs:
             if output.suffix.lower() not in known:
                 raise CallError(f"{name}={output}: the name must end in one of {', '.join(known)}.")
-    taken = [*inputs, options.task]
+    taken = [*inputs, *filter(None, (options.task, options.labels))]
     taken += [str(sidecar) for path in options.files for sidecar in sidecar_paths(path)]
     json = None if _prints_json(options) else options.json
     written = [*filter(None, (json, options.errors, *options.report, *options.plot))]

@@ -100,5 +100,5 @@ class AnswerJudge:
             )
             broken.add(said, row.line)
         else:
-            kind = f"have a label outside the task {self._task.name!r}"
+            kind = f"have a label outside the {self._task.described}"
             broken.add(kind, row.line, str(row.label).strip() or " ")

@@ -14,10 +14,11 @@ import torch
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
+from llamafactory_emotion.run_record import BAKED_PROMPT, RunRecord, write_record
 from llamafactory_emotion.scoring.forward import logit_factor
-from llamafactory_emotion.scoring.heads import BAKED_PROMPT, set_labels
+from llamafactory_emotion.scoring.heads import set_labels
 from llamafactory_emotion.scoring.loading import quiet_loading
-from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.models import LoadedModel, versions
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 
 
@@ -97,6 +98,8 @@ def save_classifier(
     setattr(classifier.config, BAKED_PROMPT, record)
     with quiet_loading():
         classifier.save_pretrained(folder)
+    made = RunRecord((encoder.task,), encoder.template_name, versions=versions())
+    write_record(folder, made)
     own = loaded.tokenizer
     names = ("bos_token", "eos_token", "unk_token")
     tokenizer = PreTrainedTokenizerFast(

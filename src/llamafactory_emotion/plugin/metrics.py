@@ -5,8 +5,8 @@ model gets right: 99 % shown where 90 % of the labels are right (hiyouga/LLaMA-F
 Its supervised workflow passes all that belongs to a run to
 `CustomSeq2SeqTrainer(data_collator=..., tokenizer=..., compute_metrics=...)`. `offer_metrics`
 replaces that one name of the workflow's module; the replacement creates the same trainer, with our
-metric where the collator has our template. Nothing is kept between runs, so they may follow one
-another in a process, or run in threads.
+metric and the record of the run where the collator has our template. Nothing is kept between runs,
+so they may follow one another in a process, or run in threads.
 """
 
 import sys
@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.judging import AnswerJudge
 from llamafactory_emotion.metrics.counts import label_metrics
+from llamafactory_emotion.plugin.record import RecordOfTheRun
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
 
@@ -56,7 +57,7 @@ def offer_metrics(template: type) -> None:
 
 
 class _TrainerOfTheRun:
-    """Create LLaMA-Factory's trainer, with our metric where the run has our template."""
+    """Create LLaMA-Factory's trainer, with our metric and record where it has our template."""
 
     def __init__(self, trainer: Callable[..., Any], template: type) -> None:
         self._trainer = trainer
@@ -65,25 +66,26 @@ class _TrainerOfTheRun:
     def __call__(self, *args: Any, **run: Any) -> Any:
         ours = self._ours(run)
         trainer = self._trainer(*args, **run | ours)
-        if ours:
+        if "compute_metrics" in ours:
             ours["callbacks"][-1].log = getattr(trainer, "log", None)
         return trainer
 
     def _ours(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments to replace: none where no metric is asked for."""
+        """Return the arguments to replace."""
         theirs, tokenizer = run.get("compute_metrics"), run.get("tokenizer")
         template = getattr(run.get("data_collator"), "template", None)
-        if theirs is None:
-            return {}
         if template is None or tokenizer is None:
             _LOGGER.warning_rank0_once(f"no accuracy of labels: {_TRAINER} has other arguments")
             return {}
         if not isinstance(template, self._template):
             return {}
+        given = tuple(run.get("callbacks") or ())
+        callbacks = [*given, RecordOfTheRun(given)]
+        if theirs is None:
+            return {"callbacks": callbacks}
         generates = getattr(run.get("args"), "predict_with_generate", False)
         ours = GeneratedMetrics(theirs, tokenizer) if generates else _answer_metrics(tokenizer)
-        callbacks = [*(run.get("callbacks") or ()), _MetricsOfTheRun(ours)]
-        return {"compute_metrics": ours, "callbacks": callbacks}
+        return {"compute_metrics": ours, "callbacks": [*callbacks, _MetricsOfTheRun(ours)]}
 
 
 def _answer_metrics(tokenizer: "PreTrainedTokenizerBase") -> "AnswerMetrics":

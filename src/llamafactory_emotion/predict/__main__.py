@@ -8,7 +8,7 @@ from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.inputs import draw_examples, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.predict.outputs import check_outputs, length_table, list_outputs
-from llamafactory_emotion.task import load_task
+from llamafactory_emotion.task_choice import Sources
 from llamafactory_emotion.terminal import print_blocks, run_command
 
 _SCORING = ("template", "normalize", "calibrate", "log_likelihoods", "tokens_per_batch")
@@ -30,7 +30,15 @@ def predict(options: PredictOptions, call: Call) -> int:
     """Write each predictions file in turn; return the exit code."""
     outputs = list_outputs(options)
     check_outputs(outputs, options, call.recipe)
-    task = load_task(options.task)
+    named = outputs[0].source
+    task = options.choose_task(
+        Sources(
+            models=[named.adapter, named.model],
+            dataset_dir=options.dataset_dir,
+            datasets=None if options.input else options.eval_dataset,
+            files=[options.input],
+        )
+    )
     examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
     loaded, source = None, None
     for output in outputs:

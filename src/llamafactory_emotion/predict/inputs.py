@@ -6,6 +6,7 @@ that begins with the row's own instruction. Rows are read one at a time.
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -19,8 +20,10 @@ from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_te
 from llamafactory_emotion.data.records import BrokenRecord, Source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
+from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import shortened
 
 
 class InputRow(NamedTuple):
@@ -107,7 +110,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
     columns, label_column = ["instruction", "input"], "output"
     if entry.columns:
         columns, label_column = named, entry.response or ""
-    missing = set(named)
+    missing, strange, gold_of = set(named), Counter[str](), GoldReader(task)
     for number, record in enumerate(source.records):
         where = source.place_of(record.line)
         if isinstance(record, BrokenRecord):
@@ -123,10 +126,18 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
                 f"row, or name the text's column in {FILE_NAME}."
             )
         gold, label = record.fields.get(label_column), None
-        if not is_no_label(gold, task):  # one of no label is left to the evaluator as it is
+        if not is_no_label(gold, task):
             as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
-            label = task.label_of(gold) or as_text
-        yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
+            label = task.label_of(gold) or as_text  # the evaluator reads what was trained
+            strange[shortened(as_text)] += gold_of.read(gold) is None
+        if not strange.total():
+            yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
+    if strange.total():
+        counts = ", ".join(f"{label!r} ({rows:,})" for label, rows in strange.most_common() if rows)
+        raise DataError(
+            f"{source.name} has labels outside the {task.described}, which has "
+            f"{', '.join(task.labels)}: {counts}."
+        )
     # LLaMA-Factory passes over a column that no row has.
     if missing:
         raise DataError(

@@ -12,7 +12,8 @@ from typing import Any
 from llamafactory_emotion.options import RecipeOptions, key
 from llamafactory_emotion.scoring.loading import DTYPES, ModelSource
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 
 _NOT_FOLLOWED = (
     *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
@@ -44,7 +45,8 @@ class ModelOptions(RecipeOptions):
     hf_hub_token: str | None = key(None, about="the hub token", host=True, secret=True)
     trust_remote_code: bool = key(False, about="run code that comes with the model", host=True)
     seed: int = key(42, about="of the draw of examples", host=True)
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     few_shot: str | None = key(
         None, about="a labelled file to draw examples from, for the prompt", metavar="FILE"
     )
@@ -83,6 +85,11 @@ class ModelOptions(RecipeOptions):
             token=self.hf_hub_token,
             trust_remote_code=self.trust_remote_code,
         )
+
+    def choose_task(self, sources: Sources) -> Task:
+        """Find the task, and say where it was found; `sources` names the data, or other models."""
+        own = [self.adapter_name_or_path, self.model_name_or_path]
+        return choose_task(self.task, self.labels, replace(sources, models=[*sources.models, *own]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,6 @@ class PredictionRun:
             "adapter": loaded.adapter,
             "model_fingerprint": fingerprint(loaded.base),
             "adapter_fingerprint": fingerprint(loaded.adapter),
-            "task": task.name,
             "task_fingerprint": task.fingerprint,
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "cutoff_len": self.output.cutoff_len,
@@ -92,6 +91,7 @@ class PredictionRun:
         }
         description = {
             **settings,
+            "task": task.as_mapping(),
             "recipe": None if self.recipe is None else str(self.recipe),
             "trained_parameters": loaded.adapter_parameters,
             "model_parameters": sum(weight.numel() for weight in loaded.model.parameters()),

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.dataset_folder import (
     FILE_NAME,
     check_free,
     data_file,
     read_dataset_info,
+    task_file,
     write_datasets,
 )
 from llamafactory_emotion.data.reading import Row, read_rows
@@ -26,10 +29,17 @@ from llamafactory_emotion.data.splits import (
     drop_rows,
 )
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output, write_json
+from llamafactory_emotion.files import (
+    STANDARD_STREAM,
+    check_apart,
+    check_output,
+    real_place,
+    write_json,
+)
 from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.task import EMOTION, Task, load_task
+from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, Sources, choose_task
 from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command
 
 SPLITS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -69,7 +79,8 @@ class PrepareOptions(Options):
         choices=tuple(DROPS),
     )
     check_only: bool = key(False, about="print the audit and write no data")
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about="a built-in task or a task's YAML file (default: emotion)")
+    labels: str | None = key(None, about=LABELS_ABOUT)
     text_column: str | None = key(
         None, about="the column of the texts, or several with commas (default: guessed)"
     )
@@ -117,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: PrepareOptions, call: Call) -> int:
-    task = load_task(options.task)
+    task = choose_task(options.task, options.labels, Sources())
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
     splits = _read(options, task)
@@ -157,12 +168,23 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         if folder.exists() and not folder.is_dir():
             raise CallError(f"dataset_dir={folder} is a file; name a folder.")
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
-    inputs = (options.train, options.validation, options.test, options.task, recipe)
+        if path := _task_output(options, folder):
+            check_output(path, overwrite=options.overwrite)
+            outputs.append(path)
+    inputs = (options.train, options.validation, options.test, options.task, options.labels, recipe)
     check_apart(outputs, inputs)
     if folder is not None:
         info = read_dataset_info(folder)
         if not options.overwrite:
             check_free(folder, names, info)
+
+
+def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
+    """Return the file to write the task to: none for a built-in one, or where it is that file."""
+    path = task_file(folder, str(options.name))
+    named = options.task or ("" if options.labels else EMOTION.name)
+    is_there = named in BUILT_IN_TASKS or real_place(named) == real_place(path)
+    return None if is_there else path
 
 
 def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
@@ -209,11 +231,18 @@ def _write(
     written = {name: {"file": files[name], "rows": len(rows)} for name, rows in datasets.items()}
     report |= {"dropped": dropped, "written": written}
     also = {options.json_file: _as_text(report)} if options.json_file is not None else {}
-    before = write_datasets(folder, datasets, task, overwrite=options.overwrite, also=also)
+    if path := _task_output(options, folder):
+        also[path] = yaml.safe_dump(task.as_mapping(), allow_unicode=True, sort_keys=False).rstrip()
+    built_in = task in BUILT_IN_TASKS.values()
+    asks = task.name if built_in else task_file(folder, str(options.name)).name
+    before = write_datasets(
+        folder, datasets, task, asks=asks, overwrite=options.overwrite, also=also
+    )
     names = [f"{options.name}_{split}" for split in SPLITS]
     lines = [
         *((name, f"{files[name]}, {len(rows):,} rows") for name, rows in datasets.items()),
         ("registered", str(folder / FILE_NAME)),
+        *([("task", f"{path}, which the other commands find")] if path else []),
         *(
             (name, "left as an earlier run wrote it; its rows may be in train")
             for name in names

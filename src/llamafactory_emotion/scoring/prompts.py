@@ -103,6 +103,7 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.task = task
         self.template = read_template(tokenizer, template)
+        self.template_name = template
         self._examples = "".join(
             f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
         )

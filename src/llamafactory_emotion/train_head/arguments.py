@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -45,7 +46,8 @@ class HeadArguments(Options):
         least=0,
     )
     test: str | None = key(None, about="predicted once, at the end", metavar="FILE|NAMES")
-    task: str = key("emotion", about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     dataset_dir: str = key("data", about="the folder of dataset_info.json", metavar="DIR")
     text_column: str | None = key(
         None, about="the column of the texts, or several with commas (default: guessed)"

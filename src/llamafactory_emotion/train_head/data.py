@@ -14,6 +14,7 @@ from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
 from llamafactory_emotion.data.splits import draw_validation
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import Sources
 from llamafactory_emotion.train_head.arguments import HeadArguments
 
 # The draw does not follow the run's seed: runs of several seeds are compared on the same rows.
@@ -43,6 +44,14 @@ def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
         for entry in read_entries(source, folder):
             if isinstance(entry.place, Path):
                 yield key, entry.place
+
+
+def sources_of(arguments: HeadArguments) -> Sources:
+    """Return the data of a run, which may know its task; that of the base model is another."""
+    given = [one for one in (arguments.train, arguments.validation, arguments.test) if one]
+    files = [one for one in given if Path(one).exists()]
+    names = ",".join(one for one in given if one not in files)
+    return Sources(dataset_dir=arguments.dataset_dir, datasets=names, files=files)
 
 
 def read_splits(arguments: HeadArguments, task: Task) -> Splits:

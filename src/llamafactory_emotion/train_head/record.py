@@ -26,7 +26,16 @@ FILE_NAME = "train_head.json"
 WORKING = ".training"
 # What a run's weights do not depend on: paths, and rows known by their digest.
 _PASSED_OVER = (
-    *("train", "validation", "test", "task", "dataset_dir", "text_column", "label_column"),
+    *(
+        "train",
+        "validation",
+        "test",
+        "task",
+        "labels",
+        "dataset_dir",
+        "text_column",
+        "label_column",
+    ),
     *("encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
 )
 _TRAINING = (
@@ -72,7 +81,8 @@ def choose_folder(
     entries = list(folder.iterdir()) if folder.is_dir() else []
     linked = {real_place(path) for path in entries}
     read = [("model_name_or_path", Path(arguments.model_name_or_path)), *data_files(arguments)]
-    read += [("task", Path(arguments.task))] if Path(arguments.task).is_file() else []
+    named = [one for one in (arguments.task, arguments.labels) if one and Path(one).is_file()]
+    read += [("task", Path(one)) for one in named]
     read += [("the recipe", recipe)] if recipe is not None else []
     for key, path in read:
         real = real_place(path)
