@@ -108,7 +108,7 @@ def test_a_task_is_read_from_a_file(tmp_path):
         ("name: [", "is not valid YAML"),
         ("name: t\ninstruction: i\nlabels: [yes, no]\n", "list of words, not True, False .quote"),
         ("name: t\ninstruction: i\nlabels: [a, b]\nlabel: [c]\n", "unknown key 'label'"),
-        ("name: t\nlabels: [a, b]\n", "instruction must be text"),
+        ("name: t\ninstruction:\nlabels: [a, b]\n", "instruction must be text"),
         ("name: t\ninstruction: i\nlabels: [a, b]\naliases: [x]\n", "aliases must map"),
         (
             "name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [x], b: [x]}\n",
@@ -130,7 +130,7 @@ def test_a_task_is_read_from_a_file(tmp_path):
         ("name: t\ninstruction: i\n", "labels must be a list of words"),
         (
             "nam: t\nlabels: [a, a]\naliases: {c: [x]}\nmatch: loose\n",
-            "unknown key 'nam'; name must be text; instruction must be text; match 'loose' .*"
+            "unknown key 'nam'; name must be text; match 'loose' .*"
             "; labels 'a' and 'a' .* in an answer; alias 'x' names 'c', which is no label",
         ),
         ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),

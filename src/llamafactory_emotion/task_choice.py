@@ -15,7 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.dataset_folder import read_dataset_info, task_file, task_of_entry
+from llamafactory_emotion.data.dataset_folder import (
+    TASK_KEY,
+    read_dataset_info,
+    task_file,
+    task_of_entry,
+)
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.files import STANDARD_STREAM, open_text, real_place
 from llamafactory_emotion.predictions.sidecar import read_sidecar, sidecar_path
@@ -188,14 +193,14 @@ def _of_data(sources: Sources) -> Iterator[tuple[Task, str]]:
 def _beside(file: Path) -> Iterator[tuple[Task, str]]:
     """Yield the task of the data set that a file holds, or of the task file beside it."""
     folder = file.parent
+    entries: Mapping[str, Any] = {}
     with suppress(EmotionError):  # the registry of somebody else may be anything
         entries = read_dataset_info(folder).entries
-        for name, entry in entries.items():
-            if isinstance(entry, Mapping) and _is_file_of(entry, file):
-                task = task_of_entry(entries, name, folder)
-                if task is not None:
-                    yield task, f"of the data set {name!r}"
-                    return
+    for name, entry in entries.items():
+        if isinstance(entry, Mapping) and TASK_KEY in entry and _is_file_of(entry, file):
+            task = task_of_entry(entries, name, folder)
+            yield from [(task, f"of the data set {name!r}")] if task else []
+            return
     path = task_file(folder, _SPLIT.sub("", file.stem))
     if path.is_file():
         yield load_task(path), f"from {path}"

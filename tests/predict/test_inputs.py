@@ -58,12 +58,12 @@ MISSING_INPUT = [{"q": "Is it sad?"}, {"q": "What is felt?", "x": "so glad"}]
             EMOTION.instruction,
             [("Is it sad?", None), ("What is felt?\nso glad", None)],
         ),
-        # A gold value that names no label is the evaluator's business.
+        # The evaluator reads what was trained.
         (
-            [{"q": "Is it sad?", "output": "so"}, {"q": "And now?", "output": ["joy"]}],
+            [{"q": "Is it sad?", "output": "<think>\n\n</think>\n\njoy"}],
             {"prompt": "q", "response": "output"},
             EMOTION.instruction,
-            [("Is it sad?", "so"), ("And now?", '["joy"]')],
+            [("Is it sad?", "<think>\n\n</think>\n\njoy")],
         ),
         ([{"q": "x", "output": "joy"}], {"prompt": "q"}, EMOTION.instruction, [("x", None)]),
     ],
@@ -101,6 +101,14 @@ def test_a_wrong_row_is_told(tmp_path, line, columns, said):
     write_info(tmp_path, mine={"file_name": "rows.jsonl", "columns": columns})
     with pytest.raises(DataError, match=said):
         contents(open_dataset("mine", str(tmp_path), EMOTION))
+
+
+def test_gold_labels_outside_the_task_are_told_with_their_rows(tmp_path):
+    rows = [{"input": "x", "output": label} for label in ("bug", "joy", "bug", ["joy"])]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    write_info(tmp_path, mine={"file_name": "rows.jsonl"})
+    with pytest.raises(DataError, match=r"outside the task 'emotion' .*: 'bug' \(2\), '\[.*' \(1"):
+        contents(open_dataset("mine", str(tmp_path), replace(EMOTION, origin="the default")))
 
 
 @pytest.mark.parametrize("key", ["input", "eval_dataset"])

@@ -151,9 +151,9 @@ def write_datasets(
     datasets: "Mapping[str, Sequence[Row]]",
     task: Task,
     *,
-    asks: str,
     overwrite: bool,
     also: Mapping[Path, str],
+    asks: str | None = None,
 ) -> DatasetInfo:
     """Write each data set to its file and register it; all or nothing.
 
@@ -161,9 +161,9 @@ def write_datasets(
         folder: LLaMA-Factory's `dataset_dir`; made when it is not there.
         datasets: Name to rows.
         task: Gives the instruction.
-        asks: The task as the entries name it: a built-in one, or its file's name in the folder.
         overwrite: Replace files and entries of these names.
         also: Other files that belong to the run: path to text, to which a line end is added.
+        asks: The task as the entries name it: a built-in one, or its file's name in the folder.
 
     Returns:
         What `dataset_info.json` held before.
@@ -186,7 +186,7 @@ def write_datasets(
                 "file_name": data_file(folder, name).name,
                 "formatting": ALPACA_FORMATTING,
                 "columns": _COLUMNS,
-                TASK_KEY: asks,
+                **({TASK_KEY: asks} if asks else {}),
             }
             for name in datasets
         }

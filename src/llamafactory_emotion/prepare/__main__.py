@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: PrepareOptions, call: Call) -> int:
     task = choose_task(options.task, options.labels, Sources())
+    if options.labels and options.name:
+        task = replace(task, name=options.name)
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
     splits = _read(options, task)
@@ -168,15 +170,15 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         if folder.exists() and not folder.is_dir():
             raise CallError(f"dataset_dir={folder} is a file; name a folder.")
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
-        if path := _task_output(options, folder):
-            check_output(path, overwrite=options.overwrite)
-            outputs.append(path)
+        outputs += [path] if (path := _task_output(options, folder)) else []
     inputs = (options.train, options.validation, options.test, options.task, options.labels, recipe)
     check_apart(outputs, inputs)
     if folder is not None:
         info = read_dataset_info(folder)
         if not options.overwrite:
             check_free(folder, names, info)
+        if path is not None:
+            check_output(path, overwrite=options.overwrite)
 
 
 def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
