@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.scoring.loading import ModelSource, folder_with
 from llamafactory_emotion.task import EMOTION, Task
-from llamafactory_emotion.task_choice import Sources, find_task
+from llamafactory_emotion.task_choice import KNOWING, Sources, find_task
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.batches import Scorer, Scores
@@ -148,8 +149,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The task; files are read once."""
         named = (self.task, self.labels, self.model, self.adapter)
         if self._found[0] != named:
-            sources = Sources(models=[self.adapter, self.model])
-            task, contradiction = find_task(self.task, self.labels, sources)
+            source = ModelSource(self.model)
+            models = [folder_with(KNOWING, one, source) for one in (self.adapter, self.model)]
+            task, contradiction = find_task(self.task, self.labels, Sources(models=models))
             if contradiction:
                 warnings.warn(contradiction, stacklevel=2)
             self._found = named, task

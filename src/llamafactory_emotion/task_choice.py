@@ -2,7 +2,7 @@
 
 The first of these counts: what the call says (`task=`, `labels=`), what the model was trained for,
 what the data asks, what the predictions were made with, the labels of a head, and the built-in
-emotion. Models are folders here: of a hub id nothing is known.
+emotion. Models are folders here; `scoring.loading.folder_with` makes one of a hub id.
 """
 
 import csv
@@ -40,6 +40,7 @@ TASK_ABOUT = (
     "a built-in task or a task's YAML file (default: the model's, the data's, else emotion)"
 )
 LABELS_ABOUT = "labels instead of a task: a, b, c, or a file with one a line"
+KNOWING = (RECORD_NAME, "config.json")  # the files of a model that know its task
 _DEFAULT = "the default, as nothing here names a task"
 _SPLIT = re.compile(r"_(?:train|validation|test)$")
 _NO_LABEL = re.compile(r"label_\d+", re.IGNORECASE)

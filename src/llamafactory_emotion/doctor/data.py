@@ -344,7 +344,7 @@ def check_task(context: Context) -> Iterator[Finding]:
         try:
             task = context.task_of(name)
         except EmotionError as problem:
-            yield error(str(problem))
+            yield error(str(problem), "put the file back, or name the task with task=FILE")
             continue
         if task is None:
             continue

@@ -74,9 +74,8 @@ class RecordOfTheRun(TrainerCallback):
         if self._data is None:
             raise EmotionError("none of LLaMA-Factory's callbacks has the run's arguments")
         tasks = merged_tasks(tasks_of(names or (), self._data.dataset_dir))
-        before = merged(_records(self._model))
-        if not tasks and before is not None:  # data of no known task: what the model knew
-            tasks = before.tasks
+        if not tasks:  # what the model was trained for before is the best guess
+            tasks = getattr(merged(_records(self._model)), "tasks", ())
         return RunRecord(tasks, self._data.template, tuple(names or ()), _versions())
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.options import RecipeOptions, key
-from llamafactory_emotion.scoring.loading import DTYPES, ModelSource
+from llamafactory_emotion.scoring.loading import DTYPES, ModelSource, folder_with
 from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
+from llamafactory_emotion.task_choice import KNOWING, LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 
 _NOT_FOLLOWED = (
     *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
@@ -88,7 +88,8 @@ class ModelOptions(RecipeOptions):
 
     def choose_task(self, sources: Sources) -> Task:
         """Find the task, and say where it was found; `sources` names the data, or other models."""
-        own = [self.adapter_name_or_path, self.model_name_or_path]
+        named = (self.adapter_name_or_path, self.model_name_or_path)
+        own = [folder_with(KNOWING, one, self.source) for one in named]
         return choose_task(self.task, self.labels, replace(sources, models=[*sources.models, *own]))
 
 
