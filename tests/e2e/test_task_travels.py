@@ -34,7 +34,7 @@ def run(command, *words: str) -> None:
 
 def figures(*words: str) -> dict:
     run(evaluate, *words, "json=figures.json", "overwrite=true")
-    return json.loads(Path("figures.json").read_text(encoding="utf-8"))["files"][0]
+    return json.loads(Path("figures.json").read_text(encoding="utf-8"))
 
 
 def test_the_task_of_tickets_is_named_once(tmp_path, monkeypatch, capsys):
