@@ -81,10 +81,20 @@ def test_of_two_tasks_in_a_model_the_data_or_the_call_decides(here):
     both = {"models": ["both"]}
     assert find_task(None, None, Sources(**both, **NAMES))[0] == TWO
     assert find_task("y", None, Sources(**both)) == (TWO, None)
+    assert find_task("y", None, Sources(predictions=["both/q.jsonl"])) == (TWO, None)
     with pytest.raises(
         CallError, match=r"several tasks here: 'x' .*, 'y' .* choose one with task="
     ):
         find_task(None, None, Sources(**both))
+
+
+def test_files_to_compare_are_of_one_task_however_it_was_asked(here):
+    asked = Task("w", THREE.labels[::-1], "Is it a or b?")
+    for name, task in (("q", asked), ("r", TWO)):
+        write_sidecar(here / f"{name}.jsonl", {"task": task.as_mapping()})
+    assert find_task(None, None, Sources(predictions=["p.jsonl", "q.jsonl"]))[0] == THREE
+    with pytest.raises(CallError, match="several tasks here"):
+        find_task(None, None, Sources(predictions=["p.jsonl", "r.jsonl"]))
 
 
 def test_a_task_file_that_has_moved_is_told_unless_the_model_knows(here):

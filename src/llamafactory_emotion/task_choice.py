@@ -91,13 +91,18 @@ def find_task(
         raise CallError("task and labels exclude each other; keep one.")
     trained = [*_of_models(sources.models)]
     if named is not None or labels is not None:
-        called = task_of_labels(labels) if labels is not None else _task_named(named, trained)
+        known = [*trained, *_of_predictions(sources.predictions)]
+        called = task_of_labels(labels) if labels is not None else _task_named(named, known)
         called = replace(called, origin="named by the call")
         return called, _contradiction(called, trained)
     found = trained
     if len(trained) != 1:  # of several that a model knows, the data chooses
         found = [*_of_data(sources)] or trained
-    found = found or [*_of_predictions(sources.predictions)] or [*_of_heads(sources.models)]
+    if not found:
+        found = [*_of_predictions(sources.predictions)]
+        # Files to compare may have asked in different words.
+        found = found[: 1 if len({frozenset(task.labels) for task, _ in found}) == 1 else None]
+    found = found or [*_of_heads(sources.models)]
     return _only(found or [(EMOTION, _DEFAULT)]), None
 
 
@@ -110,11 +115,11 @@ def _only(found: Sequence[tuple[Task, str]]) -> Task:
     return replace(task, origin=origin)
 
 
-def _task_named(named: str | Task | None, trained: Found) -> Task:
-    """Return a task, the model's or the built-in one of a name, or the one in a file."""
+def _task_named(named: str | Task | None, known: Found) -> Task:
+    """Return a task, the one known or built in under a name, or the one in a file."""
     if isinstance(named, Task):
         return named
-    return next((task for task, _ in trained if task.name == named), None) or load_task(named or "")
+    return next((task for task, _ in known if task.name == named), None) or load_task(named or "")
 
 
 def _contradiction(called: Task, trained: Found) -> str | None:

@@ -344,7 +344,8 @@ def check_task(context: Context) -> Iterator[Finding]:
         try:
             task = context.task_of(name)
         except EmotionError as problem:
-            yield error(str(problem), "put the file back, or name the task with task=FILE")
+            sentence, _, remedy = str(problem).rstrip(".").partition("; ")
+            yield error(sentence, remedy or "mend the task's file")
             continue
         if task is None:
             continue

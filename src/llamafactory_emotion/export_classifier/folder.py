@@ -20,12 +20,7 @@ from llamafactory_emotion.files import check_apart, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.heads import find_head
 from llamafactory_emotion.scoring.loading import device_of
-from llamafactory_emotion.scoring.models import (
-    load_model,
-    merge_adapter,
-    stored_dtype,
-    with_base,
-)
+from llamafactory_emotion.scoring.models import load_model, merge_adapter, stored_dtype, with_base
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import Task

@@ -170,15 +170,16 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         if folder.exists() and not folder.is_dir():
             raise CallError(f"dataset_dir={folder} is a file; name a folder.")
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
-        outputs += [path] if (path := _task_output(options, folder)) else []
+        task_output = _task_output(options, folder)
+        outputs += [task_output] if task_output else []
     inputs = (options.train, options.validation, options.test, options.task, options.labels, recipe)
     check_apart(outputs, inputs)
     if folder is not None:
         info = read_dataset_info(folder)
         if not options.overwrite:
             check_free(folder, names, info)
-        if path is not None:
-            check_output(path, overwrite=options.overwrite)
+        if task_output is not None:
+            check_output(task_output, overwrite=options.overwrite)
 
 
 def _task_output(options: PrepareOptions, folder: Path) -> Path | None:

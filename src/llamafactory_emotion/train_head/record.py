@@ -26,17 +26,9 @@ FILE_NAME = "train_head.json"
 WORKING = ".training"
 # What a run's weights do not depend on: paths, and rows known by their digest.
 _PASSED_OVER = (
-    *(
-        "train",
-        "validation",
-        "test",
-        "task",
-        "labels",
-        "dataset_dir",
-        "text_column",
-        "label_column",
-    ),
-    *("encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
+    *("train", "validation", "test", "task", "labels", "dataset_dir", "text_column"),
+    *("label_column", "encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code"),
+    "overwrite",
 )
 _TRAINING = (
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim"),
