@@ -69,7 +69,7 @@ class Sources:
 def choose_task(named: str | None, labels: str | None, sources: Sources) -> Task:
     """Find the task of a command's call and say in one line, on stderr, which it is.
 
-    Nothing is said of a task that the call names, nor of the default.
+    Nothing is said of a task that the call names, nor of the one that is the default.
 
     Raises:
         CallError: Both `task` and `labels` are given, or several tasks are found and none named.
@@ -78,7 +78,7 @@ def choose_task(named: str | None, labels: str | None, sources: Sources) -> Task
     task, warning = find_task(named, labels, sources)
     if warning:
         print(f"warning: {printable(warning)}", file=sys.stderr)
-    if not (named or labels) and task.origin != _DEFAULT:
+    if not (named or labels) and task != EMOTION:
         print(printable(f"task {task.name!r}, {task.origin}"), file=sys.stderr)
     return task
 
