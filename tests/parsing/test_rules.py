@@ -540,7 +540,7 @@ FRENCH = make_task("joie", "tristesse", "colère")
         (STARS, "1,234", "[no_label]"),
         (STARS, "-4", "[no_label]"),
         (STARS, "14", "[no_label]"),
-        (STARS, "4/5", "[ambiguous]"),
+        (STARS, "3/4", "[ambiguous]"),
         (STARS, '{"label": 4}', "4"),
         (STARS, "４", "4"),
         (STARS, "4️⃣", "4"),

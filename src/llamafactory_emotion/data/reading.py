@@ -60,6 +60,19 @@ def read_rows(path: str | Path, task: Task, **options: str | None) -> list[Row]:
     return list(iterate_rows(path, task, **options))
 
 
+def read_ids(path: str | Path) -> dict[int, str]:
+    """Return line to id, of a file with a column `custom_id` or `id`."""
+    ids: dict[int, str] = {}
+    for record in open_source(path).records:
+        if isinstance(record, Record):
+            identity = record.fields.get("custom_id", record.fields.get("id"))
+            if isinstance(identity, float) and identity.is_integer():  # as pandas writes it
+                identity = int(identity)
+            if identity not in (None, ""):
+                ids[record.line] = str(identity)
+    return ids
+
+
 def iterate_rows(
     path: str | Path,
     task: Task,

@@ -177,7 +177,10 @@ def as_prediction(
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
+        if "failed" in row:
+            broken.add("are failed requests of a batch; send them again", line, row["failed"])
+        else:
+            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:
