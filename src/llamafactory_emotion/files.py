@@ -37,13 +37,13 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     except IsADirectoryError:
         raise CallError(f"{path} is a directory; name a file in it.") from None
     except OSError as error:
-        raise CallError(f"{path} cannot be read ({error.strerror}).") from error
+        raise CallError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
     with raw:
         packed = raw.peek(2)[:2] == _GZIP_MAGIC
         try:
             yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{path} is a broken gzip file ({error}).") from error
+            raise DataError(f"{path} is a broken gzip file ({error}); write it again.") from error
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ def check_parents(path: Path) -> None:
     """Raise a CallError for a path below a file."""
     parent = nearest_there(path.absolute().parent)
     if not parent.is_dir():
-        raise CallError(f"{parent} is a file and cannot hold {path}; name another place.")
+        raise CallError(f"{parent} is a file and cannot hold {path}; name another path.")
 
 
 def nearest_there(path: Path) -> Path:
@@ -235,7 +235,10 @@ def _writing(path: Path, *, inside: Path | None = None) -> Iterator[None]:
         about = error.filename
         if inside and not (isinstance(about, str) and Path(about).is_relative_to(inside)):
             raise
-        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+        reason = error.strerror or error
+        raise EmotionError(
+            f"{path} cannot be written ({reason}); make room or name another path."
+        ) from error
 
 
 class _Output(io.FileIO):

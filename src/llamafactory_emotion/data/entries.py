@@ -157,7 +157,7 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
         )
     if unread:
         raise CallError(
-            f"{name!r} names a column for {' and '.join(unread)}, which would stand in the prompt "
+            f"{name!r} names a column for {' and '.join(unread)}, which belongs to the prompt "
             "and is not read here; predict it with llamafactory-cli."
         )
     if HUB not in entry and _FILE not in entry:

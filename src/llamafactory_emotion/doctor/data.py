@@ -381,8 +381,7 @@ def check_answer_length(context: Context) -> Iterator[Finding]:
     most, labels = int(context.number("max_new_tokens")), labels_of(context)
     if not context.is_on("predict_with_generate") or not labels or most < 1:
         return
-    encoded = context.encode(("x", label) for label in labels)
-    if encoded is None:
+    if (encoded := context.encode(labels)) is None:
         return
     needed, label = max(zip(map(len, encoded.answers), labels, strict=True))
     if needed > most:

@@ -107,7 +107,7 @@ def check_rounding(comparison: Comparison) -> None:
         raise ModelError(
             "the classifier does not give what predict gives on texts with difficult edges: "
             f"{comparison}; it was not written. Serve this model with predict or "
-            "EmotionClassifier, and please report its architecture."
+            "EmotionClassifier, and report its architecture."
         )
 
 
@@ -117,5 +117,5 @@ def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
         raise ModelError(
             f"the classifier does not give what predict gives on {source}: {comparison} (in row "
             f"{comparison.worst}; {tolerance:.1e} is allowed); it was not written. Allow "
-            "more with tolerance=1e-4, and please report the model if that is needed."
+            "more with tolerance=1e-4, and report the model if that is needed."
         )

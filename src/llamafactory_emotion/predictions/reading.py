@@ -138,8 +138,8 @@ def read_predictions(
                     content = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
                     if content.startswith(b"["):
                         raise DataError(
-                            f"{broken.source} is a JSON list; a predictions file is JSON Lines: "
-                            "one object a line."
+                            f"{broken.source} is a JSON list; write it as JSON Lines, one object a "
+                            "line."
                         )
                 if not content:
                     continue
@@ -156,7 +156,9 @@ def read_predictions(
                 if prediction is not None:
                     yield prediction
     except OSError as error:
-        raise DataError(f"{broken.source}:{number + 1} cannot be read ({error}).") from error
+        raise DataError(
+            f"{broken.source}:{number + 1} cannot be read ({error}); check the file and its disk."
+        ) from error
 
 
 def _why_unreadable(error: Exception, line: bytes) -> str:

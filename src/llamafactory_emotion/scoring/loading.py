@@ -187,7 +187,7 @@ def device_of(source: ModelSource) -> str:
     if source.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if source.device.startswith("cuda") and not torch.cuda.is_available():
-        raise CallError(f"device {source.device} was asked for, but torch sees no GPU.")
+        raise CallError(f"device={source.device}, and torch sees no GPU; leave the key out.")
     return source.device
 
 
