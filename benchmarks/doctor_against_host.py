@@ -17,8 +17,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_
 
 from doctor_cases import BROKEN, SOUND, TEXTS, Case, write_case
 from tiny_llama import write_tiny_llama
+
+from llamafactory_emotion.doctor.environment import import_failure
 
 SECONDS_AT_MOST = 180
 FORK = multiprocessing.get_context("fork")
@@ -100,6 +103,24 @@ def _apart(work: Callable[[], Sequence[str]], folder: Path) -> Sequence[str]:
         process.join()
 
 
+def _import_all(case: Case, folder: Path, base: Path) -> None:
+    """Import what a first run imports, and try once what is slow to import: forks inherit it."""
+    recipe = folder / "recipe.yaml"
+    values = write_case(case, folder, base)
+    recipe.write_text(json.dumps(values), encoding="utf-8")
+
+    def run() -> Sequence[str]:
+        _doctor(recipe)
+        _host(recipe, case.answers)
+        return list(sys.modules)
+
+    for name in _apart(run, folder):
+        with suppress(ImportError):
+            import_module(name)
+    for module in ("torchaudio", "flash_attn", "deepspeed", "bitsandbytes"):
+        import_failure(module)
+
+
 def _doctor(recipe: Path) -> tuple[str, str]:
     from llamafactory_emotion.doctor.__main__ import DoctorOptions, examine
     from llamafactory_emotion.options import read_options
@@ -154,6 +175,7 @@ def main() -> int:
         os.environ["HF_DATASETS_CACHE"] = scratch
         base = Path(scratch) / "tiny_base"
         _apart(lambda: write_tiny_llama(TEXTS, base) or ("", ""), Path(scratch))
+        _import_all(SOUND[0], Path(scratch) / "first", base)
         print("| | case | doctor | LLaMA-Factory | |\n|---|---|---|---|---|")
         for half, cases in (("broken", BROKEN), ("sound", SOUND)):
             for number, case in enumerate(cases):

@@ -4,10 +4,12 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import secrets
 import shutil
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 
 STANDARD_STREAM = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
+# A run writes its temporary files more often than that.
+_LIVING_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
@@ -24,12 +28,15 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file, a gzip file (known by its first bytes) or standard input (`-`) for reading.
 
     Raises:
-        CallError: The path is not there, is a directory, or may not be read.
+        CallError: The path is not there, is a directory or a pipe, or may not be read.
         DataError: A gzip file is broken or cut off.
     """
     if str(path) == STANDARD_STREAM:
         yield sys.stdin.buffer
         return
+    # What a shell makes of `<(...)` is a pipe with a writer; any other may wait for ever.
+    if Path(path).is_fifo() and not str(path).startswith(("/dev/", "/proc/")):
+        raise CallError(f"{path} is a pipe; name a file, or - and pipe into the command.")
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 - an error while reading is another thing
     except FileNotFoundError:
@@ -167,6 +174,7 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output(Path(path), overwrite=overwrite)
     path = real_place(path)
+    _remove_left_over(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +188,17 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
             _move(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what runs that were killed have left beside a path; a living one writes on."""
+    is_ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    for one in [one for one in beside if is_ours.fullmatch(one.name)]:
+        with contextlib.suppress(OSError):
+            written = max(part.stat().st_mtime for part in (one, *one.rglob("*")))
+            if time.time() - written > _LIVING_SECONDS:
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
 def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -206,6 +225,7 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output_folder(Path(path), overwrite=overwrite)
     path = real_place(path)
+    _remove_left_over(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -122,27 +122,16 @@ def _remedy(key: str, value: Any, hint: Any) -> str:
 
 def check_missing_key(context: Context) -> Iterator[Finding]:
     """Keys without which nothing runs."""
-    if not context.model:
-        yield error("no model is named", "add model_name_or_path: FOLDER or hub id")
     steps = ("do_train", "do_eval", "do_predict")
     if context.trains_or_predicts and not any(map(context.is_on, steps)):
         yield warning(
             "neither do_train nor do_predict is on: LLaMA-Factory loads everything and ends",
             "add do_train: true or do_predict: true",
         )
-    if context.is_on("do_train") and not context.data_sets("dataset"):
-        yield error("do_train without a dataset", "add dataset: NAME")
     if not context.values.get("template"):
         yield warning(
             "no template is named: LLaMA-Factory guesses one from the tokenizer",
             "add template: emotion, for a base model, or the model's own",
-        )
-    wants = [*filter(context.is_on, ("do_eval", "do_predict", "predict_with_generate"))]
-    if str(context.value("eval_strategy") or "no") not in ("no", "False"):
-        wants.append("eval_strategy")
-    if wants and not context.evaluates:
-        yield error(
-            f"{wants[0]} without anything to evaluate on", "add eval_dataset: NAME (or val_size)"
         )
 
 

@@ -293,13 +293,6 @@ def check_targets(context: Context) -> Iterator[Finding]:
 
 
 def _frozen_layers(context: Context) -> Iterator[Finding]:
-    layers = getattr(context.base.config.get_text_config(), "num_hidden_layers", None)
-    asked = int(abs(context.number("freeze_trainable_layers")))
-    if layers and asked > layers:
-        yield error(
-            f"freeze_trainable_layers {asked}, and the model has {layers} layers",
-            f"train {max(1, layers - 2)} of them, say",
-        )
     if context.base.skeleton is None:
         return
     parts = {

@@ -11,6 +11,7 @@ from llamafactory_emotion.export_classifier.model import check_exportable, save_
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.export_classifier.verification import (
     check_equal,
+    check_finite,
     check_rounding,
     compare,
     rounding_tolerance,
@@ -72,25 +73,24 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         layers = loaded.model.config.get_text_config().num_hidden_layers
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        checked = compare(folder, hard, device=device_of(source))
-        check_rounding(checked)
-        verified = None
+        device = device_of(source)
+        found = {"checked on difficult texts": compare(folder, hard, device=device)}
+        check_rounding(found["checked on difficult texts"])
         if options.verify is not None:
-            verified = compare(folder, real, device=device_of(source))
+            verified = found[f"verified on {options.verify}"] = compare(folder, real, device=device)
             tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
             check_equal(verified, options.verify, tolerance)
-        more = "" if verified is None else f"; {verified} (rows of real data)"
-        said = f"Against the language model, in float32: {checked} (difficult texts){more}."
+        if dtype != "float32":
+            shipped = compare(folder, real if texts else hard, device=device, dtype=dtype)
+            check_finite(shipped)
+            found["as it is stored"] = shipped
+        told = [f"{how}: {result}" for how, result in found.items()]
+        said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    lines = [
-        f"{output}: a sequence classifier ({dtype})",
-        f"  checked on difficult texts: {checked}",
-    ]
-    if verified is not None:
-        lines.append(f"  verified on {options.verify}: {verified}")
-        if real.left_out:
-            lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
+    lines = [f"{output}: a sequence classifier ({dtype})", *(f"  {one}" for one in told)]
+    if real.left_out:
+        lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:
         lines.append(
             f"  a text that truncation=True cuts loses {baked.glue_after!r} before the cue "

@@ -107,11 +107,13 @@ def load_rows(
             )
         attributes.num_samples = None  # a random draw: the first rows are looked at instead
         is_file = attributes.load_from == "file"
-        source, more = (folder, 0)
+        more, path = 0, (folder / attributes.dataset_name).absolute()
+        read = path
         if is_file:
-            source, more = _shortened(folder, attributes.dataset_name, Path(scratch), bytes_read)
+            read, more = _shortened(path, Path(scratch) / "data", bytes_read)
+            attributes.dataset_name = str(read)
         data = DataArguments(
-            dataset_dir=str(source),
+            dataset_dir=str(folder),
             media_dir=str(folder),
             streaming=streaming,
             overwrite_cache=True,
@@ -145,12 +147,10 @@ def load_rows(
             )
             aligned = _aligned(first, loaded, attributes, data, training)
             loaded = dataclasses.replace(loaded, converted=list(aligned))
-        except DataError:
-            raise
         except Exception as error:
             # Whatever stops the host's loader is its refusal.
-            reason = _reason(error).replace(str(source), str(folder))
-            raise DataError(reason) from error
+            reason = str(error) if isinstance(error, DataError) else _reason(error)
+            raise DataError(reason.replace(str(read), str(path))) from error
     return loaded
 
 
@@ -235,21 +235,20 @@ def _unconverted(loader: Any) -> Iterator[None]:
         loader.align_dataset = align
 
 
-def _shortened(folder: Path, name: str, scratch: Path, most: int) -> tuple[Path, int]:
-    """Return a folder in which long text files are cut after a whole row, and the rows left out."""
-    path = folder / name
+def _shortened(path: Path, scratch: Path, most: int) -> tuple[Path, int]:
+    """Cut long text files after a whole row, in another folder; return it and the rows left out."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     sizes = {file: file.stat().st_size for file in files if file.is_file()}
     if sum(sizes.values()) <= most or not all(file.suffix in _LINES for file in files):
-        return folder, 0
+        return path, 0
     more = 0
+    scratch.mkdir()
     for file in files:
-        target = scratch / "data" / file.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = scratch / file.name
         with file.open("rb") as source:
             head = source.read(most // len(files))
             if file.suffix == ".json" and head.lstrip().startswith(b"["):
-                target.symlink_to(file.absolute())  # a list cannot be cut
+                target.symlink_to(file)  # a list cannot be cut
                 continue
             end = head.rfind(b"\n") + 1
             while file.suffix == ".csv" and head.count(b'"', 0, end) % 2:
@@ -259,7 +258,7 @@ def _shortened(folder: Path, name: str, scratch: Path, most: int) -> tuple[Path,
             source.seek(end)
             while block := source.read(1 << 20):
                 more += block.count(b"\n")
-    return scratch / "data", more
+    return scratch if path.is_dir() else scratch / path.name, more
 
 
 def training_rows(
