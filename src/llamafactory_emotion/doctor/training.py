@@ -216,21 +216,14 @@ def check_evaluation(context: Context) -> Iterator[Finding]:
 
 
 def _best_metric(context: Context, best: str) -> Iterator[Finding]:
-    computed, of_labels = _metrics(context), best.endswith(("accuracy", "f1_macro"))
-    generates = context.is_on("predict_with_generate")
-    if of_labels and not generates and not context.is_on("compute_accuracy"):
-        yield error(f"metric_for_best_model: {best} is not computed", "add compute_accuracy: true")
-    elif best.endswith("f1_macro") and context.value("template") != "emotion":
-        yield error(
-            f"{best} is computed under the template emotion only",
-            "template: emotion, or metric_for_best_model: accuracy",
-        )
-    elif best not in computed:
+    computed = _metrics(context)
+    if best not in computed:
         yield error(
             f"metric_for_best_model: there is no {best}",
-            f"name one of {', '.join(one for one in computed if not one.endswith(_TIMES))}",
+            f"name one of {', '.join(one for one in computed if not one.endswith(_TIMES))}"
+            "; compute_accuracy: true adds accuracy, and template: emotion f1_macro",
         )
-    elif of_labels and context.value("greater_is_better") is False:
+    elif best.endswith(("accuracy", "f1_macro")) and context.value("greater_is_better") is False:
         yield warning(
             f"greater_is_better: false with {best}: the worst checkpoint is kept",
             "remove greater_is_better",
@@ -239,13 +232,12 @@ def _best_metric(context: Context, best: str) -> Iterator[Finding]:
 
 def _metrics(context: Context) -> list[str]:
     """Return the names of what is computed, without `eval_`."""
+    generates, ours = context.is_on("predict_with_generate"), context.value("template") == "emotion"
     own = ["loss", *_TIMES]
-    ours = context.value("template") == "emotion"
-    if context.is_on("predict_with_generate"):
-        own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"]
-        own += ["accuracy", "f1_macro", "invalid"] if ours else []
-    elif context.is_on("compute_accuracy"):
-        own += ["accuracy", "f1_macro"] if ours else ["accuracy"]
+    own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"] if generates else []
+    own += ["accuracy"] if (ours and generates) or context.is_on("compute_accuracy") else []
+    own += ["f1_macro"] if ours and "accuracy" in own else []
+    own += ["invalid"] if ours and generates else []
     if not context.is_on("eval_on_each_dataset"):
         return own
     return [f"{name}_{one}" for name in context.data_sets("eval_dataset") for one in own]

@@ -10,6 +10,7 @@ from llamafactory_emotion.export_classifier.card import model_card, read_evaluat
 from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.export_classifier.verification import (
+    Sample,
     check_equal,
     check_finite,
     check_rounding,
@@ -73,18 +74,9 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         layers = loaded.model.config.get_text_config().num_hidden_layers
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        device = device_of(source)
-        found = {"checked on difficult texts": compare(folder, hard, device=device)}
-        check_rounding(found["checked on difficult texts"])
-        if options.verify is not None:
-            verified = found[f"verified on {options.verify}"] = compare(folder, real, device=device)
-            tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
-            check_equal(verified, options.verify, tolerance)
-        if dtype != "float32":
-            shipped = compare(folder, real if texts else hard, device=device, dtype=dtype)
-            check_finite(shipped)
-            found["as it is stored"] = shipped
-        told = [f"{how}: {result}" for how, result in found.items()]
+        told = _verified(
+            folder, hard, real, options, device=device_of(source), dtype=dtype, layers=layers
+        )
         said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
@@ -97,3 +89,29 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
             "(predict on this folder keeps it)"
         )
     return lines
+
+
+def _verified(
+    folder: Path,
+    hard: Sample,
+    real: Sample,
+    options: "ExportOptions",
+    *,
+    device: str,
+    dtype: str,
+    layers: int,
+) -> list[str]:
+    """Compare a written folder with the language model; return what was found."""
+    checked = compare(folder, hard, device=device)
+    check_rounding(checked)
+    found = [f"checked on difficult texts: {checked}"]
+    if options.verify is not None:
+        verified = compare(folder, real, device=device)
+        tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
+        check_equal(verified, options.verify, tolerance)
+        found.append(f"verified on {options.verify}: {verified}")
+    if dtype != "float32":
+        stored = compare(folder, real if options.verify else hard, device=device, dtype=dtype)
+        check_finite(stored)
+        found.append(f"as it is stored: {stored}")
+    return found
