@@ -19,6 +19,15 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 
 STANDARD_STREAM = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAGIC = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; name a workbook .xlsx, unpack an archive",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save its sheet as CSV",
+    b"PAR1\x15": "a Parquet file; name it .parquet",
+    b"ARROW1\0\0": "an Arrow file; name it .arrow",
+    b"BZh91AY": "packed with bzip2; unpack it or pack it with gzip",
+    b"\xfd7zXZ\0": "packed with xz; unpack it or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it or pack it with gzip",
+}
 # A run writes its temporary files more often than that.
 _LIVING_SECONDS = 3600.0
 
@@ -68,6 +77,13 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         finally:
             if str(path) == STANDARD_STREAM:
                 text.detach()
+
+
+def check_text(path: str | Path, first: bytes) -> None:
+    """Raise a DataError for a file whose first bytes are those of another kind than text."""
+    for magic, kind in _MAGIC.items():
+        if first.startswith(magic):
+            raise DataError(f"{path} is {kind}.")
 
 
 def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None] = ()) -> None:

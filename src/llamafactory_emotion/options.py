@@ -310,6 +310,8 @@ def _load(recipe: Path | None) -> Any:
 
     if recipe is None:
         return OmegaConf.create({})
+    if recipe.is_fifo():
+        raise CallError(f"the recipe {recipe} is a pipe; name a file.")
     try:
         text = recipe.read_text(encoding="utf-8-sig")
         content = json.loads(text) if recipe.suffix == ".json" else OmegaConf.create(text)

@@ -166,6 +166,25 @@ def test_the_rest_of_a_long_file_is_counted_and_not_read(look, tmp_path, monkeyp
     assert set((tmp_path / "set").rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["{}/elsewhere.jsonl", "../elsewhere.jsonl"])
+def test_a_file_outside_the_folder_is_read_in_part_too(look, tmp_path, monkeypatch, name):
+    (tmp_path / "elsewhere.jsonl").write_text(lines("joy", "anger"))
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": name.format(tmp_path), **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+    monkeypatch.setattr(loading, "BYTES_READ", len(lines("joy", "anger")) - 80)
+
+    assert "'d' has 12 rows; the first 1" in sentences(look(**changes)["recipe"])
+
+
+def test_an_address_is_no_file(look, tmp_path):
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": "https://example.org/d.jsonl", **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+
+    assert is_told(look(**changes)["recipe"], "rows", "example.org/d.jsonl not found", "prepare")
+
+
 def test_an_answer_that_the_cutoff_cuts_is_an_error(look):
     assert is_told(look(cutoff_len=2)["recipe"], "cutoff", "cuts the answers of 40 of", "raise")
 

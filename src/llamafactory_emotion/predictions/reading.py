@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.files import STANDARD_STREAM, check_text, open_binary
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 from llamafactory_emotion.text import shorten
 
@@ -135,6 +135,7 @@ def read_predictions(
             for number, line in enumerate(binary, start=1):
                 content = line.strip()
                 if number == 1:
+                    check_text(broken.source, content)
                     content = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
                     if content.startswith(b"["):
                         raise DataError(
