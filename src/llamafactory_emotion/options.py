@@ -158,7 +158,7 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
         else:
             own[name] = None if text in ("", "null") else text
     if wrong:
-        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value, or --key value.")
+        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value.")
     values = _merged(recipe, pairs, own)
     return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
 
@@ -296,7 +296,9 @@ def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> di
         content = OmegaConf.to_container(values, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
         first = str(error).strip().splitlines()[0]
-        raise CallError(f"a value cannot be read ({first}); quote it: key='\"...\"'.") from error
+        raise CallError(
+            f"a value cannot be read ({first}); write it in quotes: key='\"...\"'."
+        ) from error
     assert isinstance(content, dict)  # noqa: S101 - a merge of mappings is one
     # A lone dash, standard input or output, is YAML for a list with nothing in it.
     return {str(name): "-" if value == [None] else value for name, value in content.items()}
@@ -308,15 +310,19 @@ def _load(recipe: Path | None) -> Any:
 
     if recipe is None:
         return OmegaConf.create({})
+    if recipe.is_fifo():
+        raise CallError(f"the recipe {recipe} is a pipe; name a file.")
     try:
         text = recipe.read_text(encoding="utf-8-sig")
         content = json.loads(text) if recipe.suffix == ".json" else OmegaConf.create(text)
     except OSError as error:
-        raise CallError(f"the recipe {recipe} cannot be read ({error.strerror}).") from error
+        raise CallError(
+            f"the recipe {recipe} cannot be read ({error.strerror}); check path and rights."
+        ) from error
     except (ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())
-        remedy = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
-        raise CallError(f"the recipe {recipe} cannot be read: {reason}{remedy}.") from error
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeError) else "mend it"
+        raise CallError(f"the recipe {recipe} cannot be read ({reason}); {remedy}.") from error
     if not OmegaConf.is_dict(content) and not isinstance(content, dict):
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
     return OmegaConf.create(content) if isinstance(content, dict) else content

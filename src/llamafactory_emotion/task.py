@@ -62,7 +62,7 @@ class Task:
         others = [*self.aliases.items(), *((word, label) for label, word in self.words.items())]
         problems = [*_problems(self.name, self.instruction, self.labels, others, self.match)]
         if problems:
-            raise DataError(f"Task {self.name!r}: " + "; ".join(problems) + ".")
+            raise DataError(f"mend the task {self.name!r}: " + "; ".join(problems) + ".")
 
     @property
     def fingerprint(self) -> str:
@@ -243,7 +243,7 @@ def load_task(name_or_path: str | Path) -> Task:
     if not path.is_file():
         known = ", ".join(BUILT_IN_TASKS)
         raise CallError(
-            f"Task {str(name_or_path)!r} is neither built in ({known}) nor a file; "
+            f"the task {str(name_or_path)!r} is neither built in ({known}) nor a file; "
             "give a name or the path of a task's YAML file."
         )
     return task_of(_read_yaml(path), str(path))
@@ -259,7 +259,8 @@ def _read_yaml(path: Path) -> object:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except yaml.YAMLError as error:
-        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is not valid YAML; mend it: {reason}.") from error
     if doubled:
         raise DataError(f"{path}: {', '.join(doubled)} is there twice; keep one of them.")
     return content
@@ -284,9 +285,7 @@ def task_of(content: object, origin: str) -> Task:
         DataError: Lists all problems of the data's shape and of the task.
     """
     if not isinstance(content, dict):
-        raise DataError(
-            f"{origin} is not a task: a mapping with {', '.join(_TASK_KEYS)} is needed."
-        )
+        raise DataError(f"{origin} is not a task; write a mapping with {', '.join(_TASK_KEYS)}.")
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]
     labels = _words(content.get("labels"), "labels must be a list of words", problems)
     generated = instruction_for(labels)
@@ -307,7 +306,7 @@ def task_of(content: object, origin: str) -> Task:
     known = (labels, claims) if labels else (["?", "??"], [])
     problems += _problems(name, instruction, *known, match)
     if problems:
-        raise DataError(f"{origin} is not a task: " + "; ".join(problems) + ".")
+        raise DataError(f"{origin} is not a task; mend it: " + "; ".join(problems) + ".")
     return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
 
 

@@ -80,7 +80,7 @@ def test_labels_that_look_like_nothing_stay_labels_in_a_workbook(tmp_path):
 def test_a_sheet_that_is_not_there_and_a_row_that_is_wrong_are_named(tmp_path):
     pytest.importorskip("python_calamine")
     path = write_workbook(tmp_path / "a.xlsx", {"a": [["text", "label"], ["x", "glee"]], "b": []})
-    with pytest.raises(CallError, match="no sheet 'c'; its sheets are a, b"):
+    with pytest.raises(CallError, match="no sheet 'c'; name one of a, b"):
         read_rows(path, EMOTION, sheet="c")
     with pytest.raises(DataError, match=r"a\.xlsx: row 2: unknown label 'glee'"):
         read_rows(path, EMOTION)

@@ -19,8 +19,8 @@ BROKEN = [
     ({"dataset": "sound,,alpaca"}, "dataset", "comma", "remove"),
     ({"dataset": "misspelt"}, "entry", "a key 'formating'", "write formatting"),
     ({"dataset": "miscolumned"}, "entry", "a key 'promt'", "write prompt"),
-    ({"dataset": "split"}, "entry", "names the split 'validation'", "remove split"),
-    ({"stage": "dpo"}, "stage", "compares two answers", "stage: sft"),
+    ({"dataset": "split"}, "rows", "Unknown split", "mend"),
+    ({"stage": "dpo"}, "stage", "one answer a row, which stage: dpo", "stage: sft"),
     ({"stage": "pt"}, "stage", "does not learn to answer", "stage: sft"),
     ({"dataset": "gone"}, "rows", "gone.jsonl not found", "mend"),
     ({"dataset": "strange"}, "rows", "boredom", "mend"),
@@ -164,6 +164,25 @@ def test_the_rest_of_a_long_file_is_counted_and_not_read(look, tmp_path, monkeyp
     assert "'d' has 12 rows; the first 1" in said or file == "d.csv"
     assert " rows are looked at" in said
     assert set((tmp_path / "set").rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["{}/elsewhere.jsonl", "../elsewhere.jsonl"])
+def test_a_file_outside_the_folder_is_read_in_part_too(look, tmp_path, monkeypatch, name):
+    (tmp_path / "elsewhere.jsonl").write_text(lines("joy", "anger"))
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": name.format(tmp_path), **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+    monkeypatch.setattr(loading, "BYTES_READ", len(lines("joy", "anger")) - 80)
+
+    assert "'d' has 12 rows; the first 1" in sentences(look(**changes)["recipe"])
+
+
+def test_an_address_is_no_file(look, tmp_path):
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": "https://example.org/d.jsonl", **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+
+    assert is_told(look(**changes)["recipe"], "rows", "example.org/d.jsonl not found", "prepare")
 
 
 def test_an_answer_that_the_cutoff_cuts_is_an_error(look):

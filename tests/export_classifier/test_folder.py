@@ -63,6 +63,9 @@ def test_the_checkpoints_type_is_kept_unless_another_is_asked_for(tmp_path):
         weights = load_file(folder / "model.safetensors")
         assert {weight.dtype for weight in weights.values()} == {dtype}
         assert weights["score.weight"].shape == (6, 64)
+        card = (folder / "README.md").read_text()
+        assert ("as it is stored: " in card and "in bfloat16" in card) == (folder != full)
+        assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
         assert not any("lm_head" in key for key in weights)
 
 

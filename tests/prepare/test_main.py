@@ -229,7 +229,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
         ("validation_size=many", "validation_size='many' is not a number"),
         ("validation_size=60", "leaves fewer of the 60"),
         ("validation=v.jsonl validation_size=3", "exclude each other; keep one"),
-        ("task=mood", "Task 'mood' is neither built in"),
+        ("task=mood", "the task 'mood' is neither built in"),
         ("test=none.jsonl", "none.jsonl is not there"),
         ("train=none.jsonl", "none.jsonl is not there"),
         ("no_such_key=1", "unknown key 'no_such_key'"),

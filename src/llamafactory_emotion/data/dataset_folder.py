@@ -176,7 +176,9 @@ def write_datasets(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EmotionError(f"{folder} cannot be made ({error.strerror}).") from error
+        raise EmotionError(
+            f"{folder} cannot be made ({error.strerror}); name another with dataset_dir."
+        ) from error
     with _locked(folder), ExitStack() as stack:
         info = read_dataset_info(folder)
         if not overwrite:

@@ -136,7 +136,7 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
             "kind of file? Save the sheet as CSV."
         ) from error
     if cells is None:
-        raise CallError(f"{path} has no sheet {sheet!r}; its sheets are {', '.join(names)}.")
+        raise CallError(f"{path} has no sheet {sheet!r}; name one of {', '.join(names)}.")
     for row in cells.itertuples(index=False, name=None):
         yield ["" if cell is None else str(cell) for cell in row]
 

@@ -80,12 +80,6 @@ def check_entry(context: Context) -> Iterator[Finding]:
                 "LLaMA-Factory passes over",
                 f"write {near[0]}" if near else f"remove {key}",
             )
-        if data_set.path is not None and entry.get("split", "train") != "train":
-            yield error(
-                f"{data_set.name!r} is a file and names the split {entry['split']!r}: a file has "
-                "the split train only",
-                "remove split, and register a file a split",
-            )
 
 
 def check_stage(context: Context) -> Iterator[Finding]:
@@ -93,17 +87,11 @@ def check_stage(context: Context) -> Iterator[Finding]:
     stage = str(context.value("stage"))
     for data_set in context.loaded.values():
         ranks = data_set.entry.get("ranking") is True
-        if stage in ("rm", "dpo") and not ranks:
+        if ranks != (stage in ("rm", "dpo")):
             yield error(
-                f"stage: {stage} compares two answers, and {data_set.name!r} has one a row: "
-                "LLaMA-Factory stops",
-                "stage: sft",
-            )
-        elif stage not in ("rm", "dpo") and ranks:
-            yield error(
-                f"{data_set.name!r} has `ranking`, two answers a row, which stage: {stage} does "
-                "not take: LLaMA-Factory stops",
-                "remove ranking from its entry and name one response, or use stage: dpo",
+                f"{data_set.name!r} has {'two answers' if ranks else 'one answer'} a row, which "
+                f"stage: {stage} does not take: LLaMA-Factory stops",
+                "remove ranking from its entry and name one response" if ranks else "stage: sft",
             )
         elif stage != "sft":
             yield warning(f"stage: {stage} does not learn to answer with labels", "stage: sft")
@@ -390,8 +378,7 @@ def check_answer_length(context: Context) -> Iterator[Finding]:
     most, labels = int(context.number("max_new_tokens")), labels_of(context)
     if not context.is_on("predict_with_generate") or not labels or most < 1:
         return
-    encoded = context.encode(("x", label) for label in labels)
-    if encoded is None:
+    if (encoded := context.encode(labels)) is None:
         return
     needed, label = max(zip(map(len, encoded.answers), labels, strict=True))
     if needed > most:

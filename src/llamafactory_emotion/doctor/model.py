@@ -140,11 +140,11 @@ def _same_model(one: str, other: str) -> bool:
 def check_labels(context: Context) -> Iterator[Finding]:
     """How many tokens each label has under this tokenizer, and whether they can be told apart."""
     labels = labels_of(context)
-    encoded = context.encode(("x", label) for label in labels)
+    encoded = context.encode(labels)
     if not labels or encoded is None:
         return
     answers = {
-        label: tuple(token for token in answer if token not in encoded.end_tokens)
+        label: tuple(token for token in answer if token != encoded.end)
         for label, answer in zip(labels, encoded.answers, strict=True)
     }
     same = [ids for ids, count in Counter(answers.values()).items() if count > 1]
@@ -174,7 +174,7 @@ def check_end_token(context: Context) -> Iterator[Finding]:
     encoded, tokenizer = context.encode([]), context.base.tokenizer()
     if encoded is None:
         return
-    if not encoded.end_tokens:
+    if encoded.end is None:
         yield warning(
             f"answers under the template {context.template} have no end token: the model never "
             "stops",
@@ -182,9 +182,9 @@ def check_end_token(context: Context) -> Iterator[Finding]:
         )
         return
     learned = {tokenizer.eos_token_id, *_generation_ends(context.base.name)}
-    if encoded.end_tokens[0] not in learned and not getattr(tokenizer, "chat_template", None):
+    if encoded.end not in learned and not getattr(tokenizer, "chat_template", None):
         yield warning(
-            f"the template {context.template} ends answers with {encoded.end_texts[0]}, which the "
+            f"the template {context.template} ends answers with {encoded.end_text}, which the "
             f"base model {context.model} has never learned: it goes on after the label",
             "use template: emotion (or default) with a base model, or the instruct model with its "
             "own template",
@@ -251,9 +251,8 @@ def check_vocabulary(context: Context) -> Iterator[Finding]:
         return
     tokenizer, resizes = context.tokenizer()
     framed = host_data.encode(tokenizer, context.template, [])  # adds the template's own tokens
-    used: set[int | None] = {*framed.end_tokens, *framed.frame}
-    for encoding in context.encodings.values():
-        used |= encoding.tokens if isinstance(encoding, host_data.Encoding) else set()
+    encodings = [one for one in context.encodings.values() if not isinstance(one, str)]
+    used = frozenset().union(*(one.tokens for one in (framed, *encodings)))
     size = getattr(config.get_text_config(), "vocab_size", None)
     ids = sorted(one for one in used if one is not None)
     missing = [one for one in ids if size and not resizes and one >= size]
@@ -294,13 +293,6 @@ def check_targets(context: Context) -> Iterator[Finding]:
 
 
 def _frozen_layers(context: Context) -> Iterator[Finding]:
-    layers = getattr(context.base.config.get_text_config(), "num_hidden_layers", None)
-    asked = int(abs(context.number("freeze_trainable_layers")))
-    if layers and asked > layers:
-        yield error(
-            f"freeze_trainable_layers {asked}, and the model has {layers} layers",
-            f"train {max(1, layers - 2)} of them, say",
-        )
     if context.base.skeleton is None:
         return
     parts = {

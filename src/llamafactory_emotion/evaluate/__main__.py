@@ -151,7 +151,7 @@ def _check_paths(options: EvaluateOptions) -> None:
     """Refuse inputs named twice, and outputs that cannot be written or would replace an input."""
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
     if inputs.count(STANDARD_STREAM) > 1:
-        raise CallError("Standard input (-) can be read only once; name a file instead.")
+        raise CallError("standard input (-) can be read only once; name a file instead.")
     named: dict[object, str] = {}
     for path in options.files:
         try:

@@ -152,7 +152,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     """
     if len(task.labels) > MOST_LABELS:
         raise DataError(
-            f"The task {task.name!r} has {len(task.labels):,} labels; a confusion matrix of more "
+            f"the task {task.name!r} has {len(task.labels):,} labels; a confusion matrix of more "
             f"than {MOST_LABELS:,} is too large to evaluate. Name a task= of fewer, groups of the "
             "labels for example."
         )
@@ -179,7 +179,9 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         )
     calibration = tally.calibrator.finish()
     if threshold is not None and calibration is None:
-        raise DataError(f"threshold needs probabilities, and no row of {file} has any.")
+        raise DataError(
+            f"threshold needs probabilities, and no row of {file} has any; leave it out."
+        )
 
     by_rule = {
         rule: metrics_of(task.labels, tally.confusion(k)) for k, rule in enumerate(judge.rules)

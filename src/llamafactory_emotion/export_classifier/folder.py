@@ -10,7 +10,9 @@ from llamafactory_emotion.export_classifier.card import model_card, read_evaluat
 from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.export_classifier.verification import (
+    Sample,
     check_equal,
+    check_finite,
     check_rounding,
     compare,
     rounding_tolerance,
@@ -72,28 +74,44 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         layers = loaded.model.config.get_text_config().num_hidden_layers
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        checked = compare(folder, hard, device=device_of(source))
-        check_rounding(checked)
-        verified = None
-        if options.verify is not None:
-            verified = compare(folder, real, device=device_of(source))
-            tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
-            check_equal(verified, options.verify, tolerance)
-        more = "" if verified is None else f"; {verified} (rows of real data)"
-        said = f"Against the language model, in float32: {checked} (difficult texts){more}."
+        told = _verified(
+            folder, hard, real, options, device=device_of(source), dtype=dtype, layers=layers
+        )
+        said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    lines = [
-        f"{output}: a sequence classifier ({dtype})",
-        f"  checked on difficult texts: {checked}",
-    ]
-    if verified is not None:
-        lines.append(f"  verified on {options.verify}: {verified}")
-        if real.left_out:
-            lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
+    lines = [f"{output}: a sequence classifier ({dtype})", *(f"  {one}" for one in told)]
+    if real.left_out:
+        lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:
         lines.append(
             f"  a text that truncation=True cuts loses {baked.glue_after!r} before the cue "
             "(predict on this folder keeps it)"
         )
     return lines
+
+
+def _verified(
+    folder: Path,
+    hard: Sample,
+    real: Sample,
+    options: "ExportOptions",
+    *,
+    device: str,
+    dtype: str,
+    layers: int,
+) -> list[str]:
+    """Compare a written folder with the language model; return what was found."""
+    checked = compare(folder, hard, device=device)
+    check_rounding(checked)
+    found = [f"checked on difficult texts: {checked}"]
+    if options.verify is not None:
+        verified = compare(folder, real, device=device)
+        tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
+        check_equal(verified, options.verify, tolerance)
+        found.append(f"verified on {options.verify}: {verified}")
+    if dtype != "float32":
+        stored = compare(folder, real if options.verify else hard, device=device, dtype=dtype)
+        check_finite(stored)
+        found.append(f"as it is stored: {stored}")
+    return found

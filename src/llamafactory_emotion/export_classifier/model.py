@@ -6,6 +6,7 @@ with the same row, so a model that does more than that is refused.
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,8 @@ def save_classifier(
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for weights in folder.glob("*.safetensors"):  # written for their owner alone
+        shutil.copymode(path, weights)
 
 
 def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:

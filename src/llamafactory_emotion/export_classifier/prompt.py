@@ -74,7 +74,7 @@ def bake_prompt(encoder: PromptEncoder) -> BakedPrompt:
             return baked
         nearest = min(nearest, unlike, key=len)
     raise ModelError(
-        "the prompt cannot be put into this tokenizer: whatever part of it stands on a text's "
+        "the prompt cannot be put into this tokenizer: whatever part of it is on a text's "
         f"edges, some texts do not get the ids they are scored with ({nearest[0]!r} for one); "
         "serve this model with predict or EmotionClassifier instead."
     )

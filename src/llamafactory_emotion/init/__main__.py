@@ -112,7 +112,9 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(staging) / path).replace(folder / path)
     except OSError as error:
-        raise EmotionError(f"{folder} cannot be written ({error.strerror}).") from error
+        raise EmotionError(
+            f"{folder} cannot be written ({error.strerror}); name another folder."
+        ) from error
     return len(files)
 
 

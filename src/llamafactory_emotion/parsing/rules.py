@@ -301,7 +301,7 @@ class LabelParser:
 
     def __init__(self, task: Task, *, match: str = "flexible") -> None:
         if match not in PARSER_RULES:
-            raise CallError(f"Match rule {match!r} is none of {', '.join(PARSER_RULES)}.")
+            raise CallError(f"match={match} is no rule; write one of {', '.join(PARSER_RULES)}.")
         self.task = task
         self.match = match
         names = dict(task.aliases) if match == "flexible" else {}

@@ -13,11 +13,22 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
+from llamafactory_emotion.data.columns import (
+    NO_COLUMN,
+    ColumnChoice,
+    RowError,
+    require_columns,
+    with_turns,
+)
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
-from llamafactory_emotion.data.entries import Entry, read_entries
+from llamafactory_emotion.data.entries import (
+    CONVERSATION,
+    SHAREGPT_FORMATTING,
+    Entry,
+    read_entries,
+)
 from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
-from llamafactory_emotion.data.records import BrokenRecord, Source
+from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.parsing.gold import GoldReader
@@ -93,7 +104,11 @@ def _entry_rows(
 ) -> Iterator[tuple[InputRow, str | None]]:
     """Yield the rows of a data set, with the instruction that an alpaca row begins with."""
     if entry.formatting != EMOTION_FORMATTING:
-        yield from _alpaca_rows(entry, entry.open(cache_dir=cache_dir, token=token), task)
+        source = entry.open(cache_dir=cache_dir, token=token)
+        if entry.formatting == SHAREGPT_FORMATTING:
+            entry = replace(entry, columns={"prompt": "user", "response": "assistant"})
+            source = replace(source, records=map(_last_turns, source.records))
+        yield from _alpaca_rows(entry, source, task)
         return
     label = entry.response or NO_COLUMN
     if isinstance(entry.place, Path):
@@ -103,6 +118,20 @@ def _entry_rows(
         rows = text_rows(source, task, ColumnChoice(entry.prompt, label))
     for row in rows:
         yield InputRow(task.user_content(row.text), row.label), None
+
+
+def _last_turns(record: Record | BrokenRecord) -> Record | BrokenRecord:
+    """Return a conversation's last question and answer, unless something comes before them."""
+    if isinstance(record, BrokenRecord):
+        return record
+    try:
+        fields = with_turns(record.fields, CONVERSATION)
+    except RowError as error:
+        return BrokenRecord(record.line, str(error))
+    if lost := [key for key in ("system", "history") if fields.get(key)]:
+        reason = f"a conversation with {' and '.join(lost)}, which llamafactory-cli alone predicts"
+        return BrokenRecord(record.line, reason)
+    return Record(record.line, fields)
 
 
 def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[InputRow, str | None]]:

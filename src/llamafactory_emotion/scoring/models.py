@@ -211,7 +211,7 @@ def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> 
     if config.is_prompt_learning:
         raise ModelError(
             f"the adapter {adapter} is of the kind {config.peft_type}, which puts learned tokens "
-            "before the prompt; only adapters of the weights (LoRA and its relatives) are scored."
+            "before the prompt; name an adapter of the weights (LoRA and its relatives)."
         )
     options = {"token": source.token, "cache_dir": source.cache_dir}
     misfit = f"the adapter {adapter} does not fit the base model {base}"
@@ -232,11 +232,13 @@ def _count_used(peft_model: Any, adapter: str, misfit: str, options: dict[str, A
     unused = sorted(name for name in stored.keys() - used if prefix in name)
     if unused:
         raise ModelError(
-            f"{misfit}: {len(unused)} of its {len(stored)} weights find no place "
+            f"{misfit}: {len(unused)} of its {len(stored)} weights have no layer "
             f"({unused[0]}, ...); name the base model that it was trained on."
         )
     if any(prefix in name for name in used - stored.keys()):
-        raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
+        raise ModelError(
+            f"{misfit}: some layers have no weights; name the base that it was trained on."
+        )
     return sum(weight.numel() for weight in stored.values())
 
 

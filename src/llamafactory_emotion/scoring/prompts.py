@@ -51,7 +51,10 @@ def read_template(tokenizer: Any, name: str) -> Template:
     user = {"role": "user", "content": _SENTINEL}
     prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
     if prompt.count(_SENTINEL) != 1:
-        raise ModelError("the model's chat template does not show the user's content exactly once.")
+        raise ModelError(
+            "the model's chat template does not show the user's content exactly once; name "
+            "another with template=."
+        )
     head, tail = prompt.split(_SENTINEL)
     answered = [user, {"role": "assistant", "content": _SENTINEL + _SENTINEL}]
     whole = tokenizer.apply_chat_template(answered, tokenize=False)

@@ -76,7 +76,7 @@ class LabelScorer(Scorer):
             "bytes": [len(label.encode()) for label in task.labels],
         }
         if normalize not in lengths:
-            raise CallError(f"normalize {normalize!r} is none of {', '.join(lengths)}.")
+            raise CallError(f"normalize={normalize} is no rule; write one of {', '.join(lengths)}.")
         self._lengths = np.array(lengths[normalize], dtype=np.float64)
         self.gives_log_likelihoods = log_likelihoods or max(tokens) > 1 or normalize != "none"
         self.forward = build_forward(loaded.model, self.encoder)

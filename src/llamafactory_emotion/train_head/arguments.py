@@ -160,7 +160,9 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
             (training,) = parser.parse_args_into_dataclasses(flags, look_for_args_file=False)
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise CallError(f"transformers refuses these settings: {reason.rstrip('.')}.") from error
+        raise CallError(
+            f"transformers refuses these settings; change them: {reason.rstrip('.')}."
+        ) from error
     problems = [
         f"{name}={getattr(training, name)} must be {wanted}"
         for name, least, most, wanted in _LATE
