@@ -34,7 +34,9 @@ def generate_answers(
     remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     answers, size = [""] * len(prompts), _ROWS_PER_BATCH
     while remaining:
-        rows = remaining[-size:]
+        longest = scorer.length_class(len(prompts[remaining[-1]].ids))
+        last = remaining[-size:]
+        rows = [row for row in last if scorer.length_class(len(prompts[row].ids)) == longest]
         try:
             found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
         except torch.OutOfMemoryError as error:
@@ -43,7 +45,7 @@ def generate_answers(
             continue
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
-        del remaining[-size:]
+        del remaining[-len(rows) :]
     return answers
 
 

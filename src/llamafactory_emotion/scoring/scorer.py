@@ -81,6 +81,9 @@ class LabelScorer(Scorer):
         self.gives_log_likelihoods = log_likelihoods or max(tokens) > 1 or normalize != "none"
         self.forward = build_forward(loaded.model, self.encoder)
         self.forward.branches = can_branch(self.forward, self.encoder)
+        # Prompts whose labels alone reach beyond the switch are a class of their own.
+        self._label_steps = max(tokens) - 1
+        self.switches += tuple(switch - self._label_steps for switch in self.switches)
         self.readout = self.forward.readout
         self._cache = self.forward.cache_prefix(self.encoder.prefix_ids)
         if self._cache is not None:
@@ -119,7 +122,7 @@ class LabelScorer(Scorer):
         """Count the tokens of the shared prefix, or none where a prompt begins otherwise."""
         shared = self.shared_prefix_tokens
         begins = len(ids) > shared and tuple(ids[:shared]) == self.encoder.prefix_ids[:shared]
-        return shared if begins else 0
+        return shared if begins and self.forward.keeps(shared, len(ids) + self._label_steps) else 0
 
 
 def open_model(source: ModelSource) -> LoadedModel:
