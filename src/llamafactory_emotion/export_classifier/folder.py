@@ -69,7 +69,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
                 f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
                 "to verify on; raise it or name another file."
             )
-        layers = loaded.model.config.get_text_config().num_hidden_layers
+        layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
         checked = compare(folder, hard, device=device_of(source))
@@ -84,6 +84,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [
+        *notices,
         f"{output}: a sequence classifier ({dtype})",
         f"  checked on difficult texts: {checked}",
     ]

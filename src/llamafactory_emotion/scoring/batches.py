@@ -90,11 +90,13 @@ class Scorer(ABC):
         tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
         readout: Where the scores are read off, in words.
         shared_prefix_tokens: How many tokens at the start of every prompt are computed once.
+        notices: What a user must know of the prompt, each a `note: ...` or `warning: ...`.
         switches: Lengths of prompts that only rows on one side of them share a batch.
     """
 
     readout: str
     shared_prefix_tokens: int = 0
+    notices: tuple[str, ...] = ()
     switches: tuple[int, ...] = ()
 
     def __init__(self, loaded: LoadedModel, task: Task, tokens_per_batch: int | None) -> None:

@@ -6,8 +6,9 @@ import torch
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import make_room_or_raise
-from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.templates import as_ids
 
 _ROWS_PER_BATCH = 32
 _USUAL_ANSWER = 8
@@ -52,7 +53,7 @@ def generate_answers(
 def _generate(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> list[str]:
-    tokenizer, model = scorer.loaded.tokenizer, scorer.loaded.model
+    tokenizer, model = scorer.encoder.tokenizer, scorer.loaded.model
     ends = sorted({*scorer.encoder.template.end_ids, *as_ids(tokenizer.eos_token_id)})
     filler = ends[0] if ends else 0
     longest = max(len(prompt.ids) for prompt in prompts)
