@@ -193,11 +193,11 @@ def test_a_tokenizer_without_begin_and_end_is_enough_for_distinct_labels():
 
 def test_a_template_needs_a_chat_template_that_shows_the_text_once():
     with pytest.raises(ModelError, match="no chat template"):
-        PromptEncoder(tokenizer_of(), EMOTION, template="llama3")
+        PromptEncoder(tokenizer_of(), EMOTION, template="chat_template")
     tokenizer = tokenizer_of.__wrapped__()
     tokenizer.chat_template = "no messages"
     with pytest.raises(ModelError, match="does not show the user's content exactly once"):
-        PromptEncoder(tokenizer, EMOTION, template="llama3")
+        PromptEncoder(tokenizer, EMOTION, template="chat_template")
 
 
 def test_instruction_and_examples_are_the_shared_prefix():

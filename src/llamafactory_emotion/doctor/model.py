@@ -14,7 +14,7 @@ from llamafactory_emotion.doctor.loading import BaseModel, silent_transformers
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.scoring.loading import is_path
-from llamafactory_emotion.scoring.prompts import read_template
+from llamafactory_emotion.scoring.templates import read_chat_template, trained_template
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -204,9 +204,19 @@ def _generation_ends(model: str) -> list[int]:
 
 
 def check_own_template(context: Context) -> Iterator[Finding]:
-    """A trained folder that is asked with another template than the one it carries."""
+    """A trained folder that is asked with another template than its run's record or its own."""
     adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
     if context.template is None or not (context.is_on("do_predict") or adapters):
+        return
+    recorded = map(trained_template, filter(None, adapters or [context.model]))
+    if found := next(filter(None, recorded), None):
+        name, file = found
+        if name != context.template:
+            yield warning(
+                f"{file} says that the model was trained with the template {name}, and the recipe "
+                f"has {context.template}",
+                f"set template: {name}",
+            )
         return
     folders = [BaseModel(one, context.base.options) for one in adapters]
     carriers = [one for one in (*folders, context.base) if _carries_template(one)]
@@ -234,11 +244,9 @@ def _turn(tokenizer: Any) -> tuple[str, str] | None:
 
     Empty thoughts and white space, which copies of one template differ in, are left out.
     """
-    from jinja2 import TemplateError
-
     try:
-        found = read_template(tokenizer, "")
-    except (ModelError, TemplateError):
+        found = read_chat_template(tokenizer)
+    except ModelError:
         return None
     between = re.sub(r"</?think>|\s", "", found.tail + found.answer_prefix)
     return between, " ".join(map(str, tokenizer.convert_ids_to_tokens(list(found.end_ids))))

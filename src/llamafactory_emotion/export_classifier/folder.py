@@ -71,7 +71,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
                 f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
                 "to verify on; raise it or name another file."
             )
-        layers = loaded.model.config.get_text_config().num_hidden_layers
+        layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
         told = _verified(
@@ -80,7 +80,11 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    lines = [f"{output}: a sequence classifier ({dtype})", *(f"  {one}" for one in told)]
+    lines = [
+        *notices,
+        f"{output}: a sequence classifier ({dtype})",
+        *(f"  {one}" for one in told),
+    ]
     if real.left_out:
         lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:

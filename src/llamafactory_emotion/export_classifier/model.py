@@ -87,13 +87,12 @@ def save_classifier(
     classifier = _build_classifier(
         loaded, encoder, padding=loaded.tokenizer.convert_tokens_to_ids(padding)
     )
-    begin = loaded.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids))
     # By this predict writes the whole prompt into each row.
     record = {
         "task": encoder.task.name,
         "instruction": encoder.task.instruction,
-        "before": "".join(begin) + encoder.opening,
-        "after": encoder.template.tail,
+        "before": encoder.template.before + encoder.opening,
+        "after": encoder.template.tail + encoder.template.after,
         "lost_when_truncated": baked.glue_after,
     }
     setattr(classifier.config, BAKED_PROMPT, record)

@@ -11,7 +11,7 @@ from typing import Any
 
 from llamafactory_emotion.options import RecipeOptions, key
 from llamafactory_emotion.scoring.loading import DTYPES, ModelSource, folder_with
-from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.task_choice import KNOWING, LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 
@@ -33,7 +33,9 @@ class ModelOptions(RecipeOptions):
         None, about="a LoRA adapter for it", metavar="ADAPTER", host=True
     )
     template: str = key(
-        EMOTION_TEMPLATE, about="emotion, or another for the model's chat template", host=True
+        EMOTION_TEMPLATE,
+        about="emotion, a template of LLaMA-Factory, or chat_template for the model's own",
+        host=True,
     )
     infer_dtype: str = key("auto", about="type of the weights", choices=DTYPES, host=True)
     use_cpu: bool = key(False, about="run on the CPU even where there is a GPU", host=True)

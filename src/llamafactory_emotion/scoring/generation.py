@@ -6,8 +6,9 @@ import torch
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import make_room_or_raise
-from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.templates import as_ids
 
 _ROWS_PER_BATCH = 32
 _USUAL_ANSWER = 8
@@ -34,7 +35,9 @@ def generate_answers(
     remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     answers, size = [""] * len(prompts), _ROWS_PER_BATCH
     while remaining:
-        rows = remaining[-size:]
+        longest = scorer.length_class(len(prompts[remaining[-1]].ids))
+        last = remaining[-size:]
+        rows = [row for row in last if scorer.length_class(len(prompts[row].ids)) == longest]
         try:
             found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
         except torch.OutOfMemoryError as error:
@@ -43,14 +46,14 @@ def generate_answers(
             continue
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
-        del remaining[-size:]
+        del remaining[-len(rows) :]
     return answers
 
 
 def _generate(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> list[str]:
-    tokenizer, model = scorer.loaded.tokenizer, scorer.loaded.model
+    tokenizer, model = scorer.encoder.tokenizer, scorer.loaded.model
     ends = sorted({*scorer.encoder.template.end_ids, *as_ids(tokenizer.eos_token_id)})
     filler = ends[0] if ends else 0
     longest = max(len(prompt.ids) for prompt in prompts)

@@ -25,6 +25,7 @@ from llamafactory_emotion.scoring.loading import (
     loading_options,
     quiet_loading,
 )
+from llamafactory_emotion.scoring.templates import saved_chat_template
 
 # The packages whose arithmetic a score depends on.
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
@@ -130,13 +131,9 @@ def read_adapter(adapter: str, source: ModelSource) -> Any:
 def _load_tokenizer(source: ModelSource) -> Any:
     with as_model_error(f"the tokenizer of {source.model} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
-    adapter = source.adapter
-    saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
-    if saved and not getattr(tokenizer, "chat_template", None):
-        # LLaMA-Factory writes the template it trained with beside the adapter.
-        with as_model_error(f"the tokenizer of {adapter} cannot be read"):
-            own = AutoTokenizer.from_pretrained(adapter, trust_remote_code=source.trust_remote_code)
-        tokenizer.chat_template = own.chat_template
+    # LLaMA-Factory writes the template it trained with beside the adapter.
+    if (trained := saved_chat_template(source.adapter)) is not None:
+        tokenizer.chat_template = trained
     return tokenizer
 
 
