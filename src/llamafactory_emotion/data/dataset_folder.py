@@ -128,7 +128,7 @@ def write_datasets(
     Args:
         folder: LLaMA-Factory's `dataset_dir`; made when it is not there.
         datasets: Name to rows.
-        task: Gives the instruction.
+        task: Gives the instruction and the answer words.
         overwrite: Replace files and entries of these names.
         also: Other files that belong to the run: path to text, to which a line end is added.
 
@@ -188,7 +188,8 @@ def _alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
     """Yield each row as a line of JSON; a text is data and every character of it survives."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
-        line = encode({"instruction": task.instruction, "input": row.text, "output": row.label})
+        answer = task.word_of(row.label)
+        line = encode({"instruction": task.instruction, "input": row.text, "output": answer})
         yield line.translate(_LINE_ENDS) + "\n"
 
 

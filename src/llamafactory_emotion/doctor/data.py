@@ -341,9 +341,18 @@ def check_task(context: Context) -> Iterator[Finding]:
     if (task := context.task) is None:
         return
     for data_set in context.loaded.values():
-        answers = (answer.strip() for _, answer in data_set.examples)
-        strange = Counter(answer for answer in answers if answer not in task.labels)
+        answers = Counter(answer.strip() for _, answer in data_set.examples)
+        words = {*map(task.word_of, task.labels)}
+        strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
         extent = f"{data_set.extent} of {data_set.name!r}"
+        if stale := sum(
+            n for one, n in answers.items() if one in task.answers and one not in words
+        ):
+            yield warning(
+                f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
+                "word, and the word is what will be scored",
+                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
+            )
         if strange:
             shown = strange.most_common(_ANSWERS_SHOWN)
             named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
@@ -362,10 +371,10 @@ def check_task(context: Context) -> Iterator[Finding]:
             )
 
 
-def labels_of(context: Context) -> Sequence[str]:
-    """Return the task's labels, or the answers in the data where they can be a label set."""
+def possible_answers(context: Context) -> Sequence[str]:
+    """Return the answers of the task, or those in the data where they can be a label set."""
     if context.task is not None:
-        return context.task.labels
+        return [*map(context.task.word_of, context.task.labels)]
     examples = (example for one in context.loaded.values() for example in one.examples)
     answers = {answer.strip() for _, answer in examples if answer}
     if 0 < len(answers) <= LABELS_AT_MOST:
@@ -378,16 +387,16 @@ def labels_of(context: Context) -> Sequence[str]:
 
 def check_answer_length(context: Context) -> Iterator[Finding]:
     """Labels that `max_new_tokens` cuts off: what is left may read as another label."""
-    most, labels = int(context.number("max_new_tokens")), labels_of(context)
-    if not context.is_on("predict_with_generate") or not labels or most < 1:
+    most, answers = int(context.number("max_new_tokens")), possible_answers(context)
+    if not context.is_on("predict_with_generate") or not answers or most < 1:
         return
-    encoded = context.encode(("x", label) for label in labels)
+    encoded = context.encode(("x", answer) for answer in answers)
     if encoded is None:
         return
-    needed, label = max(zip(map(len, encoded.answers), labels, strict=True))
+    needed, answer = max(zip(map(len, encoded.answers), answers, strict=True))
     if needed > most:
         yield error(
-            f"max_new_tokens {most}: the label {label!r} and its end are {needed} tokens, and what "
-            "is left of a label once cut may read as another one",
+            f"max_new_tokens {most}: the label {answer!r} and its end are {needed} tokens, and "
+            "what is left of a label once cut may read as another one",
             f"write max_new_tokens: {needed}",
         )

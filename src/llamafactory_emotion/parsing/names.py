@@ -40,7 +40,7 @@ class Name(NamedTuple):
         label: The label.
         start: Where the name begins.
         end: Where it ends.
-        kind: `label`, `alias`, or `ordinary` for a label that is an ordinary word.
+        kind: `label` (or its answer word), `alias`, or `ordinary` for one that is an ordinary word.
     """
 
     label: str
@@ -179,10 +179,10 @@ def has_word(text: str) -> bool:
 
 
 def _numbers(task: Task) -> dict[float, str]:
-    """Map the value of each label that is a number to the label, where all values differ."""
+    """Map the value of each numeric label or word to the label, where all values differ."""
     values: dict[float, str] = {}
-    for label in task.labels:
-        found = _NUMBER.fullmatch(fold(label).strip())
+    for name, label in task.answers.items():
+        found = _NUMBER.fullmatch(fold(name).strip())
         if found and values.setdefault(float(found[0]), label) != label:
             return {}
     return values
@@ -191,7 +191,7 @@ def _numbers(task: Task) -> dict[float, str]:
 def _folded_names(task: Task) -> dict[str, tuple[str, bool]]:
     """Map each folded name to its label and whether it is an alias; `Task` has told them apart."""
     names = {fold(alias).strip(): (label, True) for alias, label in task.aliases.items()}
-    return names | {fold(label).strip(): (label, False) for label in task.labels}
+    return names | {fold(name).strip(): (label, False) for name, label in task.answers.items()}
 
 
 def _squeezed(names: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:

@@ -73,7 +73,7 @@ class LabelScorer(Scorer):
         lengths = {
             "none": [1] * len(tokens),
             "tokens": tokens,
-            "bytes": [len(label.encode()) for label in task.labels],
+            "bytes": [len(task.word_of(label).encode()) for label in task.labels],
         }
         if normalize not in lengths:
             raise CallError(f"normalize {normalize!r} is none of {', '.join(lengths)}.")
