@@ -78,7 +78,7 @@ class Task:
         return words | {label: label for label in self.labels}
 
     @cached_property
-    def _names(self) -> Mapping[str, str]:
+    def _names(self) -> dict[str, str]:
         """The `name_key` of every label and answer word, to the label."""
         return {name_key(name): label for name, label in self.answers.items()}
 

@@ -68,7 +68,7 @@ def test_labels_of_several_words_are_trained_by_a_word_and_shown_whole(tmp_path,
         "dataset_dir=data", "eval_dataset=tickets_test", "output_dir=host", cwd=tmp_path,
     )  # fmt: skip
     model = ("model_name_or_path=trained", f"task={task}")
-    run(predict, *model, f"input={test}", "output=scored.jsonl")
+    run(predict, *model, "dataset_dir=data", "eval_dataset=tickets_test", "output=scored.jsonl")
     files = ("scored.jsonl", "host/generated_predictions.jsonl")
     run(evaluate, *files, f"task={task}", "json=all.json")
     run(export_classifier, *model, "output=classifier", f"verify={test}")
