@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llamafactory_emotion.data.reading import read_rows
 from llamafactory_emotion.prepare.__main__ import main
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, load_task
 
 any_text = st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip)
 
@@ -37,6 +37,30 @@ def folder(tmp_path):
 
 def prepare(train, folder, *words):
     return main([f"train={train}", "name=mine", f"dataset_dir={folder}", *map(str, words)])
+
+
+def test_the_words_of_labels_are_written_and_missing_ones_suggested(
+    folder, tmp_path, tiny_base, capsys
+):
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        "name: moods\ninstruction: Which?\nlabels: [great joy, deep sadness, fear]\n"
+        "words: {great joy: joy}\n"
+    )
+    rows = [("a", "great joy"), ("b", "joy"), ("c", 1), ("d", "fear")]
+    train = write_rows(tmp_path / "train.jsonl", rows)
+
+    words = (f"task={task}", f"model_name_or_path={tiny_base}", "validation_size=0")
+    assert prepare(train, folder, *words) == 0
+
+    lines = (folder / "mine_train.jsonl").read_text(encoding="utf-8").splitlines()
+    written = [json.loads(line)["output"] for line in lines]
+    assert written == ["joy", "joy", "deep sadness", "fear"]
+    again = read_rows(folder / "mine_train.jsonl", load_task(task))
+    assert [row.label for row in again] == ["great joy", "great joy", "deep sadness", "fear"]
+    said = capsys.readouterr().out
+    assert "several tokens       deep sadness" in said
+    assert "words: {great joy: joy, deep sadness: sadness}" in said
 
 
 def snapshot(folder):

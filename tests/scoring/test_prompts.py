@@ -74,6 +74,21 @@ def test_ids_equal_those_of_llamafactory(template, split_tokenizer):
 
 
 @pytest.mark.parametrize("template", ["emotion", "llama3"])
+def test_the_word_of_a_label_is_what_is_asked_for(template):
+    labels, words = ("great joy", "fear"), {"great joy": "joy"}
+    plain = Task("t", ("joy", "fear"), "Which mood?")
+    worded = replace(plain, labels=labels, words=words)
+    few_shot = [("a text", "fear"), ("another", "joy")]
+    renamed = [("a text", "fear"), ("another", "great joy")]
+
+    expected = PromptEncoder(chat_tokenizer(), plain, template=template, few_shot=few_shot)
+    encoder = PromptEncoder(chat_tokenizer(), worded, template=template, few_shot=renamed)
+
+    assert encoder.label_ids == expected.label_ids
+    assert encoder.encode(TEXTS) == expected.encode(TEXTS)
+
+
+@pytest.mark.parametrize("template", ["emotion", "llama3"])
 @pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if "<" in text])
 def test_a_special_token_in_a_text_stays_text_and_is_counted(template, text):
     tokenizer = chat_tokenizer()

@@ -21,6 +21,7 @@ from llamafactory_emotion.scoring.heads import set_labels
 from llamafactory_emotion.scoring.loading import quiet_loading
 from llamafactory_emotion.scoring.models import LoadedModel, versions
 from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.words import suggest_words, words_line
 
 
 def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
@@ -43,10 +44,13 @@ def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
         if len(ids) > 1:
             long.append(f"{label!r} ({' '.join(tokenizer.convert_ids_to_tokens(list(ids)))})")
     if long:
+        words = suggest_words(encoder.task, encoder.answer_ids)
+        found = f"`{words_line(words)}`, say" if words else "answer words of one token"
         yield (
             f"{len(long)} of {len(encoder.task.labels)} labels have several tokens after this "
-            f"prompt, and a head has one row a label: {', '.join(long)}; train with labels of one "
-            "token each"
+            f"prompt, and a head has one row a label: {', '.join(long)}; write into the task's "
+            f"file {found}, prepare and train again, or train a classification head with "
+            "train_head"
         )
     shared = [labels for labels in first.values() if len(labels) > 1]
     if shared:

@@ -40,8 +40,8 @@ class Name(NamedTuple):
         label: The label.
         start: Where the name begins.
         end: Where it ends.
-        kind: `label`, `alias`, `number`, or `ordinary` for a label that is an ordinary word or a
-            single letter.
+        kind: `label` (or its answer word), `alias`, `number`, or `ordinary` for one that is an
+            ordinary word or a single letter.
     """
 
     label: str
@@ -186,10 +186,10 @@ def has_word(text: str) -> bool:
 
 
 def _numbers(task: Task) -> dict[float, str]:
-    """Map the value of each label that is a number to the label, where all values differ."""
+    """Map the value of each numeric label or word to the label, where all values differ."""
     values: dict[float, str] = {}
-    for label in task.labels:
-        found = _NUMBER.fullmatch(fold(label).strip())
+    for name, label in task.answers.items():
+        found = _NUMBER.fullmatch(fold(name).strip())
         if found and values.setdefault(float(found[0]), label) != label:
             return {}
     return values
@@ -198,7 +198,7 @@ def _numbers(task: Task) -> dict[float, str]:
 def _folded_names(task: Task) -> dict[str, tuple[str, bool]]:
     """Map each folded name to its label and whether it is an alias; `Task` has told them apart."""
     names = {fold(alias).strip(): (label, True) for alias, label in task.aliases.items()}
-    return names | {fold(label).strip(): (label, False) for label in task.labels}
+    return names | {fold(name).strip(): (label, False) for name, label in task.answers.items()}
 
 
 def _squeezed(names: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:

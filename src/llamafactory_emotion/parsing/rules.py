@@ -291,8 +291,8 @@ class LabelParser:
     """Parse answers of one task under one match rule.
 
     Args:
-        task: The labels and aliases.
-        match: `strict` (equal to a label's name after strip and case folding) or `flexible`
+        task: The labels, their answer words and aliases.
+        match: `strict` (equal to a label or its word after strip and case folding) or `flexible`
             (the rules of this module).
 
     Raises:
@@ -305,7 +305,7 @@ class LabelParser:
         self.task = task
         self.match = match
         names = dict(task.aliases) if match == "flexible" else {}
-        names |= {label: label for label in task.labels}
+        names |= task.answers
         self._plain = {
             name.strip().casefold(): ParsedAnswer(label, None) for name, label in names.items()
         }
@@ -335,20 +335,22 @@ class LabelParser:
         return _ruled(text, self._names)
 
     def contains(self, answer: str, label: str) -> bool:
-        """Say whether `answer` contains the name of the gold `label`, or one of its aliases.
+        """Say whether `answer` contains the name of the gold `label`, its word or an alias.
 
         The rule of zero-shot studies: right when the right class name occurs anywhere in the
         answer, whatever else occurs. Both are folded (Unicode NFKC, case). The label's own name
-        counts as a substring (`fear` in `fearless`), which is the published rule; an alias, which
-        that rule does not know, only as a whole word, or else `ira` would be in `admiration`. In
-        scripts without spaces an alias is a substring too. Negation and reasoning do not matter.
+        counts as a substring (`fear` in `fearless`), which is the published rule; its answer word
+        or an alias, which that rule does not know, only as a whole word that is no ordinary one, or
+        else `ira` would be in `admiration`. In scripts without spaces these are substrings too.
+        Negation and reasoning do not matter.
         """
         text = fold(answer)
         name = fold(label).strip()
         if name in text if name else label in answer:
             return True
         found = () if self._names is None else self._names.find(text)
-        return any(one.label == label and one.kind == "alias" for one in found)
+        kinds = ("alias", "label") if label in self.task.words else ("alias",)
+        return any(one.label == label and one.kind in kinds for one in found)
 
     @functools.cached_property
     def _next_example(self) -> re.Pattern[str]:
@@ -357,14 +359,14 @@ class LabelParser:
 
     @functools.cached_property
     def _glue(self) -> re.Pattern[str]:
-        labels = sorted(self.task.labels, key=lambda label: -len(label))
-        small = "|".join(re.escape(label) for label in labels if label[-1:].islower())
+        names = sorted(self.task.answers, key=lambda name: -len(name))
+        small = "|".join(re.escape(name) for name in names if name[-1:].islower())
         return re.compile(rf"[\s\u200b-\u200f\ufeff]*({small or '(?!)'})[A-Z]")
 
     def _glued(self, answer: str) -> ParsedAnswer | None:
         """Read a label that the next word is glued to, where its end can be told: `joyThe`."""
         match = self._glue.match(answer)
-        return _labelled(match[1]) if match else None
+        return _labelled(self.task.answers[match[1]]) if match else None
 
 
 def _ruled(text: str, names: LabelNames) -> ParsedAnswer:

@@ -112,7 +112,7 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
                 f"{column!r} at the text {' '.join(words[:_WORDS_SHOWN]) + more!r}; write one of "
                 f"{known}."
             )
-        return [{"role": "assistant", "content": label}]
+        return [{"role": "assistant", "content": EMOTION.word_of(label)}]
 
 
 def register() -> None:

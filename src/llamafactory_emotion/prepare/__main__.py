@@ -79,6 +79,11 @@ class PrepareOptions(Options):
         choices=tuple(DROPS),
     )
     check_only: bool = key(False, about="print the audit and write no data")
+    model_name_or_path: str | None = key(
+        None,
+        about="the model to be trained: which labels are several tokens for it, and words of one",
+        metavar="MODEL",
+    )
     task: str | None = key(None, about="a built-in task or a task's YAML file (default: emotion)")
     labels: str | None = key(None, about=LABELS_ABOUT)
     text_column: str | None = key(
@@ -136,6 +141,8 @@ def _run(options: PrepareOptions, call: Call) -> int:
     splits = _read(options, task)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
+    if options.model_name_or_path is not None:
+        blocks.append(_answer_words(options.model_name_or_path, task))
     try:
         if folder is not None:
             blocks += _write(options, folder, splits, task, report)
@@ -211,6 +218,25 @@ def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
     if problems:
         raise DataError("\n".join(problems))
     return splits
+
+
+def _answer_words(model: str, task: Task) -> Block:
+    """Say which labels are several tokens for a model, under our template, and suggest words."""
+    from llamafactory_emotion.scoring.loading import ModelSource, check_source
+    from llamafactory_emotion.scoring.models import load_tokenizer
+    from llamafactory_emotion.scoring.prompts import PromptEncoder
+    from llamafactory_emotion.scoring.words import suggest_words, words_line
+
+    source = ModelSource(model)
+    check_source(source)
+    encoder = PromptEncoder(load_tokenizer(source), task)
+    ids = zip(task.labels, encoder.answer_ids([*map(task.word_of, task.labels)]), strict=True)
+    several = [label for label, tokens in ids if len(tokens) > 1]
+    lines = [("several tokens", ", ".join(several) or "none of the labels")]
+    if words := suggest_words(task, encoder.answer_ids):
+        lines.append(("for the task's file", words_line(words)))
+    said = tuple((name, printable(fact)) for name, fact in lines)
+    return Facts(f"Answers of {printable(model)}", said)
 
 
 def _write(

@@ -15,7 +15,10 @@ _USUAL_ANSWER = 8
 
 
 def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
-    """Return how many tokens an answer may have: what is asked for, or enough for every label."""
+    """Return how many tokens an answer may have: what is asked for, or enough for every label.
+
+    What is asked for must do for the words that are trained; a label may be longer than its word.
+    """
     longest, label = max(
         (len(ids), label)
         for ids, label in zip(scorer.encoder.label_ids, scorer.task.labels, strict=True)
@@ -25,7 +28,8 @@ def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
             f"max_new_tokens={asked} cuts off the label {label!r}, which has {longest} tokens; "
             f"give {longest + 1} or more, or leave the key out."
         )
-    return asked or max(_USUAL_ANSWER, longest + 1)
+    untrained = max(map(len, scorer.encoder.answer_ids(scorer.task.labels)))
+    return asked or max(_USUAL_ANSWER, longest + 1, untrained + 1)
 
 
 def generate_answers(

@@ -72,7 +72,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     """Load a model, its tokenizer and its adapter, which is merged where that is exact."""
     source = with_base(source)
     device = device_of(source)
-    tokenizer = _load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     model = _load_weights(source, device).eval()
     if source.adapter is None:
         return LoadedModel(model, tokenizer, None, source.model, None)
@@ -128,7 +128,8 @@ def read_adapter(adapter: str, source: ModelSource) -> Any:
         return PeftConfig.from_pretrained(adapter, token=source.token, cache_dir=source.cache_dir)
 
 
-def _load_tokenizer(source: ModelSource) -> Any:
+def load_tokenizer(source: ModelSource) -> Any:
+    """Load a model's tokenizer, with the chat template that its adapter was trained with."""
     with as_model_error(f"the tokenizer of {source.model} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
     # LLaMA-Factory writes the template it trained with beside the adapter.

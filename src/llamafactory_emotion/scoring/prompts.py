@@ -37,8 +37,8 @@ class PromptEncoder:
 
     Attributes:
         prefix_ids: The token ids that prompts share from their start.
-        label_ids: For each label the token ids of its answer. Where one label's ids begin
-            another's, the end token follows all of them.
+        label_ids: For each label the token ids of its answer, which is its word where it has one.
+            Where one label's ids begin another's, the end token follows all of them.
         limit: The most tokens of a prompt; longer texts are cut.
     """
 
@@ -56,7 +56,8 @@ class PromptEncoder:
         self.task = task
         self.template_name = template
         self._examples = "".join(
-            f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
+            f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{task.word_of(label)}\n\n"
+            for text, label in few_shot
         )
         self._special = special_token_pattern(self.tokenizer)
         self._ends_joined = False
@@ -81,6 +82,12 @@ class PromptEncoder:
             self._finish(content, start, ids)
             for (content, start), ids in zip(prepared, encoded, strict=True)
         ]
+
+    def answer_ids(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode answers, without an end token."""
+        answers = [f"{self.template.answer_prefix}{word}" for word in words]
+        split = not self.template.has_control_tokens
+        return [tuple(ids) for ids in self._tokenize(answers, split=split)]
 
     def _with_examples(self, content: str) -> tuple[str, int]:
         """Put the examples before the text; return the index too at which the text begins."""
@@ -155,15 +162,14 @@ class PromptEncoder:
         return tuple(column[0] for column in takewhile(lambda one: len(set(one)) == 1, columns))
 
     def _encode_labels(self) -> tuple[tuple[int, ...], ...]:
-        answers = [f"{self.template.answer_prefix}{label}" for label in self.task.labels]
-        split = not self.template.has_control_tokens
-        label_ids = [tuple(ids) for ids in self._tokenize(answers, split=split)]
+        label_ids = self.answer_ids([self.task.word_of(label) for label in self.task.labels])
         seen: dict[tuple[int, ...], str] = {}
         for label, ids in zip(self.task.labels, label_ids, strict=True):
             if ids in seen:
                 raise ModelError(
                     f"the labels {seen[ids]!r} and {label!r} become the same tokens {list(ids)}, "
-                    "so no model with this tokenizer can tell them apart; rename one of them."
+                    "so no model with this tokenizer can tell them apart; rename one of them, or "
+                    "give it another word (`words:` in the task's file)."
                 )
             seen[ids] = label
         # All distinct, so a label whose tokens begin another's is shorter: the end token decides.

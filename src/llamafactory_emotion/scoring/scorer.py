@@ -85,7 +85,7 @@ class LabelScorer(Scorer):
         lengths = {
             "none": [1] * len(tokens),
             "tokens": tokens,
-            "bytes": [len(label.encode()) for label in task.labels],
+            "bytes": [len(task.word_of(label).encode()) for label in task.labels],
         }
         if normalize not in lengths:
             raise CallError(f"normalize={normalize} is no rule; write one of {', '.join(lengths)}.")
