@@ -31,7 +31,7 @@ def predict(options: PredictOptions, call: Call) -> int:
     outputs = list_outputs(options)
     check_outputs(outputs, options, call.recipe)
     task = load_task(options.task)
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+    examples = draw_examples(options, task)
     loaded, source = None, None
     for output in outputs:
         inputs = open_inputs(options, task)
