@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamafactory_emotion.data.columns import NO_COLUMN
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.export_classifier.card import model_card, read_evaluation
@@ -37,13 +38,10 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
-        texts = [
-            row.text
-            for row in read_texts(options.verify, task=task, text_column=options.text_column)
-        ]
-        if not texts:
-            raise DataError(f"{options.verify} holds no text; name another file with verify.")
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+        reading = options.reading | {"label_column": NO_COLUMN}
+        rows = read_texts(options.verify, task=task, **reading)
+        texts = [row.text for row in rows]
+    examples = draw_examples(options, task)
     if find_head(source) is not None:
         raise CallError(
             f"{source.adapter or source.model} is a classification head already; transformers, "

@@ -39,7 +39,7 @@ def predict(options: PredictOptions, call: Call) -> int:
             files=[options.input],
         )
     )
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+    examples = draw_examples(options, task)
     loaded, source = None, None
     told: set[str] = set()
     for output in outputs:

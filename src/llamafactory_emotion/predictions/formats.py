@@ -25,10 +25,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the answer and the gold label are, as a call names them; None to go by the keys."""
+    """Where the answer and the gold label are, as a call names them; None to go by the keys.
+
+    With `label_may_lack`, a row without that key has its label where rows usually have it.
+    """
 
     prediction: str | None = None
     label: str | None = None
+    label_may_lack: bool = False
 
 
 BY_KEYS = Columns()
@@ -45,7 +49,9 @@ def as_ours(row: Row, columns: Columns) -> Row:
     elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
         row = _batch_response(row)
     answer = columns.prediction or next((name for name in _ANSWERS if name in row), None)
-    label = columns.label or next((name for name in _GOLD if name in row), None)
+    label = columns.label
+    if label is None or (columns.label_may_lack and label not in row):
+        label = next((name for name in _GOLD if name in row), None)
     ours = dict(row)
     if answer is not None and answer in row:
         ours["predict"] = _one_answer(row[answer])

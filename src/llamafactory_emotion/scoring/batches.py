@@ -173,7 +173,7 @@ def make_room_or_raise(error: torch.OutOfMemoryError, rows: int, length: int) ->
     if rows == 1:
         raise ModelError(
             f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
-            "or load the model in a smaller dtype or with quantization_bit."
+            "or load the model in a smaller type with infer_dtype."
         ) from error
     error.__traceback__ = None  # its frames hold the batch's tensors
     gc.collect()
