@@ -41,9 +41,10 @@ OFF = {"LLAMAFACTORY_EMOTION_AUTOLOAD": "0"}
         # LLaMA-Factory is imported by the plug-in itself.
         ("import llamafactory_emotion.plugin.registration", {}, "True"),
         ("", OFF, "False"),
+        ("", {"LLAMAFACTORY_EMOTION_AUTOLOAD": "False"}, "False"),
         ("import llamafactory_emotion as e; e.register(); e.register()", OFF, "True"),
     ],
-    ids=["by the hook", "plug-in first", "switched off", "by hand, twice"],
+    ids=["by the hook", "plug-in first", "switched off", "off, in words", "by hand, twice"],
 )
 def test_llamafactory_knows_the_plug_in(first, environment, known):
     result = run_python(first + TEMPLATE_KNOWN, **environment)
@@ -65,6 +66,12 @@ def test_the_start_up_file_is_one_line_and_imports_only_the_hook():
     result = run_python(code, "-S", "-I")
 
     assert result.stdout.strip() == "['llamafactory_emotion', 'llamafactory_emotion.autoload']"
+
+
+def test_a_start_up_file_without_its_package_is_silent():
+    result = run_python(f"exec(open({str(START_UP_FILE)!r}).read())", "-S", "-I")
+
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_failing_registration_is_one_warning_and_the_host_goes_on():

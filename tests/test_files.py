@@ -49,6 +49,7 @@ def test_standard_input_is_read_and_stays_open(monkeypatch):
         (lambda path: path.mkdir(), "is a directory; name a file in it"),
         (lambda path: None, "is not there; check the path"),
         (lambda path: path.symlink_to(path), "cannot be read .Too many levels"),
+        (os.mkfifo, "is a pipe; name a file, or - and pipe"),
     ],
 )
 def test_a_path_that_cannot_be_read_is_the_callers_mistake(tmp_path, make, sentence):
@@ -251,3 +252,19 @@ def test_a_folder_that_another_run_filled_meanwhile_stays(tmp_path):
         late()
 
     assert [one.name for one in path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("write", [write_whole, write_whole_folder])
+def test_what_a_killed_run_left_is_removed_by_a_later_one(tmp_path, write):
+    path = tmp_path / "out"
+    others = [tmp_path / name for name in (".out.0123abcd", ".out.bak", ".other.0123abcd")]
+    for one in others:
+        (one / "new").mkdir(parents=True)
+        os.utime(one / "new", (0, 0))
+        os.utime(one, (0, 0))
+    (tmp_path / ".out.living00").mkdir()
+
+    with write(path):
+        pass
+
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others[1:], tmp_path / ".out.living00"])

@@ -43,10 +43,14 @@ class LlamaFactoryWatcher:
 
 
 def install() -> None:
-    """Install the hook, unless it is there or `LLAMAFACTORY_EMOTION_AUTOLOAD=0` says no."""
-    if os.environ.get(SWITCH) == "0" or is_installed():
-        return
-    sys.meta_path.insert(0, LlamaFactoryWatcher())
+    """Install the hook, unless it is there or `LLAMAFACTORY_EMOTION_AUTOLOAD` says no."""
+    if not is_switched_off() and not is_installed():
+        sys.meta_path.insert(0, LlamaFactoryWatcher())
+
+
+def is_switched_off() -> bool:
+    """Whether the environment says 0, false, no or off."""
+    return os.environ.get(SWITCH, "").lower() in ("0", "false", "no", "off")
 
 
 def is_installed() -> bool:

@@ -4,10 +4,12 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import secrets
 import shutil
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +19,17 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 
 STANDARD_STREAM = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAGIC = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; name a workbook .xlsx, unpack an archive",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save its sheet as CSV",
+    b"PAR1\x15": "a Parquet file; name it .parquet",
+    b"ARROW1\0\0": "an Arrow file; name it .arrow",
+    b"BZh91AY": "packed with bzip2; unpack it or pack it with gzip",
+    b"\xfd7zXZ\0": "packed with xz; unpack it or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it or pack it with gzip",
+}
+# A run writes its temporary files more often than that.
+_LIVING_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
@@ -24,12 +37,15 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file, a gzip file (known by its first bytes) or standard input (`-`) for reading.
 
     Raises:
-        CallError: The path is not there, is a directory, or may not be read.
+        CallError: The path is not there, is a directory or a pipe, or may not be read.
         DataError: A gzip file is broken or cut off.
     """
     if str(path) == STANDARD_STREAM:
         yield sys.stdin.buffer
         return
+    # What a shell makes of `<(...)` is a pipe with a writer; any other may wait for ever.
+    if Path(path).is_fifo() and not str(path).startswith(("/dev/", "/proc/")):
+        raise CallError(f"{path} is a pipe; name a file, or - and pipe into the command.")
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 - an error while reading is another thing
     except FileNotFoundError:
@@ -37,13 +53,13 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     except IsADirectoryError:
         raise CallError(f"{path} is a directory; name a file in it.") from None
     except OSError as error:
-        raise CallError(f"{path} cannot be read ({error.strerror}).") from error
+        raise CallError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
     with raw:
         packed = raw.peek(2)[:2] == _GZIP_MAGIC
         try:
             yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{path} is a broken gzip file ({error}).") from error
+            raise DataError(f"{path} is a broken gzip file ({error}); write it again.") from error
 
 
 @contextlib.contextmanager
@@ -61,6 +77,13 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         finally:
             if str(path) == STANDARD_STREAM:
                 text.detach()
+
+
+def check_text(path: str | Path, first: bytes) -> None:
+    """Raise a DataError for a file whose first bytes are those of another kind than text."""
+    for magic, kind in _MAGIC.items():
+        if first.startswith(magic):
+            raise DataError(f"{path} is {kind}.")
 
 
 def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None] = ()) -> None:
@@ -102,7 +125,7 @@ def check_parents(path: Path) -> None:
     """Raise a CallError for a path below a file."""
     parent = nearest_there(path.absolute().parent)
     if not parent.is_dir():
-        raise CallError(f"{parent} is a file and cannot hold {path}; name another place.")
+        raise CallError(f"{parent} is a file and cannot hold {path}; name another path.")
 
 
 def nearest_there(path: Path) -> Path:
@@ -167,6 +190,7 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output(Path(path), overwrite=overwrite)
     path = real_place(path)
+    _remove_left_over(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +204,17 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
             _move(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what runs that were killed have left beside a path; a living one writes on."""
+    is_ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    for one in [one for one in beside if is_ours.fullmatch(one.name)]:
+        with contextlib.suppress(OSError):
+            written = max(part.stat().st_mtime for part in (one, *one.rglob("*")))
+            if time.time() - written > _LIVING_SECONDS:
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
 def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -206,6 +241,7 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
     """
     check_output_folder(Path(path), overwrite=overwrite)
     path = real_place(path)
+    _remove_left_over(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -235,7 +271,10 @@ def _writing(path: Path, *, inside: Path | None = None) -> Iterator[None]:
         about = error.filename
         if inside and not (isinstance(about, str) and Path(about).is_relative_to(inside)):
             raise
-        raise EmotionError(f"{path} cannot be written ({error.strerror or error}).") from error
+        reason = error.strerror or error
+        raise EmotionError(
+            f"{path} cannot be written ({reason}); make room or name another path."
+        ) from error
 
 
 class _Output(io.FileIO):

@@ -91,6 +91,28 @@ class RecipeOptions(Options):
         return name in host_keys()
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """How a command reads its data files; each key, given once, serves all files of the call."""
+
+    text_column: str | None = key(
+        None, about="the column of the texts, or several with commas (default: guessed)"
+    )
+    label_column: str | None = key(
+        None, about="the column of the labels, or none (default: guessed)"
+    )
+    encoding: str | None = key(
+        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
+    )
+    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The same as arguments of `data.reading`."""
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
+        return named | ({"label_column": ""} if self.label_column == "none" else {})
+
+
 T = TypeVar("T", bound=Options)
 
 
@@ -158,7 +180,7 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
         else:
             own[name] = None if text in ("", "null") else text
     if wrong:
-        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value, or --key value.")
+        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value.")
     values = _merged(recipe, pairs, own)
     return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
 
@@ -296,7 +318,9 @@ def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> di
         content = OmegaConf.to_container(values, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
         first = str(error).strip().splitlines()[0]
-        raise CallError(f"a value cannot be read ({first}); quote it: key='\"...\"'.") from error
+        raise CallError(
+            f"a value cannot be read ({first}); write it in quotes: key='\"...\"'."
+        ) from error
     assert isinstance(content, dict)  # noqa: S101 - a merge of mappings is one
     # A lone dash, standard input or output, is YAML for a list with nothing in it.
     return {str(name): "-" if value == [None] else value for name, value in content.items()}
@@ -308,15 +332,19 @@ def _load(recipe: Path | None) -> Any:
 
     if recipe is None:
         return OmegaConf.create({})
+    if recipe.is_fifo():
+        raise CallError(f"the recipe {recipe} is a pipe; name a file.")
     try:
         text = recipe.read_text(encoding="utf-8-sig")
         content = json.loads(text) if recipe.suffix == ".json" else OmegaConf.create(text)
     except OSError as error:
-        raise CallError(f"the recipe {recipe} cannot be read ({error.strerror}).") from error
+        raise CallError(
+            f"the recipe {recipe} cannot be read ({error.strerror}); check path and rights."
+        ) from error
     except (ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())
-        remedy = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
-        raise CallError(f"the recipe {recipe} cannot be read: {reason}{remedy}.") from error
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeError) else "mend it"
+        raise CallError(f"the recipe {recipe} cannot be read ({reason}); {remedy}.") from error
     if not OmegaConf.is_dict(content) and not isinstance(content, dict):
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
     return OmegaConf.create(content) if isinstance(content, dict) else content
@@ -395,7 +423,10 @@ def _named(kind: Any) -> str:
 
 
 def _fields(options: type[Options]) -> tuple["dataclasses.Field[Any]", ...]:
-    return dataclasses.fields(options)  # type: ignore[arg-type]
+    """Return the fields, a class's own before those that it inherits."""
+    found = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    names = (name for kind in options.__mro__ for name in vars(kind).get("__annotations__", ()))
+    return tuple(found.pop(name) for name in names if name in found)
 
 
 def _keys(options: type[Options], *, host: bool) -> list["dataclasses.Field[Any]"]:

@@ -146,6 +146,11 @@ def printable(text: str) -> str:
     )
 
 
+def tell(line: str) -> None:
+    """Print a line about what a command does beside the results on standard output."""
+    print(printable(line), file=sys.stderr)
+
+
 def shortened(text: str, length: int = 60) -> str:
     """Return a text cut to a length, with dots where something is left out."""
     return text if len(text) <= length else text[: length - 3] + "..."

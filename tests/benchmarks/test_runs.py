@@ -77,3 +77,14 @@ def test_gpu_measures_both_recipes_and_both_predictions(tmp_path: Path):
         assert f"| {name} | {parts[name]['rows_per_second']:.1f} | " in printed
     for name in ("LoRA, packed, Liger", "LoRA, Liger"):
         assert f"| {name} | skipped: needs a GPU and liger-kernel |" in printed
+
+
+def test_doctor_and_the_host_agree_on_every_tenth_case(tmp_path: Path):
+    printed = run_program(
+        "python", BENCHMARKS / "doctor_against_host.py", "--every", "10", cwd=tmp_path
+    ).stdout
+
+    counts = dict(re.findall(r"^(.+): (\d+)$", printed, re.M))
+    assert int(counts["broken"]) + int(counts["sound"]) > 10
+    for half in ("broken", "sound"):
+        assert counts[f"agree, {half}"] == counts[half], printed

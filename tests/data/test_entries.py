@@ -1,11 +1,14 @@
 """Data sets by name: every reader gets the same rows from a file and from the hub."""
 
 import json
+import socket
 
 import datasets
+import huggingface_hub
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from llamafactory_emotion.data import entries
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import HubAddress, hub_class_names, read_entries
 from llamafactory_emotion.errors import CallError, DataError
@@ -56,6 +59,46 @@ def predicted(folder):
     return [tuple(row) for row in open_dataset("mine", folder, EMOTION).rows]
 
 
+def chat(*turns, role="from", content="value"):
+    return {"talk": [{role: one, content: text} for one, text in turns]}
+
+
+OPENAI = {"role_tag": "role", "content_tag": "content", "user_tag": "user",
+          "assistant_tag": "assistant"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "tags"),
+    [
+        (chat(("human", "so glad"), ("gpt", "joy")), {}),
+        (chat(("user", "so glad"), ("assistant", "joy"), role="role", content="content"), OPENAI),
+        (chat(("Q", "so glad"), ("A", "joy")), {"user_tag": "Q", "assistant_tag": "A"}),
+    ],
+)
+def test_a_conversation_is_its_question_and_its_answer(register, on_hub, row, tags):
+    folder = register([row], {"messages": "talk"}, formatting="sharegpt", tags=tags, on_hub=on_hub)
+
+    assert trained_on(folder) == [("so glad", "joy")]
+    assert predicted(folder) == [("so glad", "joy")]
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ([("human", "hi"), ("gpt", "hello"), ("human", "so glad"), ("gpt", "joy")], "history"),
+        ([("system", "Label."), ("human", "so glad"), ("gpt", "joy")], "system"),
+        ([("gpt", "joy")], "no turn of the user"),
+        ([("tool", "joy")], "only texts of user"),
+    ],
+)
+def test_what_a_conversation_would_lose_is_refused(register, turns, said):
+    folder = register([chat(*turns)], {"messages": "talk"}, formatting="sharegpt", on_hub=False)
+
+    for read in (trained_on, predicted):
+        with pytest.raises(DataError, match=said):
+            read(folder)
+
+
 @pytest.mark.parametrize("formatting", ["emotion", "alpaca"])
 def test_ids_mean_the_names_that_the_data_set_gives_them_on_every_path(
     register, on_hub, formatting
@@ -84,9 +127,11 @@ def test_a_head_reads_the_text_of_an_alpaca_data_set(register, row, on_hub):
     assert trained_on(folder) == [("so glad", "joy")] * 2
 
 
-def test_the_columns_of_a_call_come_before_those_of_an_entry(register):
+def test_the_columns_of_a_call_come_before_those_of_an_entry_and_are_told(register, capsys):
     folder = register([ALPACA_ROW | {"title": "yes", "mood": "fear"}], ALPACA_COLUMNS)
     assert trained_on(folder, text_column="title", label_column="mood") == [("yes", "fear")]
+    told = "mine: texts from title, labels from mood; left: instruction, input, output\n"
+    assert capsys.readouterr().err.endswith(told)
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
@@ -178,18 +223,20 @@ def test_what_the_hub_does_not_give_is_one_sentence(register, monkeypatch, error
         ({"columns": ["a"]}, DataError, r"columns of 'mine' are \[\"a\"\]"),
         ({"columns": {"prompt": ["text"]}}, DataError, "must be an object of names; write for"),
         ({"columns": None}, DataError, "columns of 'mine' are null"),
-        ({"formatting": "sharegpt"}, CallError, "the formatting 'sharegpt'"),
+        ({"formatting": "openai"}, CallError, "the formatting 'openai'"),
+        ({"formatting": "sharegpt", "tags": []}, CallError, "the tags of"),
         ({"num_samples": 3}, CallError, "num_samples"),
         ({"columns": {"system": "x"}}, CallError, "names a column for system, which would stand"),
         ({"columns": {"history": "x"}}, CallError, "names a column for history, which would stand"),
         ({"script_url": "x"}, CallError, "neither file_name nor hf_hub_url"),
-        ({"file_name": "."}, CallError, "is a folder of files"),
+        ({"file_name": "."}, CallError, "is a directory with files of several formats"),
         (None, CallError, "'mine' is no data set of .* [(]other[)]; name one of these"),
     ],
 )
 def test_an_entry_that_is_not_read_is_one_sentence_for_every_reader(tmp_path, entry, error, said):
     content = {"other": {}} if entry is None else {"mine": entry}
     (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    (tmp_path / "rows.csv").write_text("text,label\na,joy\n")
 
     for read in (trained_on, predicted):
         with pytest.raises(error, match=said):
@@ -206,3 +253,15 @@ def test_the_names_of_ids_are_known_before_the_rows_are_loaded(register, tmp_pat
 
     assert hub_class_names(HubAddress(str(tmp_path / "hub"), split="test")) == {"label": NAMES}
     assert hub_class_names(HubAddress(str(tmp_path / "nowhere"))) == {}
+
+
+def test_a_hub_that_does_not_answer_is_told_in_seconds(tmp_path, monkeypatch):
+    (tmp_path / FILE_NAME).write_text('{"mine": {"hf_hub_url": "someone/emotion"}}')
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(entries, "_SECONDS", 0.1)
+
+        with pytest.raises(DataError, match=r"cannot be reached .* name a file, or set HF_HUB"):
+            predicted(str(tmp_path))

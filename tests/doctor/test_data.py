@@ -19,8 +19,8 @@ BROKEN = [
     ({"dataset": "sound,,alpaca"}, "dataset", "comma", "remove"),
     ({"dataset": "misspelt"}, "entry", "a key 'formating'", "write formatting"),
     ({"dataset": "miscolumned"}, "entry", "a key 'promt'", "write prompt"),
-    ({"dataset": "split"}, "entry", "names the split 'validation'", "remove split"),
-    ({"stage": "dpo"}, "stage", "compares two answers", "stage: sft"),
+    ({"dataset": "split"}, "rows", "Unknown split", "mend"),
+    ({"stage": "dpo"}, "stage", "one answer a row, which stage: dpo", "stage: sft"),
     ({"stage": "pt"}, "stage", "does not learn to answer", "stage: sft"),
     ({"dataset": "gone"}, "rows", "gone.jsonl not found", "mend"),
     ({"dataset": "strange"}, "rows", "boredom", "mend"),
@@ -166,6 +166,25 @@ def test_the_rest_of_a_long_file_is_counted_and_not_read(look, tmp_path, monkeyp
     assert set((tmp_path / "set").rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["{}/elsewhere.jsonl", "../elsewhere.jsonl"])
+def test_a_file_outside_the_folder_is_read_in_part_too(look, tmp_path, monkeypatch, name):
+    (tmp_path / "elsewhere.jsonl").write_text(lines("joy", "anger"))
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": name.format(tmp_path), **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+    monkeypatch.setattr(loading, "BYTES_READ", len(lines("joy", "anger")) - 80)
+
+    assert "'d' has 12 rows; the first 1" in sentences(look(**changes)["recipe"])
+
+
+def test_an_address_is_no_file(look, tmp_path):
+    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
+    entry = {"d": {"file_name": "https://example.org/d.jsonl", **COLUMNS}}
+    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
+
+    assert is_told(look(**changes)["recipe"], "rows", "example.org/d.jsonl not found", "prepare")
+
+
 def test_an_answer_that_the_cutoff_cuts_is_an_error(look):
     assert is_told(look(cutoff_len=2)["recipe"], "cutoff", "cuts the answers of 40 of", "raise")
 
@@ -227,6 +246,33 @@ def test_data_of_another_task_is_told_with_every_label_and_its_rows(folder, monk
     assert "1 of 2 rows of 'alpaca' have an answer that is no label" in told[1]
     assert "'zygote' (1)" in told[1]
     assert sum("another instruction" in one for one in told) == 2
+
+
+def test_labels_of_several_tokens_get_words_and_data_without_these_is_told(
+    folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    call = ["dataset=alpaca", "do_train=true", "output_dir=saves/new", "template=emotion",
+            "model_name_or_path=saves/tiny_base", "task=task.yaml", "--json"]  # fmt: skip
+    labels = "name: words\ninstruction: quince\nlabels: [quince of fear, zygote or joy]\n"
+
+    def told(words: str) -> dict[str, list[str]]:
+        (folder / "task.yaml").write_text(labels + words, encoding="utf-8")
+        doctor.main(call)
+        found = json.loads(capsys.readouterr().out)["recipe"]
+        return {
+            check: [one["sentence"] + one["remedy"] for one in found if one["check"] == check]
+            for check in ("labels", "task")
+        }
+
+    words = "words: {quince of fear: fear, zygote or joy: joy}"
+    assert "2 of 2 labels are several tokens" in told("")["labels"][0]
+    assert told("")["labels"][0].endswith(words)
+    assert "each of the 2 labels is one token" in told(words)["labels"][0]
+    # The rows answer `zygote`, which is a label here and not its word.
+    labels = "name: words\ninstruction: quince\nlabels: [quince, zygote]\n"
+    stale = "1 of 2 rows of 'alpaca' answer with a label for which the task 'words' has a word"
+    assert [stale in one for one in told("words: {zygote: joy}")["task"]] == [True, False]
 
 
 def test_an_answer_that_is_too_short_for_a_label_is_told(look):

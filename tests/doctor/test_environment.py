@@ -2,11 +2,10 @@
 
 import shutil
 import sysconfig
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
-from doctor_calls import NEW_GPU, fail_imports, install, is_told, sentences, serious
+from doctor_calls import NEW_GPU, fail_imports, install, is_told, serious
 
 from llamafactory_emotion.doctor import environment
 from llamafactory_emotion.doctor.context import Context, Machine, run_checks
@@ -25,13 +24,11 @@ def found(*gpus, **values):
     [
         ({"peft": "0.1.0"}, "versions", "does not start: peft>="),
         ({"accelerate": "1.3.0.dev1"}, "versions", "does not start: accelerate>="),
-        ({"trl": None}, "versions", "trl is not installed: LLaMA-Factory takes "),
+        ({"trl": None}, "versions", "trl is not installed, of "),
         ({"llamafactory": "0.8.0"}, "llamafactory", "0.8.0 is outside"),
         ({"llamafactory": None}, "llamafactory", "is not installed"),
-        ({**SAME, "torch": "2.15.0", "torchvision": "0.30.0"}, "torch", "torchaudio 2.11.0"),
-        ({**SAME, "torchvision": "0.20.0"}, "torch", "torchvision 0.20"),
+        ({"jieba": None}, "versions", "jieba is not installed, of any version"),
         (dict.fromkeys(SAME), "torch", "torch is not installed"),
-        ({"deepspeed": "0.99.0"}, "deepspeed", "0.99.0 is outside <=0.18.4,>=0.10.0"),
     ],
     ids=str,
 )
@@ -77,14 +74,7 @@ def test_packages_that_do_not_import_are_found(monkeypatch):
     install(monkeypatch, **SAME, **dict.fromkeys(modules[1:], "0.18.4"))
 
     failed = [one.check for one in serious(found()) if "undefined symbol" in one.sentence]
-    assert failed == ["torch", "flash-attn", "deepspeed", "bitsandbytes"]
-
-
-def test_a_gpu_without_flash_attention_is_noted(monkeypatch):
-    fail_imports(monkeypatch, flash_attn="it is not installed")
-    install(monkeypatch, flash_attn=None)
-
-    assert "flash-attn is not installed" in sentences(found(NEW_GPU))
+    assert failed == ["torch", "compiled", "compiled", "compiled"]
 
 
 def test_the_hook_is_told_apart(monkeypatch, tmp_path):
@@ -100,18 +90,14 @@ def test_the_hook_is_told_apart(monkeypatch, tmp_path):
     assert is_told(found(), "hook", "is not there", "pip")
 
 
-def test_missing_programs_packages_and_space_are_found(monkeypatch):
+def test_missing_programs_and_space_are_found(monkeypatch):
     fail_imports(monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "jieba" else find_spec(name)
-    )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
 
     told = found()
 
     assert len(serious(told, "launcher")) == 2
-    assert is_told(told, "prediction-packages", "jieba", "pip install jieba")
     assert is_told(told, "disk", "0.0 GiB left", "free some")
 
 

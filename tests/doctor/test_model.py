@@ -9,6 +9,8 @@ import transformers
 from doctor_calls import is_told, judge, sentences, serious, without_hub
 
 from llamafactory_emotion.plugin.host_data import take_chat_template
+from llamafactory_emotion.run_record import RunRecord, write_record
+from llamafactory_emotion.task import EMOTION
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -25,7 +27,6 @@ BROKEN = [
     ({"template": "gemma"}, "vocabulary", "token", "emotion"),
     ({"lora_target": "c_attn"}, "targets", "no layer of that name", "q_proj"),
     ({"lora_target": ["q_proj", "qproj"]}, "targets", "lora_target qproj", "q_proj"),
-    ({**FREEZE, "freeze_trainable_layers": 30}, "targets", "the model has", "train"),
     ({**FREEZE, "freeze_trainable_modules": "attention"}, "targets", "no such part", "self_attn"),
 ]
 
@@ -119,6 +120,17 @@ def test_a_folder_asked_with_another_template_than_it_carries_is_told(
 
     told = is_told(found, "own-template", "ends an answer", "trained with")
     assert told is (trained != asked)
+
+
+def test_a_run_whose_record_names_another_template_is_told(look, folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(folder / "saves" / "tiny_base", model)
+    write_record(model, RunRecord((EMOTION,), "emotion"))
+    asked = {**PREDICT, "model_name_or_path": str(model)}
+
+    found = look(**asked, template="llama3")["recipe"]
+    assert is_told(found, "own-template", "trained with the template emotion", "template: emotion")
+    assert serious(look(**asked, template="emotion")["recipe"], "own-template") == []
 
 
 def test_labels_of_several_tokens_are_noted(look):

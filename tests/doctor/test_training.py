@@ -17,8 +17,7 @@ BROKEN = [
     ({"neat_packing": True, "flash_attn": "fa2"}, "packing", "stops", "batch_size: 1"),
     ({"neat_packing": True, "flash_attn": "fa3"}, "packing", "not fa3", "flash_attn: fa2"),
     ({"packing": True}, "packing", "attend to one another", "neat_packing"),
-    ({"quantization_bit": 4, "finetuning_type": "full"}, "quantization", "full", "lora"),
-    ({"quantization_bit": 4, "pure_bf16": True}, "quantization", "pure_bf16", "bf16"),
+    ({"quantization_bit": 4, "finetuning_type": "full"}, "refused", "only compatible with", "mend"),
     ({"quantization_bit": 5}, "quantization", "does not make 5 bits", "4 or 8"),
     ({"quantization_bit": 4, "quantization_method": "gptq"}, "quantization", "nothing", "bnb"),
     ({"quantization_bit": 8, "deepspeed": "zero3.json"}, "quantization", "ZeRO-3", "4 with bnb"),
@@ -31,10 +30,10 @@ BROKEN = [
     ({"output_dir": "saves/tiny_base"}, "output", "a trained model already", "another"),
     ({"resume_from_checkpoint": "saves/none"}, "output", "is not there", "checkpoint-N"),
     ({"split_special_tokens": True}, "template", "split_special_tokens", "remove"),
-    ({**BEST, "save_strategy": "steps"}, "evaluation", "load_best_model_at_end", "the same"),
-    ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "not computed", "compute_acc"),
+    ({**BEST, "save_strategy": "steps"}, "refused", "strategy to match", "mend"),
+    ({**BEST, "metric_for_best_model": "accuracy"}, "evaluation", "no accuracy", "compute_acc"),
     ({**BEST, "metric_for_best_model": "f1_macro", "compute_accuracy": True, "template": "default"},
-     "evaluation", "under the template emotion only", "accuracy"),
+     "evaluation", "there is no f1_macro", "template: emotion"),
     ({**BEST, "metric_for_best_model": "accuracy", "predict_with_generate": True,
       "template": "default"}, "evaluation", "there is no accuracy", "bleu-4"),
     ({**BEST, "metric_for_best_model": "eval_f1"}, "evaluation", "there is no f1", "loss"),
@@ -46,7 +45,7 @@ BROKEN = [
     ({"eval_dataset": "sound", "do_eval": True}, "evaluation", "trained on and", "another"),
     ({**PREDICT, "do_sample": None}, "prediction", "sampling is on", "do_sample: false"),
     ({**PREDICT, "max_new_tokens": None}, "prediction", "1024 tokens", "max_new_tokens: 8"),
-    ({**PREDICT, "predict_with_generate": None}, "prediction", "without predict_with", "true"),
+    ({**PREDICT, "predict_with_generate": None}, "refused", "enable `predict_with", "mend"),
 ]  # fmt: skip
 
 

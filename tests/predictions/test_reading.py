@@ -192,6 +192,13 @@ def test_a_json_list_is_refused_with_the_remedy(tmp_path):
         read(write(tmp_path, "[", '{"predict": "joy"}', "]"))
 
 
+def test_a_packed_file_is_told_apart_from_broken_rows(tmp_path):
+    (tmp_path / "predictions.jsonl").write_bytes(b"PK\x03\x04" + bytes(100))
+
+    with pytest.raises(DataError, match=r"jsonl is a ZIP archive"):
+        read(tmp_path / "predictions.jsonl")
+
+
 def test_a_directory_and_a_file_that_does_not_exist(tmp_path):
     with pytest.raises(CallError, match="directory"):
         read(tmp_path)

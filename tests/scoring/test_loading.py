@@ -198,7 +198,7 @@ def test_a_fingerprint_follows_the_files_of_a_folder(tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(bytes(200_000))
     before = fingerprint(str(tmp_path))
-    weights.write_bytes(bytes(199_999) + b"1")
+    weights.write_bytes(bytes(99_999) + b"1" + bytes(100_000))
 
     assert fingerprint(str(tmp_path)) != before
     assert fingerprint("some/model") is None

@@ -35,7 +35,9 @@ def test_lengths_divide_log_likelihoods():
     assert len(set(lengths)) > 1
     np.testing.assert_allclose(tokens.score(TEXTS).log_scores, plain / lengths, rtol=1e-5)
     np.testing.assert_allclose(of_bytes, plain / [7, 3, 4, 5, 4, 8], rtol=1e-5)
-    with pytest.raises(CallError, match="normalize 'words' is none of none, tokens, bytes"):
+    with pytest.raises(
+        CallError, match="normalize=words is no rule; write one of none, tokens, bytes"
+    ):
         scorer_of(model, tokenizer, normalize="words")
 
 

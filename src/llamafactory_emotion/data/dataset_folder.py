@@ -160,7 +160,7 @@ def write_datasets(
     Args:
         folder: LLaMA-Factory's `dataset_dir`; made when it is not there.
         datasets: Name to rows.
-        task: Gives the instruction.
+        task: Gives the instruction and the answer words.
         overwrite: Replace files and entries of these names.
         also: Other files that belong to the run: path to text, to which a line end is added.
         asks: The task as the entries name it: a built-in one, or its file's name in the folder.
@@ -176,7 +176,9 @@ def write_datasets(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EmotionError(f"{folder} cannot be made ({error.strerror}).") from error
+        raise EmotionError(
+            f"{folder} cannot be made ({error.strerror}); name another with dataset_dir."
+        ) from error
     with _locked(folder), ExitStack() as stack:
         info = read_dataset_info(folder)
         if not overwrite:
@@ -222,7 +224,8 @@ def _alpaca_lines(rows: "Iterable[Row]", task: Task) -> Iterator[str]:
     """Yield each row as a line of JSON; a text is data and every character of it survives."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
-        line = encode({"instruction": task.instruction, "input": row.text, "output": row.label})
+        answer = task.word_of(row.label)
+        line = encode({"instruction": task.instruction, "input": row.text, "output": answer})
         yield line.translate(_LINE_ENDS) + "\n"
 
 

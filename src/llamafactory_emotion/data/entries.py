@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import (
@@ -13,13 +14,25 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.records import Record, Source, open_source
+from llamafactory_emotion.data.records import BrokenRecord, Record, Source, open_source
 from llamafactory_emotion.data.tables import ClassNames, class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
 
 HUB = "hf_hub_url"
 _FILE = "file_name"
 _SECONDS = 5.0
+SHAREGPT_FORMATTING = "sharegpt"
+CONVERSATION = "conversations"
+# LLaMA-Factory's names for the parts of a turn, where an entry has no `tags`.
+_TAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "role_tag": "from",
+        "content_tag": "value",
+        "system_tag": "system",
+        "user_tag": "human",
+        "assistant_tag": "gpt",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +67,17 @@ class Entry:
 
     Attributes:
         name: Its name there.
-        formatting: `alpaca` or `emotion`.
+        formatting: `alpaca`, `emotion` or `sharegpt`.
         columns: LLaMA-Factory's word for a column to its name; empty where none is named.
         place: Its file, or where it is on the hub.
+        tags: What turns of a conversation call their parts.
     """
 
     name: str
     formatting: str
     columns: Mapping[str, str | None]
     place: Path | HubAddress
+    tags: Mapping[str, str]
 
     @property
     def prompt(self) -> str | None:
@@ -82,21 +97,48 @@ class Entry:
     def open(self, *, cache_dir: str | None = None, token: str | None = None) -> Source:
         """Open its records; label ids that it has names for become these.
 
+        A conversation is in the column `CONVERSATION`, with OpenAI's names of roles and keys.
+
         Raises:
             CallError: Its file is of no known format.
             DataError: It cannot be loaded from the hub.
         """
         if isinstance(self.place, Path):
-            return open_source(self.place)
-        from datasets import load_dataset
+            source = open_source(self.place)
+        else:
+            source = self._open_at_hub(self.place, cache_dir, token)
+        if self.formatting != SHAREGPT_FORMATTING:
+            return source
+        return replace(source, records=map(self._as_conversation, source.records))
 
-        name = f"the data set {self.name!r} ({self.place})"
+    def _as_conversation(self, record: Record | BrokenRecord) -> Record | BrokenRecord:
+        if isinstance(record, BrokenRecord):
+            return record
+        column, tags = self.columns.get("messages") or CONVERSATION, self.tags
+        roles = {tags[f"{role}_tag"]: role for role in ("user", "assistant", "system")}
+        turns = record.fields.get(column)
+        if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+            return BrokenRecord(record.line, f"no list of turns in the column {column!r}")
+        told = [(str(turn.get(tags["role_tag"])), turn.get(tags["content_tag"])) for turn in turns]
+        renamed = [{"role": roles.get(role, role), "content": text} for role, text in told]
+        return Record(record.line, {CONVERSATION: renamed})
+
+    def _open_at_hub(self, place: HubAddress, cache_dir: str | None, token: str | None) -> Source:
+        from datasets import load_dataset
+        from huggingface_hub.constants import is_offline_mode
+
+        name = f"the data set {self.name!r} ({place})"
+        # `load_dataset` tries a dead hub again and again, for minutes.
+        if not is_offline_mode() and (problem := unreachable(place.url, token)):
+            raise DataError(
+                f"{name}: {problem}; name a file, or set HF_HUB_OFFLINE=1 if it is in the cache."
+            )
         try:
             rows = load_dataset(
-                self.place.url,
-                name=self.place.subset,
-                data_dir=self.place.folder,
-                split=self.place.split,
+                place.url,
+                name=place.subset,
+                data_dir=place.folder,
+                split=place.split,
                 cache_dir=cache_dir,
                 token=token,
             )
@@ -134,22 +176,25 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
                 "another folder with dataset_dir, or a file that is there."
             )
         entry = read_entry(entries, name, folder)
-        _check_readable(name, entry, folder)
+        _check_readable(name, entry)
         formatting = entry.get("formatting", ALPACA_FORMATTING)
         place = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
-        found.append(Entry(name, formatting, entry.get("columns", {}), place))
+        tags = {**_TAGS, **entry.get("tags", {})}
+        found.append(Entry(name, formatting, entry.get("columns", {}), place, tags))
     return found
 
 
-def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
+def _check_readable(name: str, entry: Mapping[str, Any]) -> None:
     """Refuse what LLaMA-Factory reads and we do not."""
     formatting = entry.get("formatting", ALPACA_FORMATTING)
-    unread = [key for key in ("system", "history") if entry.get("columns", {}).get(key)]
-    if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING):
+    unread = [key for key in ("system", "history", "tools") if entry.get("columns", {}).get(key)]
+    if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING, SHAREGPT_FORMATTING):
         raise CallError(
-            f"the data set {name!r} has the formatting {formatting!r}, and alpaca and emotion are "
-            "read here; name its file itself, from which conversations are read too."
+            f"the data set {name!r} has the formatting {formatting!r}, and alpaca, sharegpt and "
+            "emotion are read here; name its file itself."
         )
+    if not isinstance(entry.get("tags", {}), Mapping):
+        raise CallError(f"the tags of the data set {name!r} are no object; mend its entry.")
     if entry.get("num_samples"):
         raise CallError(
             f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
@@ -157,7 +202,7 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
         )
     if unread:
         raise CallError(
-            f"{name!r} names a column for {' and '.join(unread)}, which would stand in the prompt "
+            f"{name!r} names a column for {' and '.join(unread)}, which belongs to the prompt "
             "and is not read here; predict it with llamafactory-cli."
         )
     if HUB not in entry and _FILE not in entry:
@@ -165,8 +210,6 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
             f"the data set {name!r} has neither {_FILE} nor {HUB}; download it and name a file of "
             "its texts."
         )
-    if HUB not in entry and (folder / str(entry[_FILE])).is_dir():
-        raise CallError(f"the data set {name!r} is a folder of files; name one of them instead.")
 
 
 @cache
@@ -178,15 +221,14 @@ def hub_class_names(
     Empty where it does not say them before it is loaded, or the hub does not answer in seconds.
     """
     from datasets import load_dataset_builder
-    from huggingface_hub import HfApi
 
     if address.split != HubAddress.split:  # the names are those of all splits: ask once
         return hub_class_names(
             replace(address, split=HubAddress.split), cache_dir=cache_dir, token=token
         )
+    if unreachable(address.url, token):
+        return {}
     try:
-        if not Path(address.url).is_dir():
-            HfApi(token=token).dataset_info(address.url, timeout=_SECONDS)
         builder = load_dataset_builder(
             address.url,
             name=address.subset,
@@ -197,6 +239,22 @@ def hub_class_names(
     except _failures():
         return {}
     return class_names(builder.info.features or {})
+
+
+def unreachable(url: str, token: str | None) -> str | None:
+    """Return why a hub does not hand out a data set, or None; a folder is taken for one."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if Path(url).is_dir():
+        return None
+    try:
+        HfApi(token=token).dataset_info(url, timeout=_SECONDS)
+    except RepositoryNotFoundError:
+        return "the hub has no such data set, or it is private"
+    except _failures() as error:
+        return f"the hub cannot be reached ({type(error).__name__})"
+    return None
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -12,22 +12,13 @@ from itertools import chain, islice
 from pathlib import Path
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import open_binary
+from llamafactory_emotion.files import check_text, open_binary
 
 Lines = Iterator[tuple[int, str]]
 
 _CHUNK_BYTES = 2**20
 _LINES_JUDGED = 500
 _WIDE = ("utf-16", "utf-32")  # a line end is more than one byte there
-_MAGIC = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook; name a workbook .xlsx, unpack an archive",
-    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save its sheet as CSV",
-    b"PAR1\x15": "a Parquet file; name it .parquet",
-    b"ARROW1\0\0": "an Arrow file; name it .arrow",
-    b"BZh91AY": "packed with bzip2; unpack it or pack it with gzip",
-    b"\xfd7zXZ\0": "packed with xz; unpack it or pack it with gzip",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it or pack it with gzip",
-}
 
 
 def read_lines(path: str | Path, encoding: str | None = None) -> Lines:
@@ -40,9 +31,7 @@ def read_lines(path: str | Path, encoding: str | None = None) -> Lines:
     _check_known(encoding)
     with open_binary(path) as binary:
         first = binary.readline()
-        for magic, kind in _MAGIC.items():
-            if first.startswith(magic):
-                raise DataError(f"{path} is {kind}.")
+        check_text(path, first)
         # The zero bytes beside ASCII tell, too: JSON's rule (RFC 4627), and headers are ASCII.
         encoding = (encoding or json.detect_encoding(first[:4])).lower().replace("_", "-")
         if not encoding.startswith(_WIDE):

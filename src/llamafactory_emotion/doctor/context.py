@@ -169,11 +169,12 @@ class Context:
         name = self.values.get("template")
         return name if isinstance(name, str) and name in host.templates() else None
 
-    def encode(self, examples: Iterable[tuple[str, str]]) -> host_data.Encoded | None:
-        """Encode prompts and answers as the run will; None without a tokenizer or a template."""
+    def encode(self, answers: Iterable[str]) -> host_data.Encoding | None:
+        """Encode answers as the run will; None without a tokenizer or a template."""
         if self.template is None or self.base.tokenizer_problem:
             return None
-        return host_data.encode(self.tokenizer()[0], self.template, list(examples))
+        rows = [host_data.converted_row("x", answer) for answer in answers]
+        return host_data.encode(self.tokenizer()[0], self.template, rows)
 
     def tokenizer(self) -> tuple[Any, bool]:
         """Return a tokenizer with the recipe's own tokens, and whether the embedding is resized."""
@@ -280,11 +281,11 @@ class Context:
             if data_set.loaded is None:
                 continue
             try:
-                found[name] = host_data.encode_rows(
+                found[name] = host_data.encode(
                     self.tokenizer()[0],
-                    self.values,
+                    self.template,
                     data_set.loaded.converted,
-                    template=self.template,
+                    values=self.values,
                     cutoff=max(1, int(self.number("cutoff_len")) - self.packs),
                     generates=self.generates(name),
                 )

@@ -17,7 +17,7 @@ from llamafactory_emotion.doctor.context import Context, Finding, error, note, w
 from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
-from llamafactory_emotion.task import EMOTION, ClassName
+from llamafactory_emotion.task import EMOTION, ClassName, Task
 
 LABELS_AT_MOST = 200
 _IDS_SHOWN, _ANSWERS_SHOWN = 8, 100
@@ -80,12 +80,6 @@ def check_entry(context: Context) -> Iterator[Finding]:
                 "LLaMA-Factory passes over",
                 f"write {near[0]}" if near else f"remove {key}",
             )
-        if data_set.path is not None and entry.get("split", "train") != "train":
-            yield error(
-                f"{data_set.name!r} is a file and names the split {entry['split']!r}: a file has "
-                "the split train only",
-                "remove split, and register a file a split",
-            )
 
 
 def check_stage(context: Context) -> Iterator[Finding]:
@@ -93,17 +87,11 @@ def check_stage(context: Context) -> Iterator[Finding]:
     stage = str(context.value("stage"))
     for data_set in context.loaded.values():
         ranks = data_set.entry.get("ranking") is True
-        if stage in ("rm", "dpo") and not ranks:
+        if ranks != (stage in ("rm", "dpo")):
             yield error(
-                f"stage: {stage} compares two answers, and {data_set.name!r} has one a row: "
-                "LLaMA-Factory stops",
-                "stage: sft",
-            )
-        elif stage not in ("rm", "dpo") and ranks:
-            yield error(
-                f"{data_set.name!r} has `ranking`, two answers a row, which stage: {stage} does "
-                "not take: LLaMA-Factory stops",
-                "remove ranking from its entry and name one response, or use stage: dpo",
+                f"{data_set.name!r} has {'two answers' if ranks else 'one answer'} a row, which "
+                f"stage: {stage} does not take: LLaMA-Factory stops",
+                "remove ranking from its entry and name one response" if ranks else "stage: sft",
             )
         elif stage != "sft":
             yield warning(f"stage: {stage} does not learn to answer with labels", "stage: sft")
@@ -351,9 +339,18 @@ def check_task(context: Context) -> Iterator[Finding]:
             continue
         if context.task is None and task != EMOTION:
             yield note(f"{name!r} is of the task {task.name!r}, as {FILE_NAME} says")
-        answers = (answer.strip() for _, answer in data_set.examples)
-        strange = Counter(answer for answer in answers if answer not in task.labels)
+        answers = Counter(answer.strip() for _, answer in data_set.examples)
+        words = {*map(task.word_of, task.labels)}
+        strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
         extent = f"{data_set.extent} of {data_set.name!r}"
+        if stale := sum(
+            n for one, n in answers.items() if one in task.answers and one not in words
+        ):
+            yield warning(
+                f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
+                "word, and the word is what will be scored",
+                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
+            )
         if strange:
             shown = strange.most_common(_ANSWERS_SHOWN)
             named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
@@ -372,12 +369,21 @@ def check_task(context: Context) -> Iterator[Finding]:
             )
 
 
-def labels_of(context: Context) -> Sequence[str]:
-    """Return the task's labels, or the answers in the data where they can be a label set."""
+def tasks_of(context: Context) -> list[Task]:
+    """Return the tasks of the data sets; nothing where one of them has none."""
     with suppress(EmotionError):  # which `check_task` reports
-        tasks = [context.task_of(name) for name in context.loaded]
-        if tasks and None not in tasks:
-            return list(dict.fromkeys(label for task in tasks if task for label in task.labels))
+        tasks = [context.task_of(name) for name in context.loaded] or [context.task]
+        if None not in tasks:
+            known = [task for task in tasks if task]
+            return [one for index, one in enumerate(known) if one not in known[:index]]
+    return []
+
+
+def possible_answers(context: Context) -> Sequence[str]:
+    """Return the answers of the tasks, or those in the data where they can be a label set."""
+    if tasks := tasks_of(context):
+        words = (task.word_of(label) for task in tasks for label in task.labels)
+        return list(dict.fromkeys(words))
     examples = (example for one in context.loaded.values() for example in one.examples)
     answers = {answer.strip() for _, answer in examples if answer}
     if 0 < len(answers) <= LABELS_AT_MOST:
@@ -387,16 +393,15 @@ def labels_of(context: Context) -> Sequence[str]:
 
 def check_answer_length(context: Context) -> Iterator[Finding]:
     """Labels that `max_new_tokens` cuts off: what is left may read as another label."""
-    most, labels = int(context.number("max_new_tokens")), labels_of(context)
-    if not context.is_on("predict_with_generate") or not labels or most < 1:
+    most, answers = int(context.number("max_new_tokens")), possible_answers(context)
+    if not context.is_on("predict_with_generate") or not answers or most < 1:
         return
-    encoded = context.encode(("x", label) for label in labels)
-    if encoded is None:
+    if (encoded := context.encode(answers)) is None:
         return
-    needed, label = max(zip(map(len, encoded.answers), labels, strict=True))
+    needed, answer = max(zip(map(len, encoded.answers), answers, strict=True))
     if needed > most:
         yield error(
-            f"max_new_tokens {most}: the label {label!r} and its end are {needed} tokens, and what "
-            "is left of a label once cut may read as another one",
+            f"max_new_tokens {most}: the label {answer!r} and its end are {needed} tokens, and "
+            "what is left of a label once cut may read as another one",
             f"write max_new_tokens: {needed}",
         )

@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from llamafactory_emotion import autoload
 from llamafactory_emotion.doctor.context import GIB, Context, Finding, error, note, warning
 from llamafactory_emotion.files import nearest_there
 from llamafactory_emotion.plugin import host
 
-_PREDICTION_NEEDS = {"jieba": "jieba", "nltk": "nltk", "rouge_chinese": "rouge-chinese"}
+# Compiled for one torch and one CUDA; installed by these extras.
+_COMPILED = {"flash_attn": "fa2", "deepspeed": "deepspeed", "bitsandbytes": "bnb"}
 _LITTLE_SPACE = 5 * GIB
 
 
@@ -93,11 +93,13 @@ def check_llamafactory(_: Context) -> Iterator[Finding]:
 def check_versions(_: Context) -> Iterator[Finding]:
     """Versions that LLaMA-Factory asks of others: it stops where its start-up check refuses one."""
     required = required_by("llamafactory")
-    missing = [one for one in required.values() if version_of(one.name) is None]
+    # Ours name what LLaMA-Factory's predict step imports and does not install.
+    needed = {**required_by("llamafactory-emotion"), **required}.values()
+    others = (one for one in needed if one.name not in ("torch", "llamafactory"))
+    missing = [one for one in others if version_of(one.name) is None]
     for requirement in missing:
         yield error(
-            f"{requirement.name} is not installed: LLaMA-Factory takes "
-            f"{requirement.specifier or 'any version'}",
+            f"{requirement.name} is not installed, of {requirement.specifier or 'any version'}",
             f"pip install '{requirement}'",
         )
     refused = None if missing or version_of("llamafactory") is None else host.refused_version()
@@ -118,23 +120,18 @@ def check_versions(_: Context) -> Iterator[Finding]:
 
 
 def check_torch(_: Context) -> Iterator[Finding]:
-    """Torch and its two companions, which must be of one release."""
+    """Torch, and torchaudio, which imports under few releases of it."""
     torch, audio, vision = map(version_of, ("torch", "torchaudio", "torchvision"))
     if torch is None:
         yield error("torch is not installed", "pip install 'torch<2.12'")
         return
     yield note(f"torch {torch}, torchvision {vision}, torchaudio {audio}")
-    remedy = (
-        "pip install 'torch<2.12' 'torchvision' 'torchaudio' in one command: torchaudio ends with "
-        "2.11 and refuses any newer torch"
-    )
-    if audio is not None and Version(audio).release[:2] != Version(torch).release[:2]:
-        yield error(f"torchaudio {audio} does not go with torch {torch}", remedy)
-    # torchvision 0.26 goes with torch 2.11, and so on: a fixed distance.
-    if vision is not None and Version(vision).release[1] != Version(torch).release[1] + 15:
-        yield error(f"torchvision {vision} does not go with torch {torch}", remedy)
     if audio is not None and (failure := import_failure("torchaudio")):
-        yield error(f"torchaudio does not import: {failure}", remedy)
+        yield error(
+            f"torchaudio does not import: {failure}",
+            "pip install 'torch<2.12' torchvision torchaudio in one command: torchaudio ends with "
+            "2.11 and refuses any newer torch",
+        )
 
 
 def check_gpu(context: Context) -> Iterator[Finding]:
@@ -145,63 +142,25 @@ def check_gpu(context: Context) -> Iterator[Finding]:
         yield note(f"{gpu.name}, {gpu.memory_gib:.0f} GiB")
 
 
-def check_flash_attn(context: Context) -> Iterator[Finding]:
-    """flash-attn, really imported: a build for another torch is there and does not load."""
-    version, failure = version_of("flash_attn"), import_failure("flash_attn")
-    if failure and version:
-        yield error(
-            f"flash-attn {version} does not import: {failure}",
-            "pip uninstall flash-attn, then pip install 'llamafactory-emotion[fa2]' (it is built "
-            "for the torch that is installed)",
-        )
-    elif failure and context.machine.gpus:
-        yield note("flash-attn is not installed", "pip install 'flash-attn>=2.6'")
-
-
-def check_deepspeed(_: Context) -> Iterator[Finding]:
-    """deepspeed, where it is installed."""
-    version = version_of("deepspeed")
-    if version is None:
-        return
-    ours = required_by("llamafactory-emotion", extra="deepspeed")
-    taken = ours.get("deepspeed", Requirement("deepspeed"))
-    if is_outside(version, taken):
-        yield warning(
-            f"deepspeed {version} is outside {taken.specifier}, LLaMA-Factory's range",
-            f"pip install '{taken.name}{taken.specifier}'",
-        )
-    if failure := import_failure("deepspeed"):
-        yield error(
-            f"deepspeed does not import: {failure}", f"pip install '{taken.name}{taken.specifier}'"
-        )
-
-
-def check_bitsandbytes(_: Context) -> Iterator[Finding]:
-    """bitsandbytes, where it is installed."""
-    if version_of("bitsandbytes") and (failure := import_failure("bitsandbytes")):
-        yield error(
-            f"bitsandbytes does not import: {failure}", "pip install --upgrade bitsandbytes"
-        )
-
-
-def check_prediction_packages(_: Context) -> Iterator[Finding]:
-    """What LLaMA-Factory's predict step imports and does not install."""
-    needs = _PREDICTION_NEEDS.items()
-    missing = [package for module, package in needs if importlib.util.find_spec(module) is None]
-    if missing:
-        yield error(
-            f"LLaMA-Factory's predict step needs {', '.join(missing)}",
-            f"pip install {' '.join(missing)}",
-        )
+def check_compiled(_: Context) -> Iterator[Finding]:
+    """Packages that are built for one torch and CUDA, really imported where they are installed."""
+    for package, extra in _COMPILED.items():
+        version = version_of(package)
+        if version is not None and (failure := import_failure(package)):
+            yield error(
+                f"{package} {version} does not import: {failure}",
+                f"pip uninstall {package}, then pip install 'llamafactory-emotion[{extra}]' (it is "
+                "built for the torch that is installed)",
+            )
 
 
 def check_hook(context: Context) -> Iterator[Finding]:
     """The start-up hook, and whether it is active."""
     file = Path(sysconfig.get_path("purelib")) / "llamafactory_emotion.pth"
-    if os.environ.get(autoload.SWITCH) == "0":
+    if autoload.is_switched_off():
         yield warning(
-            f"{autoload.SWITCH}=0 turns the start-up hook off: LLaMA-Factory does not know the "
-            "template",
+            f"{autoload.SWITCH}={os.environ[autoload.SWITCH]} turns the start-up hook off: "
+            "LLaMA-Factory does not know the template",
             f"unset {autoload.SWITCH}, or call llamafactory_emotion.register() yourself",
         )
     elif not file.is_file():

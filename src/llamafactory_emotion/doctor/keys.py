@@ -19,22 +19,17 @@ _NAMES_SHOWN = 12
 # What others call a key, or older versions did.
 _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
     {
+        **dict.fromkeys(("max_seq_length", "max_seq_len", "max_source_length"), "cutoff_len"),
+        **dict.fromkeys(("load_in_4bit", "load_in_8bit", "bits"), "quantization_bit"),
         "evaluation_strategy": "eval_strategy",
-        "max_seq_length": "cutoff_len",
         "lora_r": "lora_rank",
+        "lora_target_modules": "lora_target",
         "batch_size": "per_device_train_batch_size",
         "num_epochs": "num_train_epochs",
-        "load_in_4bit": "quantization_bit",
-        "load_in_8bit": "quantization_bit",
         "val_dataset": "eval_dataset",
         "group_by_length": "train_sampling_strategy: group_by_length",
-        "max_source_length": "cutoff_len",
-        "max_seq_len": "cutoff_len",
-        "bits": "quantization_bit",
-        "lora_target_modules": "lora_target",
-        "model_name": "model_name_or_path",
         "use_lora": "finetuning_type: lora",
-        # Names that LLaMA-Factory had itself.
+        # Names that LLaMA-Factory had itself, and that are not near to those of today.
         "new_special_tokens": "add_special_tokens",
         "checkpoint_dir": "adapter_name_or_path",
         "max_target_length": "cutoff_len",
@@ -43,11 +38,8 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "sft_packing": "packing",
         "name_module_trainable": "freeze_trainable_modules",
         "num_layer_trainable": "freeze_trainable_layers",
-        "dpo_beta": "pref_beta",
-        "dpo_loss": "pref_loss",
-        "dpo_ftx": "pref_ftx",
-        "image_resolution": "image_max_pixels",
-        "video_resolution": "video_max_pixels",
+        **{f"dpo_{name}": f"pref_{name}" for name in ("beta", "loss", "ftx")},
+        **{f"{kind}_resolution": f"{kind}_max_pixels" for kind in ("image", "video")},
     }
 )
 
@@ -122,27 +114,16 @@ def _remedy(key: str, value: Any, hint: Any) -> str:
 
 def check_missing_key(context: Context) -> Iterator[Finding]:
     """Keys without which nothing runs."""
-    if not context.model:
-        yield error("no model is named", "add model_name_or_path: FOLDER or hub id")
     steps = ("do_train", "do_eval", "do_predict")
     if context.trains_or_predicts and not any(map(context.is_on, steps)):
         yield warning(
             "neither do_train nor do_predict is on: LLaMA-Factory loads everything and ends",
             "add do_train: true or do_predict: true",
         )
-    if context.is_on("do_train") and not context.data_sets("dataset"):
-        yield error("do_train without a dataset", "add dataset: NAME")
     if not context.values.get("template"):
         yield warning(
             "no template is named: LLaMA-Factory guesses one from the tokenizer",
             "add template: emotion, for a base model, or the model's own",
-        )
-    wants = [*filter(context.is_on, ("do_eval", "do_predict", "predict_with_generate"))]
-    if str(context.value("eval_strategy") or "no") not in ("no", "False"):
-        wants.append("eval_strategy")
-    if wants and not context.evaluates:
-        yield error(
-            f"{wants[0]} without anything to evaluate on", "add eval_dataset: NAME (or val_size)"
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import read_entry
-from llamafactory_emotion.data.entries import HUB
+from llamafactory_emotion.data.entries import HUB, unreachable
 from llamafactory_emotion.errors import DataError, EmotionError
 from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.plugin.host_data import LoadedRows
@@ -25,7 +25,6 @@ ROWS_READ = 20_000
 BYTES_READ = 64 << 20
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
-_HUB_SECONDS = 5.0
 
 
 @dataclass
@@ -205,24 +204,13 @@ def load_data_set(entries: Mapping[str, Any], name: str, folder: Path, **hub: An
 
 def data_hub_problem(entry: Mapping[str, Any], token: str | None) -> str | None:
     """Return why a data set's hub is not asked for its rows, or None."""
-    url = str(entry.get(HUB))
     if HUB not in entry or (is_enabled("USE_MODELSCOPE_HUB") and "ms_hub_url" in entry):
         return "doctor asks the hub of Hugging Face alone"
-    if Path(url).is_dir():
-        return None
-    if offline := next((name for name in OFFLINE if is_enabled(name)), None):
+    url = str(entry[HUB])
+    offline = next((name for name in OFFLINE if is_enabled(name)), None)
+    if offline and not Path(url).is_dir():
         return f"{offline}={os.environ[offline]}"
-    from httpx import HTTPError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        HfApi(token=token).dataset_info(url, timeout=_HUB_SECONDS)
-    except RepositoryNotFoundError:
-        return "the hub has no such data set, or it is private"
-    except (HTTPError, OSError, ValueError) as error:
-        return f"the hub cannot be reached ({type(error).__name__})"
-    return None
+    return unreachable(url, token)
 
 
 def is_enabled(variable: str) -> bool:

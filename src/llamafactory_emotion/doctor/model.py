@@ -4,17 +4,18 @@ import filecmp
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.data import labels_of
+from llamafactory_emotion.doctor.data import possible_answers, tasks_of
 from llamafactory_emotion.doctor.loading import BaseModel, silent_transformers
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.scoring.loading import is_path
-from llamafactory_emotion.scoring.prompts import read_template
+from llamafactory_emotion.scoring.templates import read_chat_template, trained_template
+from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -139,22 +140,22 @@ def _same_model(one: str, other: str) -> bool:
 
 def check_labels(context: Context) -> Iterator[Finding]:
     """How many tokens each label has under this tokenizer, and whether they can be told apart."""
-    labels = labels_of(context)
-    encoded = context.encode(("x", label) for label in labels)
-    if not labels or encoded is None:
+    labels, encode = possible_answers(context), _answer_encoder(context)
+    if not labels or encode is None:
         return
-    answers = {
-        label: tuple(token for token in answer if token not in encoded.end_tokens)
-        for label, answer in zip(labels, encoded.answers, strict=True)
-    }
+    answers = dict(zip(labels, encode(labels), strict=True))
     same = [ids for ids, count in Counter(answers.values()).items() if count > 1]
+    longer = [label for label, ids in answers.items() if len(ids) > 1]
+    words: dict[str, str] = {}
+    for task in tasks_of(context):
+        words |= suggest_words(task, encode)
+    remedy = f"write into the task's file  {words_line(words)}" if words else ""
     if same:
         alike = [label for label, ids in answers.items() if ids == same[0]]
         yield error(
             f"the labels {', '.join(map(repr, alike))} are the same tokens under this tokenizer",
-            "rename one of them",
+            remedy or "rename one of them, or give it a word (`words:` in a task's file)",
         )
-    longer = [label for label, ids in answers.items() if len(ids) > 1]
     seen = context.of_first_rows("dataset", "eval_dataset") if context.task is None else ""
     if not longer:
         yield note(f"each of the {len(labels)} labels{seen} is one token under this tokenizer")
@@ -163,10 +164,23 @@ def check_labels(context: Context) -> Iterator[Finding]:
     yield note(
         f"{len(longer)} of {len(labels)} labels{seen} are several tokens "
         f"({', '.join(longer[:_SHOWN])}{', ...' if len(longer) > _SHOWN else ''});"
-        f" {firsts} different first tokens",
-        "nothing must be done: they are scored exactly, a little slower; `export_classifier` needs "
-        "labels of one token",
+        f" {firsts} different first tokens; they are scored exactly, a little slower, and "
+        "`export_classifier` needs labels of one token",
+        remedy or "nothing must be done; `words:` in a task's file gives them words of one token",
     )
+
+
+def _answer_encoder(context: Context) -> Encode | None:
+    """Return what encodes answers as the run will, without their end token."""
+    if context.encode([]) is None:
+        return None
+
+    def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
+        if (encoded := context.encode(answers)) is None:
+            return []
+        return [tuple(one for one in ids if one != encoded.end) for ids in encoded.answers]
+
+    return encode
 
 
 def check_end_token(context: Context) -> Iterator[Finding]:
@@ -174,7 +188,7 @@ def check_end_token(context: Context) -> Iterator[Finding]:
     encoded, tokenizer = context.encode([]), context.base.tokenizer()
     if encoded is None:
         return
-    if not encoded.end_tokens:
+    if encoded.end is None:
         yield warning(
             f"answers under the template {context.template} have no end token: the model never "
             "stops",
@@ -182,9 +196,9 @@ def check_end_token(context: Context) -> Iterator[Finding]:
         )
         return
     learned = {tokenizer.eos_token_id, *_generation_ends(context.base.name)}
-    if encoded.end_tokens[0] not in learned and not getattr(tokenizer, "chat_template", None):
+    if encoded.end not in learned and not getattr(tokenizer, "chat_template", None):
         yield warning(
-            f"the template {context.template} ends answers with {encoded.end_texts[0]}, which the "
+            f"the template {context.template} ends answers with {encoded.end_text}, which the "
             f"base model {context.model} has never learned: it goes on after the label",
             "use template: emotion (or default) with a base model, or the instruct model with its "
             "own template",
@@ -204,9 +218,19 @@ def _generation_ends(model: str) -> list[int]:
 
 
 def check_own_template(context: Context) -> Iterator[Finding]:
-    """A trained folder that is asked with another template than the one it carries."""
+    """A trained folder that is asked with another template than its run's record or its own."""
     adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
     if context.template is None or not (context.is_on("do_predict") or adapters):
+        return
+    recorded = map(trained_template, filter(None, adapters or [context.model]))
+    if found := next(filter(None, recorded), None):
+        name, file = found
+        if name != context.template:
+            yield warning(
+                f"{file} says that the model was trained with the template {name}, and the recipe "
+                f"has {context.template}",
+                f"set template: {name}",
+            )
         return
     folders = [BaseModel(one, context.base.options) for one in adapters]
     carriers = [one for one in (*folders, context.base) if _carries_template(one)]
@@ -234,11 +258,9 @@ def _turn(tokenizer: Any) -> tuple[str, str] | None:
 
     Empty thoughts and white space, which copies of one template differ in, are left out.
     """
-    from jinja2 import TemplateError
-
     try:
-        found = read_template(tokenizer, "")
-    except (ModelError, TemplateError):
+        found = read_chat_template(tokenizer)
+    except ModelError:
         return None
     between = re.sub(r"</?think>|\s", "", found.tail + found.answer_prefix)
     return between, " ".join(map(str, tokenizer.convert_ids_to_tokens(list(found.end_ids))))
@@ -251,9 +273,8 @@ def check_vocabulary(context: Context) -> Iterator[Finding]:
         return
     tokenizer, resizes = context.tokenizer()
     framed = host_data.encode(tokenizer, context.template, [])  # adds the template's own tokens
-    used: set[int | None] = {*framed.end_tokens, *framed.frame}
-    for encoding in context.encodings.values():
-        used |= encoding.tokens if isinstance(encoding, host_data.Encoding) else set()
+    encodings = [one for one in context.encodings.values() if not isinstance(one, str)]
+    used = frozenset().union(*(one.tokens for one in (framed, *encodings)))
     size = getattr(config.get_text_config(), "vocab_size", None)
     ids = sorted(one for one in used if one is not None)
     missing = [one for one in ids if size and not resizes and one >= size]
@@ -294,13 +315,6 @@ def check_targets(context: Context) -> Iterator[Finding]:
 
 
 def _frozen_layers(context: Context) -> Iterator[Finding]:
-    layers = getattr(context.base.config.get_text_config(), "num_hidden_layers", None)
-    asked = int(abs(context.number("freeze_trainable_layers")))
-    if layers and asked > layers:
-        yield error(
-            f"freeze_trainable_layers {asked}, and the model has {layers} layers",
-            f"train {max(1, layers - 2)} of them, say",
-        )
     if context.base.skeleton is None:
         return
     parts = {

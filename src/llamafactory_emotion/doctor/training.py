@@ -70,17 +70,11 @@ def check_precision(context: Context) -> Iterator[Finding]:
     fp16 = context.is_on("fp16")
     if context.is_on("bf16") and fp16:
         yield error("bf16 and fp16 exclude each other", "keep bf16")
-    elif fp16 and context.is_on("do_train"):
-        if context.value("finetuning_type") in ("full", "freeze"):
-            yield warning(
-                "fp16 with trained base weights: losses become NaN in many such runs",
-                "use bf16: true",
-            )
-        else:
-            yield note(
-                "fp16 overflows to NaN more easily than bf16, which every GPU since 2020 has",
-                "fp16=false bf16=true",
-            )
+    elif fp16 and context.is_on("do_train") and context.value("finetuning_type") != "lora":
+        yield warning(
+            "fp16 with trained base weights: losses become NaN in many such runs",
+            "use bf16: true",
+        )
 
 
 def check_attention(context: Context) -> Iterator[Finding]:
@@ -123,11 +117,6 @@ def check_quantization(context: Context) -> Iterator[Finding]:
     bits, method = context.value("quantization_bit"), str(context.value("quantization_method"))
     if bits is None:
         return
-    if context.value("finetuning_type") not in ("lora", "oft") and context.is_on("do_train"):
-        yield error(
-            f"quantization_bit with finetuning_type: {context.value('finetuning_type')}",
-            "finetuning_type: lora",
-        )
     allowed = _BITS.get(method)
     if allowed is None:
         yield warning(
@@ -149,8 +138,6 @@ def check_quantization(context: Context) -> Iterator[Finding]:
             "an adapter cannot be merged into a quantised base",
             "remove quantization_bit: merge into the base as it is",
         )
-    if context.is_on("pure_bf16"):
-        yield warning("pure_bf16 with a quantised base", "bf16: true instead")
 
 
 def check_deepspeed(context: Context) -> Iterator[Finding]:
@@ -203,13 +190,7 @@ def check_evaluation(context: Context) -> Iterator[Finding]:
     """What is evaluated, and what the best checkpoint is chosen by."""
     strategy = str(context.value("eval_strategy") or "no")
     best = str(context.value("metric_for_best_model") or "").removeprefix("eval_")
-    saved = str(context.value("save_strategy") or "steps")
     keeps_best = context.is_on("load_best_model_at_end")
-    if keeps_best and saved not in ("best", strategy):
-        yield error(
-            f"load_best_model_at_end with eval_strategy {strategy} and save_strategy {saved}",
-            "make both the same",
-        )
     if best and strategy != "no":
         yield from _best_metric(context, best)
     stops_early = context.value("early_stopping_steps") is not None
@@ -235,21 +216,14 @@ def check_evaluation(context: Context) -> Iterator[Finding]:
 
 
 def _best_metric(context: Context, best: str) -> Iterator[Finding]:
-    computed, of_labels = _metrics(context), best.endswith(("accuracy", "f1_macro"))
-    generates = context.is_on("predict_with_generate")
-    if of_labels and not generates and not context.is_on("compute_accuracy"):
-        yield error(f"metric_for_best_model: {best} is not computed", "add compute_accuracy: true")
-    elif best.endswith("f1_macro") and context.value("template") != "emotion":
-        yield error(
-            f"{best} is computed under the template emotion only",
-            "template: emotion, or metric_for_best_model: accuracy",
-        )
-    elif best not in computed:
+    computed = _metrics(context)
+    if best not in computed:
         yield error(
             f"metric_for_best_model: there is no {best}",
-            f"name one of {', '.join(one for one in computed if not one.endswith(_TIMES))}",
+            f"name one of {', '.join(one for one in computed if not one.endswith(_TIMES))}"
+            "; compute_accuracy: true adds accuracy, and template: emotion f1_macro",
         )
-    elif of_labels and context.value("greater_is_better") is False:
+    elif best.endswith(("accuracy", "f1_macro")) and context.value("greater_is_better") is False:
         yield warning(
             f"greater_is_better: false with {best}: the worst checkpoint is kept",
             "remove greater_is_better",
@@ -258,13 +232,12 @@ def _best_metric(context: Context, best: str) -> Iterator[Finding]:
 
 def _metrics(context: Context) -> list[str]:
     """Return the names of what is computed, without `eval_`."""
+    generates, ours = context.is_on("predict_with_generate"), context.value("template") == "emotion"
     own = ["loss", *_TIMES]
-    ours = context.value("template") == "emotion"
-    if context.is_on("predict_with_generate"):
-        own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"]
-        own += ["accuracy", "f1_macro", "invalid"] if ours else []
-    elif context.is_on("compute_accuracy"):
-        own += ["accuracy", "f1_macro"] if ours else ["accuracy"]
+    own += ["rouge-1", "rouge-2", "rouge-l", "bleu-4"] if generates else []
+    own += ["accuracy"] if (ours and generates) or context.is_on("compute_accuracy") else []
+    own += ["f1_macro"] if ours and "accuracy" in own else []
+    own += ["invalid"] if ours and generates else []
     if not context.is_on("eval_on_each_dataset"):
         return own
     return [f"{name}_{one}" for name in context.data_sets("eval_dataset") for one in own]
@@ -274,8 +247,6 @@ def check_prediction(context: Context) -> Iterator[Finding]:
     """Sampling left on, and answers of a thousand tokens."""
     if not context.is_on("do_predict"):
         return
-    if not context.is_on("predict_with_generate"):
-        yield error("do_predict without predict_with_generate", "set it to true")
     if context.value("do_sample") is not False:
         yield warning(
             "sampling is on (LLaMA-Factory's default): every run gives other answers",

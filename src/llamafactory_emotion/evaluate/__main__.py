@@ -30,7 +30,7 @@ from llamafactory_emotion.files import (
     write_whole,
     write_whole_binary,
 )
-from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.options import DataOptions, key
 from llamafactory_emotion.predictions.formats import Columns
 from llamafactory_emotion.predictions.reading import name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
@@ -43,7 +43,7 @@ _ROWS_BETWEEN_LOOKS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(DataOptions):
     """What a call of `evaluate` asks for."""
 
     files: list[str] = key(
@@ -80,9 +80,6 @@ class EvaluateOptions(Options):
     prediction_column: str | None = key(
         None, about="the key or column of the answers (default: predict, response, ...)"
     )
-    label_column: str | None = key(
-        None, about="the key or column of the gold labels (default: label, labels, ...)"
-    )
     overwrite: bool = key(False, about="replace output files that exist")
 
     @classmethod
@@ -106,9 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: EvaluateOptions) -> int:
     _check_paths(options)
-    data = (options.source, options.train, options.floor)
-    task = choose_task(options.task, options.labels, Sources(files=data, predictions=options.files))
-    source, train, floor = _read_data(options, task)
+    paths = (options.source, options.train, options.floor)
+    known = Sources(files=paths, predictions=options.files)
+    task = choose_task(options.task, options.labels, known)
+    source, train, floor = data = [*_read_data(options, task)]
     evaluations: list[Evaluation] = []
     answers: list[Answers] = []
     errors_file = (
@@ -124,6 +122,8 @@ def _run(options: EvaluateOptions) -> int:
             gathered = Answers(file, TextFinder(task))
             if len(options.files) > 1:
                 observers.append(gathered)
+            # Beside data files that it names a column of, a row may have the usual key.
+            columns = Columns(options.prediction_column, options.label_column, any(data))
             with _progress(file) as progress:
                 evaluation = evaluate_file(
                     path,
@@ -134,7 +134,8 @@ def _run(options: EvaluateOptions) -> int:
                     source=source,
                     train=train,
                     floor=floor,
-                    columns=Columns(options.prediction_column, options.label_column),
+                    columns=columns,
+                    encoding=options.encoding,
                     observers=[*observers, *progress],
                 )
             gathered.broken = evaluation.broken
@@ -151,7 +152,7 @@ def _check_paths(options: EvaluateOptions) -> None:
     """Refuse inputs named twice, and outputs that cannot be written or would replace an input."""
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
     if inputs.count(STANDARD_STREAM) > 1:
-        raise CallError("Standard input (-) can be read only once; name a file instead.")
+        raise CallError("standard input (-) can be read only once; name a file instead.")
     named: dict[object, str] = {}
     for path in options.files:
         try:
@@ -192,7 +193,7 @@ def _read_data(options: EvaluateOptions, task: Task) -> Iterator[DataFile | None
         if path and path not in read:
             from llamafactory_emotion.data.reading import read_rows
 
-            read[path] = DataFile(path, read_rows(path, task))
+            read[path] = DataFile(path, read_rows(path, task, **options.reading))
         yield read[path] if path else None
 
 

@@ -58,11 +58,13 @@ def floor_of(answers: Answers, train: DataFile, task: Task) -> Floor:
     train_texts = [row.text for row in train.rows]
     train_labels = np.array([task.labels.index(row.label) for row in train.rows])
     if len(set(train_labels.tolist())) < 2:
-        raise DataError(f"{train.name} has rows of one label only; the floor needs two or more.")
+        raise DataError(f"{train.name} has rows of one label only; give the floor two or more.")
     try:
         features, vectors, wanted = _vectors(train_texts, train_labels, texts)
     except ValueError as error:
-        raise DataError(f"{train.name}: no SVM can be fitted on its texts ({error}).") from error
+        raise DataError(
+            f"{train.name}: no SVM can be fitted on its texts ({error}); leave the floor out."
+        ) from error
     by_svm = np.asarray(_svm().fit(vectors, train_labels).predict(wanted), dtype=np.int64)
     seconds = time.process_time() - start
 

@@ -7,7 +7,7 @@ explains. Both hold the data they compare with.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -17,6 +17,7 @@ import numpy as np
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
@@ -165,7 +166,10 @@ class RowCheck:
 
 
 class SourceJoin:
-    """Joins predictions with their source by text; each source row is taken once."""
+    """Joins predictions with their source by text, or by id where they have no prompts.
+
+    Each source row is taken once.
+    """
 
     def __init__(self, source: DataFile, task: Task, finder: TextFinder) -> None:
         """Join with a source; `finder` learns from it where the prompts hold their texts."""
@@ -174,10 +178,9 @@ class SourceJoin:
         self._finder = finder
         self._gold = GoldReader(task)
         self._check = RowCheck(source.name, len(source.rows))
-        # Text to label to the rows not yet taken, the first one last.
+        self._ids: dict[int, str] | None = None  # by line, where rows are joined by id
+        # Text or id, to label, to the rows not yet taken, the first one last.
         self._free: defaultdict[str, dict[str, list[LabelledRow]]] = defaultdict(dict)
-        for row in reversed(source.rows):
-            self._free[join_key(row.text)].setdefault(row.label, []).append(row)
 
     def correct(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Prediction]:
         """Yield every row found in the source, once, with the source's gold label and text.
@@ -187,9 +190,15 @@ class SourceJoin:
         """
         stream = iter(rows)
         sample = list(islice(stream, _SAMPLE))
-        self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
+        if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
+            self._ids = self._read_ids(broken.source)
+        for row in reversed(self._source.rows):
+            key = join_key(row.text) if self._ids is None else self._ids.get(row.line, "")
+            self._free[key].setdefault(row.label, []).append(row)
+        if self._ids is None:
+            self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
-            text = self._finder.find(prediction)
+            text = self._finder.find(prediction) if self._ids is None else prediction.id
             if text is None:
                 broken.add("hold no text that can be told from the prompt", prediction.line)
                 continue
@@ -203,14 +212,37 @@ class SourceJoin:
                 self._check.other_gold.add(prediction.line, said)
             yield prediction._replace(label=row.label, text=row.text)
         if not self._check.matched:
+            if self._ids is not None:
+                raise DataError(
+                    f"{self._source.name} has none of the ids of {broken.source}; name the file "
+                    "that was predicted."
+                )
             raise DataError(
                 f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
                 f"instruction of the task {self._task.name!r} nor texts of that file; name the "
                 "file that was predicted, or the right task with task=."
             )
 
+    def _read_ids(self, predictions: str) -> dict[int, str]:
+        from llamafactory_emotion.data.reading import read_ids
+
+        name = self._source.name
+        ids = {} if name == STANDARD_STREAM else read_ids(name)
+        if not ids:
+            raise DataError(
+                f"{predictions} has ids and no prompts, and {name} has no column custom_id or id "
+                "to join them with; add it, as it was in the requests."
+            )
+        repeated = [one for one, count in Counter(ids.values()).items() if count > 1]
+        if repeated:
+            raise DataError(
+                f"{name} has {len(repeated):,} ids more than once, first {repeated[0]!r}; rows "
+                "cannot be joined by them."
+            )
+        return ids
+
     def _take(self, line: int, text: str, label: str | None) -> LabelledRow | None:
-        free = self._free.get(join_key(text))
+        free = self._free.get(join_key(text) if self._ids is None else text)
         if free is None:
             self._check.extra.add(line, _shown(text))
             return None

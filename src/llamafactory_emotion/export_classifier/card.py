@@ -34,7 +34,9 @@ def read_evaluation(path: str, task: Task) -> CardFigures:
     if not isinstance(content, dict):
         raise DataError(f"{path} is not what evaluate json=FILE writes; name such a file.")
     if "files" in content:
-        raise DataError(f"{path} compares several files; evaluate the exported model's alone.")
+        raise DataError(
+            f"{path} compares several files; name an evaluation of the exported model's alone."
+        )
     check = content.get("row_check")
     source = check.get("source") if isinstance(check, dict) else None
     # Its name alone: the card is public, and paths name people.
@@ -88,8 +90,9 @@ def model_card(
 # {markdown_text(name)}
 
 A sequence classifier with the labels {", ".join(map(markdown_text, encoder.task.labels))}. It was \
-a language model that answers a prompt with one of them; its head holds those labels' rows of the \
-output matrix, and its tokenizer puts the prompt around every text. Give it the text alone.
+a language model that answers a prompt with a word for one of them; its head holds those words' \
+rows of the output matrix, and its tokenizer puts the prompt around every text. Give it the text \
+alone.
 
 ## Use
 

@@ -4,13 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamafactory_emotion.data.columns import NO_COLUMN
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.export_classifier.card import model_card, read_evaluation
 from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
 from llamafactory_emotion.export_classifier.verification import (
+    Sample,
     check_equal,
+    check_finite,
     check_rounding,
     compare,
     rounding_tolerance,
@@ -35,13 +38,10 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
-        texts = [
-            row.text
-            for row in read_texts(options.verify, task=task, text_column=options.text_column)
-        ]
-        if not texts:
-            raise DataError(f"{options.verify} holds no text; name another file with verify.")
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+        reading = options.reading | {"label_column": NO_COLUMN}
+        rows = read_texts(options.verify, task=task, **reading)
+        texts = [row.text for row in rows]
+    examples = draw_examples(options, task)
     if find_head(source) is not None:
         raise CallError(
             f"{source.adapter or source.model} is a classification head already; transformers, "
@@ -69,31 +69,51 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
                 f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
                 "to verify on; raise it or name another file."
             )
-        layers = loaded.model.config.get_text_config().num_hidden_layers
+        layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        checked = compare(folder, hard, device=device_of(source))
-        check_rounding(checked)
-        verified = None
-        if options.verify is not None:
-            verified = compare(folder, real, device=device_of(source))
-            tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
-            check_equal(verified, options.verify, tolerance)
-        more = "" if verified is None else f"; {verified} (rows of real data)"
-        said = f"Against the language model, in float32: {checked} (difficult texts){more}."
+        told = _verified(
+            folder, hard, real, options, device=device_of(source), dtype=dtype, layers=layers
+        )
+        said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [
+        *notices,
         f"{output}: a sequence classifier ({dtype})",
-        f"  checked on difficult texts: {checked}",
+        *(f"  {one}" for one in told),
     ]
-    if verified is not None:
-        lines.append(f"  verified on {options.verify}: {verified}")
-        if real.left_out:
-            lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
+    if real.left_out:
+        lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:
         lines.append(
             f"  a text that truncation=True cuts loses {baked.glue_after!r} before the cue "
             "(predict on this folder keeps it)"
         )
     return lines
+
+
+def _verified(
+    folder: Path,
+    hard: Sample,
+    real: Sample,
+    options: "ExportOptions",
+    *,
+    device: str,
+    dtype: str,
+    layers: int,
+) -> list[str]:
+    """Compare a written folder with the language model; return what was found."""
+    checked = compare(folder, hard, device=device)
+    check_rounding(checked)
+    found = [f"checked on difficult texts: {checked}"]
+    if options.verify is not None:
+        verified = compare(folder, real, device=device)
+        tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
+        check_equal(verified, options.verify, tolerance)
+        found.append(f"verified on {options.verify}: {verified}")
+    if dtype != "float32":
+        stored = compare(folder, real if options.verify else hard, device=device, dtype=dtype)
+        check_finite(stored)
+        found.append(f"as it is stored: {stored}")
+    return found

@@ -6,6 +6,7 @@ with the same row, so a model that does more than that is refused.
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from llamafactory_emotion.scoring.heads import set_labels
 from llamafactory_emotion.scoring.loading import quiet_loading
 from llamafactory_emotion.scoring.models import LoadedModel, versions
 from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.words import suggest_words, words_line
 
 
 def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
@@ -42,10 +44,13 @@ def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
         if len(ids) > 1:
             long.append(f"{label!r} ({' '.join(tokenizer.convert_ids_to_tokens(list(ids)))})")
     if long:
+        words = suggest_words(encoder.task, encoder.answer_ids)
+        found = f"`{words_line(words)}`, say" if words else "answer words of one token"
         yield (
             f"{len(long)} of {len(encoder.task.labels)} labels have several tokens after this "
-            f"prompt, and a head has one row a label: {', '.join(long)}; train with labels of one "
-            "token each"
+            f"prompt, and a head has one row a label: {', '.join(long)}; write into the task's "
+            f"file {found}, prepare and train again, or train a classification head with "
+            "train_head"
         )
     shared = [labels for labels in first.values() if len(labels) > 1]
     if shared:
@@ -86,13 +91,12 @@ def save_classifier(
     classifier = _build_classifier(
         loaded, encoder, padding=loaded.tokenizer.convert_tokens_to_ids(padding)
     )
-    begin = loaded.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids))
     # By this predict writes the whole prompt into each row.
     record = {
         "task": encoder.task.name,
         "instruction": encoder.task.instruction,
-        "before": "".join(begin) + encoder.opening,
-        "after": encoder.template.tail,
+        "before": encoder.template.before + encoder.opening,
+        "after": encoder.template.tail + encoder.template.after,
         "lost_when_truncated": baked.glue_after,
     }
     setattr(classifier.config, BAKED_PROMPT, record)
@@ -120,6 +124,8 @@ def save_classifier(
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for weights in folder.glob("*.safetensors"):  # written for their owner alone
+        shutil.copymode(path, weights)
 
 
 def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:

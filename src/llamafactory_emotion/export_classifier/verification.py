@@ -52,17 +52,17 @@ class Comparison:
     other_labels: int
     difference: float
     worst: int
+    dtype: str
 
     def __str__(self) -> str:
         return (
             f"{self.rows:,} rows, {self.rows - self.other_labels:,} labels identical, largest "
-            f"difference of a probability {self.difference:.1e}"
+            f"difference of a probability {self.difference:.1e} in {self.dtype}"
         )
 
 
-def compare(folder: Path, sample: Sample, *, device: str) -> Comparison:
-    """Run a folder in float32 through transformers' text-classification pipeline and compare."""
-    import torch
+def compare(folder: Path, sample: Sample, *, device: str, dtype: str = "float32") -> Comparison:
+    """Run a folder through transformers' text-classification pipeline and compare."""
     from transformers import pipeline
 
     texts, labels = sample.texts, sample.scores.labels
@@ -71,7 +71,7 @@ def compare(folder: Path, sample: Sample, *, device: str) -> Comparison:
         classify = pipeline(
             "text-classification",
             model=str(folder),
-            dtype=torch.float32,
+            dtype=dtype,
             device=None if device == "auto" else device,
         )
         answers: Any = classify(
@@ -84,7 +84,7 @@ def compare(folder: Path, sample: Sample, *, device: str) -> Comparison:
     differences = np.abs(found - sample.scores.probabilities).max(axis=1)
     other = found.argmax(axis=1) != sample.scores.log_scores.argmax(axis=1)
     worst = int(differences.argmax())
-    return Comparison(len(found), int(other.sum()), float(differences[worst]), worst)
+    return Comparison(len(found), int(other.sum()), float(differences[worst]), worst, dtype)
 
 
 def rounding_tolerance(scores: Scores, layers: int) -> float:
@@ -107,7 +107,16 @@ def check_rounding(comparison: Comparison) -> None:
         raise ModelError(
             "the classifier does not give what predict gives on texts with difficult edges: "
             f"{comparison}; it was not written. Serve this model with predict or "
-            "EmotionClassifier, and please report its architecture."
+            "EmotionClassifier, and report its architecture."
+        )
+
+
+def check_finite(comparison: Comparison) -> None:
+    """Refuse a folder whose own type overflows; by how much that type rounds is told."""
+    if math.isnan(comparison.difference):
+        raise ModelError(
+            f"in {comparison.dtype}, as it would be written, the classifier gives no finite "
+            "probabilities; write it with infer_dtype=bfloat16 or float32."
         )
 
 
@@ -117,5 +126,5 @@ def check_equal(comparison: Comparison, source: str, tolerance: float) -> None:
         raise ModelError(
             f"the classifier does not give what predict gives on {source}: {comparison} (in row "
             f"{comparison.worst}; {tolerance:.1e} is allowed); it was not written. Allow "
-            "more with tolerance=1e-4, and please report the model if that is needed."
+            "more with tolerance=1e-4, and report the model if that is needed."
         )

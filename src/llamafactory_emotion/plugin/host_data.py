@@ -7,11 +7,11 @@ or refuse is seen and not foretold.
 import contextlib
 import dataclasses
 import tempfile
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.errors import DataError
@@ -32,6 +32,7 @@ _ENCODING_KEYS = (
     *("train_on_prompt", "mask_history", "tool_format", "default_system"),
     *("enable_thinking", "preserve_thinking"),
 )
+_MEDIA = ("_images", "_videos", "_audios")
 _UNCUT = 1 << 30
 
 
@@ -106,22 +107,24 @@ def load_rows(
             )
         attributes.num_samples = None  # a random draw: the first rows are looked at instead
         is_file = attributes.load_from == "file"
-        source, more = (folder, 0)
+        more, path = 0, (folder / attributes.dataset_name).absolute()
+        read = path
         if is_file:
-            source, more = _shortened(folder, attributes.dataset_name, Path(scratch), bytes_read)
+            read, more = _shortened(path, Path(scratch) / "data", bytes_read)
+            attributes.dataset_name = str(read)
         data = DataArguments(
-            dataset_dir=str(source),
+            dataset_dir=str(folder),
             media_dir=str(folder),
             streaming=streaming,
             overwrite_cache=True,
         )
-        model = types.SimpleNamespace(
+        model = SimpleNamespace(
             cache_dir=str(Path(scratch) / "cache") if is_file else hub.get("cache_dir"),
             hf_hub_token=hub.get("hf_hub_token"),
             ms_hub_token=None,
             om_hub_token=None,
         )
-        training = types.SimpleNamespace(local_process_index=0, dataloader_num_workers=0)
+        training = SimpleNamespace(local_process_index=0, dataloader_num_workers=0)
         try:
             with _unconverted(loader):
                 dataset = loader._load_single_dataset(attributes, model, data, training)
@@ -144,12 +147,10 @@ def load_rows(
             )
             aligned = _aligned(first, loaded, attributes, data, training)
             loaded = dataclasses.replace(loaded, converted=list(aligned))
-        except DataError:
-            raise
         except Exception as error:
             # Whatever stops the host's loader is its refusal.
-            reason = _reason(error).replace(str(source), str(folder))
-            raise DataError(reason) from error
+            reason = str(error) if isinstance(error, DataError) else _reason(error)
+            raise DataError(reason.replace(str(read), str(path))) from error
     return loaded
 
 
@@ -234,21 +235,20 @@ def _unconverted(loader: Any) -> Iterator[None]:
         loader.align_dataset = align
 
 
-def _shortened(folder: Path, name: str, scratch: Path, most: int) -> tuple[Path, int]:
-    """Return a folder in which long text files are cut after a whole row, and the rows left out."""
-    path = folder / name
+def _shortened(path: Path, scratch: Path, most: int) -> tuple[Path, int]:
+    """Cut long text files after a whole row, in another folder; return it and the rows left out."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     sizes = {file: file.stat().st_size for file in files if file.is_file()}
     if sum(sizes.values()) <= most or not all(file.suffix in _LINES for file in files):
-        return folder, 0
+        return path, 0
     more = 0
+    scratch.mkdir()
     for file in files:
-        target = scratch / "data" / file.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = scratch / file.name
         with file.open("rb") as source:
             head = source.read(most // len(files))
             if file.suffix == ".json" and head.lstrip().startswith(b"["):
-                target.symlink_to(file.absolute())  # a list cannot be cut
+                target.symlink_to(file)  # a list cannot be cut
                 continue
             end = head.rfind(b"\n") + 1
             while file.suffix == ".csv" and head.count(b'"', 0, end) % 2:
@@ -258,52 +258,7 @@ def _shortened(folder: Path, name: str, scratch: Path, most: int) -> tuple[Path,
             source.seek(end)
             while block := source.read(1 << 20):
                 more += block.count(b"\n")
-    return scratch / "data", more
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """How a template frames answers."""
-
-    end_tokens: tuple[int, ...]  # what closes an answer
-    end_texts: tuple[str, ...]
-    frame: tuple[int | None, ...]  # all ids of a short row
-    prompt_lengths: tuple[int, ...]  # token counts
-    answers: tuple[tuple[int, ...], ...]  # token ids, end token included
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Token counts of whole rows, prompt and answer."""
-        return tuple(map(sum, zip(self.prompt_lengths, map(len, self.answers), strict=True)))
-
-
-def encode(tokenizer: Any, template: str, examples: Sequence[tuple[str, str]]) -> Encoded:
-    """Encode pairs of prompt and answer as LLaMA-Factory would with a template that it knows.
-
-    The tokenizer is changed as LLaMA-Factory changes it: hand in a copy.
-    """
-    with quiet():
-        from llamafactory.data.template import get_template_and_fix_tokenizer
-        from llamafactory.hparams import DataArguments
-
-        known = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
-        (opening, framed), *pairs = (
-            known.encode_oneturn(
-                tokenizer,
-                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
-            )
-            for prompt, answer in [("x", "x"), *examples]
-        )
-    # Such templates close the whole row instead of every answer.
-    at_end = [tokenizer.eos_token_id] if known.efficient_eos else []
-    closing = [*(one for one in framed if one in set(tokenizer.all_special_ids)), *at_end][:1]
-    return Encoded(
-        end_tokens=tuple(closing),
-        end_texts=tuple(tokenizer.convert_ids_to_tokens(closing)),
-        frame=(*opening, *framed),
-        prompt_lengths=tuple(len(prompt) for prompt, _ in pairs),
-        answers=tuple((*answer, *at_end) for _, answer in pairs),
-    )
+    return scratch if path.is_dir() else scratch / path.name, more
 
 
 def training_rows(
@@ -369,16 +324,32 @@ class Encoding:
 
     Attributes:
         rows: Each row, or None where LLaMA-Factory drops it.
-        tokens: All ids that the model would look up.
+        tokens: All ids that the model would look up; None for a token that does not exist.
+        end: The token that closes an answer, or None.
+        end_text: Its text.
     """
 
     rows: tuple[EncodedRow | None, ...]
     tokens: frozenset[int | None]
+    end: int | None
+    end_text: str
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Token counts of the rows that are not dropped, before the cutoff."""
         return tuple(row.length for row in self.rows if row is not None)
+
+    @property
+    def answers(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids of their answers, the end token included."""
+        return tuple(row.answer for row in self.rows if row is not None)
+
+
+def converted_row(prompt: str, answer: str) -> Mapping[str, Any]:
+    """Return a prompt and its answer as LLaMA-Factory's converters do."""
+    turns = {"_prompt": [{"role": "user", "content": prompt}]}
+    turns["_response"] = [{"role": "assistant", "content": answer}]
+    return turns | dict.fromkeys(("_system", "_tools"), "") | dict.fromkeys(_MEDIA)
 
 
 def prepare_tokenizer(tokenizer: Any, values: Mapping[str, Any]) -> bool:
@@ -407,68 +378,89 @@ def take_chat_template(tokenizer: Any, template: str) -> None:
         get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
 
 
-def encode_rows(
+def encode(
     tokenizer: Any,
-    values: Mapping[str, Any],
+    template: str,
     rows: Sequence[Mapping[str, Any]],
     *,
-    template: str,
-    cutoff: int,
-    generates: bool,
+    values: Mapping[str, Any] = MappingProxyType({}),
+    cutoff: int = _UNCUT,
+    generates: bool = False,
 ) -> Encoding:
     """Encode converted rows as LLaMA-Factory does, for training or for a prediction.
 
     Args:
         tokenizer: A copy, which is changed as LLaMA-Factory changes it.
-        values: The recipe.
-        rows: What `load_rows` converted.
         template: A template that LLaMA-Factory knows.
+        rows: What `load_rows` converted.
+        values: The recipe.
         cutoff: The longest row; what is longer is cut.
         generates: Whether answers are generated: then a row needs none of its own.
 
     Raises:
         DataError: A row cannot be encoded.
     """
-    asked = {key: values[key] for key in _ENCODING_KEYS if values.get(key) is not None}
     with quiet():
-        from llamafactory.data.loader import _get_dataset_processor
         from llamafactory.data.template import get_template_and_fix_tokenizer
-        from llamafactory.extras.constants import IGNORE_INDEX
-        from llamafactory.hparams import DataArguments
 
-        known = {field.name for field in dataclasses.fields(DataArguments)}
-        asked = {key: value for key, value in asked.items() if key in known}
-        try:
-            cutting = DataArguments(template=template, cutoff_len=cutoff, **asked)
-        except ValueError:  # the host refuses these keys together, which another check reports
-            cutting = DataArguments(template=template, cutoff_len=cutoff)
+        cutting = _data_arguments(template, cutoff, values)
         framing = get_template_and_fix_tokenizer(tokenizer, cutting)
-        whole = dataclasses.replace(cutting, cutoff_len=_UNCUT)
         cut, uncut = (
-            _get_dataset_processor(one, "sft", framing, tokenizer, None, do_generate=generates)
-            for one in (cutting, whole)
+            _encoder(
+                dataclasses.replace(cutting, cutoff_len=most),
+                framing,
+                tokenizer,
+                generates=generates,
+            )
+            for most in (cutoff, _UNCUT)
         )
         encoded: list[EncodedRow | None] = []
         tokens: set[int | None] = set()
-        for number, row in enumerate(rows, start=1):
-            batch = {key: [value] for key, value in row.items()}
+        for number, row in enumerate([converted_row("x", "x"), *rows]):
             try:
-                made = uncut.preprocess_dataset(batch)
-                if not made:
+                if (made := uncut(row)) is None:
                     encoded.append(None)
                     continue
-                ids, answer = _trained(made, IGNORE_INDEX)
-                length = len(ids) + len(answer) * generates
-                kept_ids, kept = ids, answer
-                if length > cutoff:
-                    kept_ids, kept = _trained(cut.preprocess_dataset(batch), IGNORE_INDEX)
+                length = len(made[0]) + len(made[1]) * generates
+                ids, kept = (cut(row) or ([], ())) if length > cutoff else made
             except Exception as error:
                 raise DataError(f"row {number} cannot be encoded: {_reason(error)}") from error
-            encoded.append(EncodedRow(length, kept, kept != answer))
-            tokens.update(kept_ids, () if generates else kept)
-    return Encoding(tuple(encoded), frozenset(tokens))
+            encoded.append(EncodedRow(length, kept, kept != made[1]))
+            tokens.update(ids, () if generates else kept)
+        frame, *rest = encoded
+        special = set(tokenizer.all_special_ids)
+        end = next((one for one in (frame.answer if frame else ()) if one in special), None)
+        text = "" if end is None else str(tokenizer.convert_ids_to_tokens(end))
+    return Encoding(tuple(rest), frozenset(tokens), end, text)
 
 
-def _trained(made: Mapping[str, Any], ignored: int) -> tuple[list[int], tuple[int, ...]]:
-    """Return a row's ids, and those of its labels that count."""
-    return made["input_ids"][0], tuple(one for one in made["labels"][0] if one != ignored)
+def _data_arguments(template: str, cutoff: int, values: Mapping[str, Any]) -> Any:
+    from llamafactory.hparams import DataArguments
+
+    known = {field.name for field in dataclasses.fields(DataArguments)}
+    asked = {key: values[key] for key in known.intersection(_ENCODING_KEYS, values)}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    with contextlib.suppress(ValueError):
+        return DataArguments(template=template, cutoff_len=cutoff, **asked)
+    # The host refuses these keys together, which another check reports.
+    return DataArguments(template=template, cutoff_len=cutoff)
+
+
+def _encoder(
+    settings: Any, framing: Any, tokenizer: Any, *, generates: bool
+) -> Callable[[Mapping[str, Any]], tuple[list[int], tuple[int, ...]] | None]:
+    """Return what makes a row's ids and those of them that are trained; None for a dropped row."""
+    from llamafactory.data.loader import _get_dataset_processor
+    from llamafactory.extras.constants import IGNORE_INDEX
+
+    processor = _get_dataset_processor(
+        settings, "sft", framing, tokenizer, None, do_generate=generates
+    )
+
+    def encoded(row: Mapping[str, Any]) -> tuple[list[int], tuple[int, ...]] | None:
+        made = processor.preprocess_dataset({key: [value] for key, value in row.items()})
+        if not made:
+            return None
+        return made["input_ids"][0], tuple(one for one in made["labels"][0] if one != IGNORE_INDEX)
+
+    return encoded

@@ -89,7 +89,7 @@ class _TrainerOfTheRun:
 
 
 def _answer_metrics(tokenizer: "PreTrainedTokenizerBase") -> "AnswerMetrics":
-    labels = [ANSWER_PREFIX + label for label in EMOTION.labels]
+    labels = [ANSWER_PREFIX + EMOTION.word_of(label) for label in EMOTION.labels]
     return AnswerMetrics(
         end_id=tokenizer.eos_token_id,
         labels=[tuple(tokenizer.encode(one, add_special_tokens=False)) for one in labels],

@@ -109,10 +109,10 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
             more = " ..." if len(words) > _WORDS_SHOWN else ""
             raise DataError(
                 f"{self.dataset_attr}: unknown label {example.get(column)!r} in the column "
-                f"{column!r} at the text {' '.join(words[:_WORDS_SHOWN]) + more!r}; the labels are "
+                f"{column!r} at the text {' '.join(words[:_WORDS_SHOWN]) + more!r}; write one of "
                 f"{known}."
             )
-        return [{"role": "assistant", "content": label}]
+        return [{"role": "assistant", "content": EMOTION.word_of(label)}]
 
 
 def register() -> None:

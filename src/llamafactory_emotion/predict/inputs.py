@@ -13,17 +13,34 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llamafactory_emotion.data.columns import NO_COLUMN, ColumnChoice, require_columns
+from llamafactory_emotion.data.columns import (
+    NO_COLUMN,
+    ColumnChoice,
+    RowError,
+    require_columns,
+    with_turns,
+)
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
-from llamafactory_emotion.data.entries import Entry, read_entries
-from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
-from llamafactory_emotion.data.records import BrokenRecord, Source
+from llamafactory_emotion.data.entries import (
+    CONVERSATION,
+    SHAREGPT_FORMATTING,
+    Entry,
+    read_entries,
+)
+from llamafactory_emotion.data.reading import (
+    FileNotes,
+    is_no_label,
+    iterate_rows,
+    read_texts,
+    text_rows,
+)
+from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.parsing.gold import GoldReader
-from llamafactory_emotion.predict.options import PredictOptions
+from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import shortened
+from llamafactory_emotion.terminal import shortened, tell
 
 
 class InputRow(NamedTuple):
@@ -44,15 +61,16 @@ class Inputs:
 
 def open_inputs(options: PredictOptions, task: Task) -> Inputs:
     """Open what a call names, and read its first row: a wrong file is told before a model loads."""
+    notes = FileNotes()
     if options.input is not None:
         name = "standard input" if options.input == STANDARD_STREAM else options.input
         texts = read_texts(
             options.input,
             task=task,
-            text_column=options.text_column,
-            label_column=options.label_column,
-            encoding=options.encoding,
-            sheet=options.sheet,
+            **options.reading,
+            # What is to be predicted may have no labels where the examples have some.
+            label_may_lack=options.few_shot is not None,
+            notes=notes,
         )
         rows = (InputRow(task.user_content(row.text), row.label) for row in texts)
         inputs = Inputs(task, rows, name)
@@ -67,6 +85,8 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
     first = next(inputs.rows, None)
     if first is None:
         raise DataError(f"{inputs.name} holds no text; name another input.")
+    if notes.columns is not None:
+        tell(f"{inputs.name}: {notes.columns}")
     return replace(inputs, rows=islice(chain([first], inputs.rows), options.max_samples))
 
 
@@ -93,7 +113,11 @@ def _entry_rows(
 ) -> Iterator[tuple[InputRow, str | None]]:
     """Yield the rows of a data set, with the instruction that an alpaca row begins with."""
     if entry.formatting != EMOTION_FORMATTING:
-        yield from _alpaca_rows(entry, entry.open(cache_dir=cache_dir, token=token), task)
+        source = entry.open(cache_dir=cache_dir, token=token)
+        if entry.formatting == SHAREGPT_FORMATTING:
+            entry = replace(entry, columns={"prompt": "user", "response": "assistant"})
+            source = replace(source, records=map(_last_turns, source.records))
+        yield from _alpaca_rows(entry, source, task)
         return
     label = entry.response or NO_COLUMN
     if isinstance(entry.place, Path):
@@ -103,6 +127,20 @@ def _entry_rows(
         rows = text_rows(source, task, ColumnChoice(entry.prompt, label))
     for row in rows:
         yield InputRow(task.user_content(row.text), row.label), None
+
+
+def _last_turns(record: Record | BrokenRecord) -> Record | BrokenRecord:
+    """Return a conversation's last question and answer, unless something comes before them."""
+    if isinstance(record, BrokenRecord):
+        return record
+    try:
+        fields = with_turns(record.fields, CONVERSATION)
+    except RowError as error:
+        return BrokenRecord(record.line, str(error))
+    if lost := [key for key in ("system", "history") if fields.get(key)]:
+        reason = f"a conversation with {' and '.join(lost)}, which llamafactory-cli alone predicts"
+        return BrokenRecord(record.line, reason)
+    return Record(record.line, fields)
 
 
 def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[InputRow, str | None]]:
@@ -116,7 +154,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         if isinstance(record, BrokenRecord):
             raise DataError(f"{where}: {record.reason}; mend the line.")
         if number == 0:
-            require_columns(record.fields, named[:1], where)
+            require_columns(record.fields, named[:1], where, f"in {FILE_NAME}")
         missing.difference_update(record.fields)
         parts = [record.fields.get(column) for column in columns]
         texts = [part for part in parts if isinstance(part, str) and part]
@@ -146,24 +184,27 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         )
 
 
-def draw_examples(path: str | None, task: Task, shots: int, *, seed: int) -> list[tuple[str, str]]:
-    """Draw `shots` examples (text, label) of each label from a labelled file, and shuffle them.
+def draw_examples(options: ModelOptions, task: Task) -> list[tuple[str, str]]:
+    """Draw `shots` examples (text, label) of each label from the file `few_shot`, and shuffle them.
 
     The same seed draws the same ones. Without a file there are none.
     """
+    path, shots = options.few_shot, options.shots
     if path is None:
         return []
-    chance = random.Random(seed)  # noqa: S311 - a draw of examples keeps no secret
+    notes = FileNotes()
+    chance = random.Random(options.seed)  # noqa: S311 - a draw of examples keeps no secret
     drawn: dict[str, list[str]] = {label: [] for label in task.labels}
     seen = dict.fromkeys(task.labels, 0)
     # Reservoir sampling: the file may be larger than memory.
-    for row in iterate_rows(path, task):
+    for row in iterate_rows(path, task, **options.reading, notes=notes):
         seen[row.label] += 1
         index = chance.randrange(seen[row.label])
         if len(drawn[row.label]) < shots:
             drawn[row.label].append(row.text)
         elif index < shots:
             drawn[row.label][index] = row.text
+    tell(f"{path}: {notes.columns}")
     few = [f"{label} {seen[label]}" for label in task.labels if seen[label] < shots]
     if few:
         raise DataError(

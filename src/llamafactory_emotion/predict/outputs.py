@@ -68,6 +68,7 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
     for output in files:
         check_output(output.path, overwrite=options.overwrite or options.resume)
     read = [recipe, options.task, options.labels, options.few_shot, options.input]
+    read += [path for name in read[3:] if name for path in Path(name).glob("*")]  # of folders
     if options.input is None:
         folder = Path(options.dataset_dir)
         read.append(folder / "dataset_info.json")

@@ -144,7 +144,8 @@ class PredictionRun:
                 if len(rows) < len(lines):
                     raise CallError(
                         f"{path} holds {resumed.rows:,} rows and {name} only "
-                        f"{first + len(rows):,}; it was written from another input."
+                        f"{first + len(rows):,}; it was written from another input: start again "
+                        "with overwrite=true."
                     )
                 prompts = self.scorer.encode_contents([row.content for row in rows])
                 self.counts.update(
@@ -159,7 +160,7 @@ class PredictionRun:
                         raise CallError(
                             f"row {first + number} of {path} has another {key} than row "
                             f"{first + number} of {name}; it was written from another input, or "
-                            "with other examples."
+                            "with other examples: start again with overwrite=true."
                         )
         writer.keep(resumed)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.files import STANDARD_STREAM, check_text, open_binary
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 from llamafactory_emotion.text import shorten
 
@@ -135,11 +135,12 @@ def read_predictions(
             for number, line in enumerate(binary, start=1):
                 content = line.strip()
                 if number == 1:
+                    check_text(broken.source, content)
                     content = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
                     if content.startswith(b"["):
                         raise DataError(
-                            f"{broken.source} is a JSON list; a predictions file is JSON Lines: "
-                            "one object a line."
+                            f"{broken.source} is a JSON list; write it as JSON Lines, one object a "
+                            "line."
                         )
                 if not content:
                     continue
@@ -156,7 +157,9 @@ def read_predictions(
                 if prediction is not None:
                     yield prediction
     except OSError as error:
-        raise DataError(f"{broken.source}:{number + 1} cannot be read ({error}).") from error
+        raise DataError(
+            f"{broken.source}:{number + 1} cannot be read ({error}); check the file and its disk."
+        ) from error
 
 
 def _why_unreadable(error: Exception, line: bytes) -> str:
@@ -177,7 +180,10 @@ def as_prediction(
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
+        if "failed" in row:
+            broken.add("are failed requests of a batch; send them again", line, row["failed"])
+        else:
+            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:

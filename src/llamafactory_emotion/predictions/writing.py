@@ -176,9 +176,10 @@ class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
             yield
         except OSError as error:
             whole = (
-                f"; its first {self.rows:,} rows are whole: make room and go on with resume=true"
+                f"its first {self.rows:,} rows are whole: make room and go on with resume=true"
+                if self.rows
+                else "check its rights, or name another output"
             )
             raise EmotionError(
-                f"{self.path} cannot be written ({error.strerror or error})"
-                f"{whole if self.rows else ''}."
+                f"{self.path} cannot be written ({error.strerror or error}); {whole}."
             ) from error

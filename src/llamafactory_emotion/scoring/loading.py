@@ -24,7 +24,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 _ATTENTION = {"auto": None, "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2"}
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _HUB_SECONDS = 5.0
-_END_BYTES = 65_536
+# What of a file of weights is read to know it again: all of a small one.
+_SAMPLES, _SAMPLE_BYTES = 2_048, 8_192
 _GATED = "it is gated"
 
 
@@ -177,7 +178,8 @@ def folder_with(names: Sequence[str], name: str | None, source: ModelSource) -> 
 def fingerprint(name: str | None) -> str | None:
     """Compute a digest that tells a folder's weights from another training's; None for a hub id.
 
-    Names, sizes and both ends of the files are read: a model of 16 GB costs nothing.
+    Names, sizes and samples all along the files are read (16 MiB of each), so that another layer
+    anywhere is seen and a model of 16 GB costs little.
     """
     if name is None or not Path(name).is_dir():
         return None
@@ -186,10 +188,11 @@ def fingerprint(name: str | None) -> str | None:
         for path in sorted(Path(name).glob(pattern)):
             size = path.stat().st_size
             digest.update(f"{path.name} {size} ".encode())
+            step = max(_SAMPLE_BYTES, size // _SAMPLES)
             with path.open("rb") as file:
-                digest.update(file.read(_END_BYTES))
-                file.seek(max(0, size - _END_BYTES))
-                digest.update(file.read())
+                for start in (*range(0, size, step), max(0, size - _SAMPLE_BYTES)):
+                    file.seek(start)
+                    digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:16]
 
 
@@ -208,7 +211,7 @@ def device_of(source: ModelSource) -> str:
     if source.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if source.device.startswith("cuda") and not torch.cuda.is_available():
-        raise CallError(f"device {source.device} was asked for, but torch sees no GPU.")
+        raise CallError(f"device={source.device}, and torch sees no GPU; leave the key out.")
     return source.device
 
 
@@ -292,6 +295,11 @@ def as_model_error(what: str) -> Iterator[None]:
     except EmotionError:
         raise
     except Exception as error:  # for a broken file safetensors and tokenizers raise no better
+        if "weights_only" in str(error):  # torch goes on to advise how to run it
+            raise ModelError(
+                f"{what}: its weights are a pickle that holds code, which is not run; save them as "
+                "safetensors."
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:2])[:300].rstrip(".") if lines else type(error).__name__
         raise ModelError(f"{what}: {reason}.") from error

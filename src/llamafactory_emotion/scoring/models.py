@@ -25,6 +25,7 @@ from llamafactory_emotion.scoring.loading import (
     loading_options,
     quiet_loading,
 )
+from llamafactory_emotion.scoring.templates import saved_chat_template
 
 # The packages whose arithmetic a score depends on.
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
@@ -71,7 +72,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     """Load a model, its tokenizer and its adapter, which is merged where that is exact."""
     source = with_base(source)
     device = device_of(source)
-    tokenizer = _load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     model = _load_weights(source, device).eval()
     if source.adapter is None:
         return LoadedModel(model, tokenizer, None, source.model, None)
@@ -127,16 +128,13 @@ def read_adapter(adapter: str, source: ModelSource) -> Any:
         return PeftConfig.from_pretrained(adapter, token=source.token, cache_dir=source.cache_dir)
 
 
-def _load_tokenizer(source: ModelSource) -> Any:
+def load_tokenizer(source: ModelSource) -> Any:
+    """Load a model's tokenizer, with the chat template that its adapter was trained with."""
     with as_model_error(f"the tokenizer of {source.model} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
-    adapter = source.adapter
-    saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
-    if saved and not getattr(tokenizer, "chat_template", None):
-        # LLaMA-Factory writes the template it trained with beside the adapter.
-        with as_model_error(f"the tokenizer of {adapter} cannot be read"):
-            own = AutoTokenizer.from_pretrained(adapter, trust_remote_code=source.trust_remote_code)
-        tokenizer.chat_template = own.chat_template
+    # LLaMA-Factory writes the template it trained with beside the adapter.
+    if (trained := saved_chat_template(source.adapter)) is not None:
+        tokenizer.chat_template = trained
     return tokenizer
 
 
@@ -211,7 +209,7 @@ def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> 
     if config.is_prompt_learning:
         raise ModelError(
             f"the adapter {adapter} is of the kind {config.peft_type}, which puts learned tokens "
-            "before the prompt; only adapters of the weights (LoRA and its relatives) are scored."
+            "before the prompt; name an adapter of the weights (LoRA and its relatives)."
         )
     options = {"token": source.token, "cache_dir": source.cache_dir}
     misfit = f"the adapter {adapter} does not fit the base model {base}"
@@ -232,11 +230,13 @@ def _count_used(peft_model: Any, adapter: str, misfit: str, options: dict[str, A
     unused = sorted(name for name in stored.keys() - used if prefix in name)
     if unused:
         raise ModelError(
-            f"{misfit}: {len(unused)} of its {len(stored)} weights find no place "
+            f"{misfit}: {len(unused)} of its {len(stored)} weights have no layer "
             f"({unused[0]}, ...); name the base model that it was trained on."
         )
     if any(prefix in name for name in used - stored.keys()):
-        raise ModelError(f"{misfit}: it has no weights for some of the model's layers.")
+        raise ModelError(
+            f"{misfit}: some layers have no weights; name the base that it was trained on."
+        )
     return sum(weight.numel() for weight in stored.values())
 
 

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.scoring.loading import ModelSource
 from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT
 
@@ -29,7 +29,7 @@ _LATE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadArguments(Options):
+class HeadArguments(DataOptions):
     """Our keys; where LLaMA-Factory has the same thing, under its name."""
 
     model_name_or_path: str = key(
@@ -49,14 +49,6 @@ class HeadArguments(Options):
     task: str | None = key(None, about=TASK_ABOUT)
     labels: str | None = key(None, about=LABELS_ABOUT)
     dataset_dir: str = key("data", about="the folder of dataset_info.json", metavar="DIR")
-    text_column: str | None = key(
-        None, about="the column of the texts, or several with commas (default: guessed)"
-    )
-    label_column: str | None = key(None, about="the column of the labels (default: guessed)")
-    encoding: str | None = key(
-        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
-    )
-    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
     max_samples: int | None = key(None, about="the first rows of train alone", least=1)
     cutoff_len: int = key(512, about="the longest text in tokens", least=1)
     finetuning_type: str = key(
@@ -160,7 +152,9 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
             (training,) = parser.parse_args_into_dataclasses(flags, look_for_args_file=False)
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise CallError(f"transformers refuses these settings: {reason.rstrip('.')}.") from error
+        raise CallError(
+            f"transformers refuses these settings; change them: {reason.rstrip('.')}."
+        ) from error
     problems = [
         f"{name}={getattr(training, name)} must be {wanted}"
         for name, least, most, wanted in _LATE

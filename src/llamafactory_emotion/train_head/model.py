@@ -84,7 +84,9 @@ def _find_model(source: ModelSource) -> str:
     if (Path(path) / "adapter_config.json").is_file():
         raise ModelError(f"{path} is an adapter; name the base model to be trained.")
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        raise ModelError(f"{path} holds no config.json, so it is no model folder.")
+        raise ModelError(
+            f"{path} holds no config.json; name the folder that training or export wrote."
+        )
     return path
 
 
@@ -170,7 +172,7 @@ def _longest_input(model: Any, tokenizer: Any, cutoff_len: int) -> int:
     longest, around = int(min(limits)), tokenizer.num_special_tokens_to_add()
     if longest <= around:
         raise CallError(
-            f"cutoff_len={cutoff_len} leaves no room for a text: {around} special tokens stand "
+            f"cutoff_len={cutoff_len} leaves no room for a text: {around} special tokens are "
             "around it; raise cutoff_len."
         )
     return longest
@@ -187,7 +189,7 @@ def _find_blocks(model: Any) -> tuple[str, nn.ModuleList]:
 def _freeze_blocks(model: Any, count: int) -> None:
     blocks_name, blocks = _find_blocks(model)
     if count > len(blocks):
-        raise CallError(f"freeze_blocks={count} is more than the model's {len(blocks)} blocks.")
+        raise CallError(f"freeze_blocks={count}; give the model's {len(blocks)} blocks or fewer.")
     for block in blocks[:count]:
         block.requires_grad_(requires_grad=False)
     for name, module in model.named_modules():
@@ -247,7 +249,7 @@ def _lora_targets(model: Any, wanted: str) -> str:
     if chosen - linear:
         raise CallError(
             f"lora_target={','.join(sorted(chosen - linear))} is no linear layer of the model's "
-            f"blocks; they have {', '.join(sorted(linear))}."
+            f"blocks; name some of {', '.join(sorted(linear))}."
         )
     layers = "|".join(map(re.escape, sorted(chosen)))
     return rf".*{re.escape(blocks_name)}\.\d+\.(?:.*\.)?(?:{layers})"

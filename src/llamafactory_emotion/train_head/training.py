@@ -174,7 +174,9 @@ def _as_one_sentence(
             ) from error
         # On a full disk `torch.save` raises a RuntimeError of its C++ writer, without a class.
         if isinstance(error, SafetensorError) or "inline_container" in reason:
-            raise EmotionError(f"{folder} cannot be written ({reason}).") from error
+            raise EmotionError(
+                f"{folder} cannot be written ({reason}); make room or name another output_dir."
+            ) from error
         if begun or isinstance(error, OSError):
             raise
         raise CallError(f"training cannot begin with these settings: {reason}.") from error
