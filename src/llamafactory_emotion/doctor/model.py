@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,8 @@ def _answer_encoder(context: Context) -> Encode | None:
 
     def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
         encoded = host_data.encode(tokenizer, template, [("x", answer) for answer in answers])
-        ends = encoded.end_tokens
-        return [tuple(one for one in ids if one not in ends) for ids in encoded.answers]
+        ends = encoded.end_tokens  # a line break may follow, which is no part of the answer
+        return [tuple(takewhile(lambda one: one not in ends, ids)) for ids in encoded.answers]
 
     return encode
 
