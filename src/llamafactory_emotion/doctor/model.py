@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,8 @@ def _answer_encoder(context: Context) -> Encode | None:
     def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
         if (encoded := context.encode(answers)) is None:
             return []
-        return [tuple(one for one in ids if one != encoded.end) for ids in encoded.answers]
+        # A line break may follow the end token, which is no part of the answer.
+        return [tuple(takewhile(lambda one: one != encoded.end, ids)) for ids in encoded.answers]
 
     return encode
 
