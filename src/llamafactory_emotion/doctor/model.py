@@ -221,11 +221,11 @@ def _generation_ends(model: str) -> list[int]:
 
 def check_own_template(context: Context) -> Iterator[Finding]:
     """A trained folder that is asked with another template than its run's record or its own."""
-    adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
+    named = filter(None, context.names("adapter_name_or_path"))
+    adapters = [one for one in named if Path(one).is_dir()]
     if context.template is None or not (context.is_on("do_predict") or adapters):
         return
-    recorded = map(trained_template, filter(None, adapters or [context.model]))
-    if found := next(filter(None, recorded), None):
+    if found := trained_template((adapters or [context.model])[0]):
         name, file = found
         if name != context.template:
             yield warning(
