@@ -51,7 +51,7 @@ def test_a_word_is_one_token_and_means_one_label(labels, suggested):
 
 def test_words_and_aliases_of_the_task_count():
     assert words("oil, gas", "bug", aliases={"crude": "oil, gas"}) == {"oil, gas": "crude"}
-    assert words("oil, gas", "bug", aliases={"crude": "bug"}) == {"oil, gas": "B"}
+    assert words("crude quark", "bug", aliases={"crude": "bug"}) == {"crude quark": "C"}
     given_words = {"bug report": "bug", "spam": "two words"}
     assert words("bug report", "spam", words=given_words) == {"bug report": "bug", "spam": "B"}
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,8 @@ def _answer_encoder(context: Context) -> Encode | None:
     def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
         if (encoded := context.encode(answers)) is None:
             return []
-        return [tuple(one for one in ids if one != encoded.end) for ids in encoded.answers]
+        # A line break may follow the end token, which is no part of the answer.
+        return [tuple(takewhile(lambda one: one != encoded.end, ids)) for ids in encoded.answers]
 
     return encode
 
@@ -219,11 +221,11 @@ def _generation_ends(model: str) -> list[int]:
 
 def check_own_template(context: Context) -> Iterator[Finding]:
     """A trained folder that is asked with another template than its run's record or its own."""
-    adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
+    named = filter(None, context.names("adapter_name_or_path"))
+    adapters = [one for one in named if Path(one).is_dir()]
     if context.template is None or not (context.is_on("do_predict") or adapters):
         return
-    recorded = map(trained_template, filter(None, adapters or [context.model]))
-    if found := next(filter(None, recorded), None):
+    if found := trained_template((adapters or [context.model])[0]):
         name, file = found
         if name != context.template:
             yield warning(
