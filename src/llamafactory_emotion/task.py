@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.text import loose_key, name_key
@@ -162,19 +162,6 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 def _number(key: str) -> float | None:
     return float(key) if _NUMBER.fullmatch(key) else None
-
-
-class LabelledRow(Protocol):
-    """A row of a data file: its text, its gold label (one of the task's), its line from 1."""
-
-    @property
-    def text(self) -> str: ...  # noqa: D102 - the class says it
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-
-    @property
-    def line(self) -> int: ...  # noqa: D102
 
 
 def _problems(

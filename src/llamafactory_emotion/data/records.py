@@ -20,7 +20,6 @@ from llamafactory_emotion.data.tables import (
     WORKBOOKS,
     Numbered,
     arrow_rows,
-    opened_parquet,
     parquet_rows,
     saved_rows,
     sheet_rows,
@@ -158,23 +157,6 @@ def _text_file_records(
 
 def _row_records(rows: Numbered) -> Records:
     return (Record(number, fields) for number, fields in rows)
-
-
-def count_records(path: str | Path) -> int:
-    """Count a file's records, broken ones too; Parquet and JSON Lines are not decoded for it.
-
-    Raises:
-        CallError: The file is not there or its suffix is not known.
-        DataError: It cannot be read.
-    """
-    suffix = _suffix(path)
-    if suffix == ".parquet":
-        with opened_parquet(path) as file:
-            return int(file.metadata.num_rows)
-    if suffix not in _JSON or _peek(read_lines(path))[0].lstrip().startswith("["):
-        return sum(1 for _ in read_records(path))
-    with open_binary(path) as binary:
-        return sum(1 for line in binary if line.strip())
 
 
 def _suffix(path: str | Path) -> str:

@@ -141,12 +141,6 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
         yield ["" if cell is None else str(cell) for cell in row]
 
 
-def parquet_class_names(path: str | Path) -> ClassNames:
-    """Return the names of label ids by column; empty where the file has none."""
-    with opened_parquet(path) as file:
-        return schema_class_names(file.schema_arrow)
-
-
 def schema_class_names(schema: Any) -> ClassNames:
     """Return the names of label ids by column, from the schema of a file that `datasets` wrote."""
     # Few files have names, and importing `datasets` takes a second.
