@@ -31,7 +31,7 @@ from llamafactory_emotion.data.records import (
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import shortened
+from llamafactory_emotion.text import shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -325,6 +325,6 @@ def _checked_row(
 def _checked_label(value: object, task: Task) -> str:
     label = task.label_of(value)
     if label is None:
-        shown = shortened(repr(value))
+        shown = shorten(repr(value))
         raise RowError(f"unknown label {shown}", label=shown)
     return label

@@ -28,6 +28,7 @@ from llamafactory_emotion.evaluate.tables import (
 )
 from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.terminal import Block, Facts, printable
+from llamafactory_emotion.text import shorten
 
 ANSWERS_SHOWN = 5
 _LONGEST_ANSWER = 120
@@ -154,8 +155,7 @@ def _invalid_answers(evaluation: Evaluation) -> Iterator[str]:
     if not examples:
         return
     yield f"### Invalid answers, the first {len(examples)} of {evaluation.metrics.invalid:,}"
-    answers = (" ".join(one.predict.split()) for one in examples)
-    shown = [one if len(one) <= _LONGEST_ANSWER else f"{one[:_LONGEST_ANSWER]}…" for one in answers]
+    shown = [shorten(" ".join(one.predict.split()), _LONGEST_ANSWER) for one in examples]
     rows = [(one.gold, one.reason or "", text) for one, text in zip(examples, shown, strict=True)]
     yield _table(("gold", "reason", "answer"), rows, mark="---")
 
