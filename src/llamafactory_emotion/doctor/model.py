@@ -10,10 +10,10 @@ from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.data import labels_of
-from llamafactory_emotion.doctor.loading import BaseModel, silent_transformers
+from llamafactory_emotion.doctor.loading import BaseModel
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
-from llamafactory_emotion.scoring.loading import is_path
+from llamafactory_emotion.scoring.loading import is_path, quiet_loading
 from llamafactory_emotion.scoring.prompts import read_template
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
@@ -195,7 +195,7 @@ def _generation_ends(model: str) -> list[int]:
     """Return the tokens at which the model's own generation settings stop; none if unknown."""
     from transformers import GenerationConfig
 
-    with silent_transformers():
+    with quiet_loading():
         try:
             ends = GenerationConfig.from_pretrained(model).eos_token_id
         except (OSError, ValueError):
