@@ -25,7 +25,7 @@ from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_DISABLED": "true"}
 
-from doctor_cases import BROKEN, SOUND, TEXTS, Case, write_case
+from doctor_cases import BROKEN, SOUND, STRICT, TEXTS, Case, write_case
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor.environment import import_failure
@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """Whether the two agree. A loss of rows may be a warning, a stop is an error."""
+        """Whether the two agree: a stop is an error, a loss of rows an error or a warning."""
         if self.end == "stops" and self.level != ERROR:
             return "miss"
         if self.end == "spoils" and not self.level:
@@ -178,7 +178,7 @@ def main() -> int:
         _apart(lambda: write_tiny_llama(TEXTS, base) or ("", ""), Path(scratch))
         _import_all(SOUND[0], Path(scratch) / "first", base)
         print("| | case | doctor | LLaMA-Factory | |\n|---|---|---|---|---|")
-        for half, cases in (("broken", BROKEN), ("sound", SOUND)):
+        for half, cases in (("broken", BROKEN), ("sound", SOUND), ("strict", STRICT)):
             for number, case in enumerate(cases):
                 if call.only not in case.name or number % call.every:
                     continue
@@ -186,7 +186,7 @@ def main() -> int:
                 counts[half] += 1
                 counts[f"{outcome.verdict}, {half}"] += 1
                 times.append(outcome.seconds)
-                fits = (outcome.end == "runs") == (half == "sound")
+                fits = (outcome.end == "runs") == (half != "broken")
                 if call.all or outcome.verdict != "agree" or not fits:
                     print(_line(half, case, outcome), flush=True)
     print()
@@ -202,7 +202,7 @@ def _line(half: str, case: Case, outcome: Outcome) -> str:
 
     doctor = f"{outcome.level}: {cell(outcome.said)}" if outcome.level else "nothing"
     host = f"{outcome.end}: {cell(outcome.why)}" if outcome.why else outcome.end
-    verdict = outcome.verdict + (f" ({case.strict})" if case.strict else "")
+    verdict = case.strict or outcome.verdict
     return f"| {half} | {case.name} | {doctor} | {host} | {verdict} |"
 
 

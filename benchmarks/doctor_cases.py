@@ -49,7 +49,7 @@ class Case:
         changes: The recipe's other keys; None removes one.
         file: The name of the file.
         answers: The answer of each row, as it is meant; None where they are not compared.
-        strict: Why doctor may say more than the host's outcome alone would ask for.
+        strict: Why doctor says error of what the host runs.
     """
 
     name: str
@@ -184,8 +184,6 @@ BROKEN = (
     Case("no such model", lines(), changes={"model_name_or_path": "saves/none"}),
     Case("no such adapter", lines(), changes={"adapter_name_or_path": "saves/none"}),
     Case("no such layer for LoRA", lines(), changes={"lora_target": "query"}),
-    Case("more frozen layers than there are", lines(), changes={
-         "finetuning_type": "freeze", "freeze_trainable_layers": 9}),
     Case("quantised and fully trained", lines(), changes=FULL | {"quantization_bit": 4}),
     Case("stage: dpo with one answer a row", lines(), changes={"stage": "dpo"}),
     Case("the best of no evaluation", lines(), changes={
@@ -258,6 +256,8 @@ SOUND = (
     Case("full training", lines(), changes=FULL),
     Case("frozen layers", lines(), changes={
          "finetuning_type": "freeze", "freeze_trainable_layers": 2, "lora_rank": None}),
+    Case("more frozen layers than there are", lines(), changes={
+         "finetuning_type": "freeze", "freeze_trainable_layers": 9, "lora_rank": None}),
     Case("packing", lines(), changes={"packing": True}, answers=None),
     Case("neat_packing", lines(), changes={"neat_packing": True, "flash_attn": "sdpa"},
          answers=None),
@@ -298,6 +298,20 @@ SOUND = (
          "save_strategy": "epoch", "save_total_limit": 2, "max_steps": None,
          "num_train_epochs": 1}),
     Case("the dataset named as a list", lines(), changes={"dataset": ["d"]}),
+)  # fmt: skip
+
+
+# The host runs them, and doctor says error all the same.
+STRICT = (
+    Case("a key misspelt in dataset_info.json", lines(), NAMED | {"formating": "emotion"},
+         strict="what the key asks for does not happen"),
+    Case("an output folder with a trained model", {"d.jsonl": lines(),
+         "../saves/model.safetensors": b""}, strict="the model there would be overwritten"),
+    Case("neat_packing under fa2 with a batch of 4", lines(), changes={
+         "neat_packing": True, "flash_attn": "fa2"}, answers=None,
+         strict="it stops on a GPU; without one LLaMA-Factory falls back to sdpa"),
+    Case("max_new_tokens below a label's", lines(), EMOTION, changes=PREDICTS | {
+         "max_new_tokens": 1}, answers=None, strict="labels would be cut, and judged as they are"),
 )  # fmt: skip
 
 

@@ -107,9 +107,10 @@ class PredictionRun:
             kept, started = writer.rows, time.monotonic()
             for lines in self._chunks(kept):
                 if is_file and writer.rows == 0:
-                    # Emptied first: a sidecar never lies beside the rows of another run.
-                    writer.begin()
-                    write_sidecar(path, {**description, "complete_rows": None})
+                    # A sidecar never lies beside the rows of another run, and these are not lost
+                    # where it cannot be written.
+                    begun = {**description, "complete_rows": None}
+                    write_sidecar(path, begun, before_it_appears=writer.begin)
                 writer.write(lines)
             seconds = time.monotonic() - started
         new = writer.rows - kept
