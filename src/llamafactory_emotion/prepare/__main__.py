@@ -140,7 +140,7 @@ def _run(options: PrepareOptions, call: Call) -> int:
     _check_outputs(options, folder, call.recipe)
     also: dict[Path, str] = {}
     if options.write_task is not None:
-        task = fitting_task(options.train, _reading(options))
+        task = fitting_task(options.train, options.name, _reading(options))
         also[options.write_task] = task_text(task)
     else:
         task = choose_task(options.task, options.labels, Sources())
@@ -251,7 +251,7 @@ def _read(
         except DataError as error:
             problems.append(str(error))
             if isinstance(error, UnknownLabelsError) and split == TRAIN:
-                offered = offer(path, _reading(options), task)
+                offered = offer(path, options.name, _reading(options), task)
     if problems:
         raise DataError("\n".join(problems) + offered)
     return splits, notes

@@ -18,11 +18,11 @@ _FEW = 20  # so many are believed of a small file
 _WHOLE = re.compile(r"^(-?\d+)\.0$")
 
 
-def fitting_task(path: Path, reading: Mapping[str, Any]) -> Task:
+def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Task:
     """Return a task whose labels are those of a file, in alphabetical order.
 
     Spellings that a gold value may have (`Billing `, `billing`) are one label, in the most frequent
-    of them.
+    of them. The task's name is `name`, or the file's.
 
     Raises:
         CallError: The label column holds too many different values, or no two labels.
@@ -43,7 +43,7 @@ def fitting_task(path: Path, reading: Mapping[str, Any]) -> Task:
         )
     common = (counts.most_common(1)[0][0] for counts in spellings.values())
     labels = sorted(common, key=lambda label: label.zfill(9) if label.isdigit() else label)
-    name = path.name.removesuffix(".gz").partition(".")[0]
+    name = name or path.name.partition(".")[0]
     try:
         return Task(name, tuple(labels), instruction_for(labels))
     except DataError as error:
@@ -52,10 +52,10 @@ def fitting_task(path: Path, reading: Mapping[str, Any]) -> Task:
         ) from error
 
 
-def offer(path: Path, reading: Mapping[str, Any], task: Task) -> str:
+def offer(path: Path, name: str | None, reading: Mapping[str, Any], task: Task) -> str:
     """Return what to say about a file most of whose labels are none of the task's, or nothing."""
     try:
-        fitting = fitting_task(path, reading)
+        fitting = fitting_task(path, name, reading)
     except (CallError, DataError):
         return ""
     known = sum(task.label_of(label) is not None for label in fitting.labels)
