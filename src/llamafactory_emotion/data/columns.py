@@ -179,8 +179,8 @@ def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str)
     found = list(_named_like(LABEL_COLUMNS, fields)) or list(_named_like(_WEAK_LABELS, fields))
     if len(found) > 1:
         raise DataError(
-            f"{where}: {' and '.join(found)} may each hold the labels; say which, for example with "
-            f"label_column={found[0]}."
+            f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "
+            f"example with label_column={found[0]}."
         )
     return found[0] if found else None
 

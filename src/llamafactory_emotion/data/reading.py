@@ -80,10 +80,12 @@ def read_rows(path: str | Path, task: Task, **options: Any) -> list[Row]:
     return list(iterate_rows(path, task, **options))
 
 
-def read_ids(path: str | Path) -> dict[int, str]:
+def read_ids(
+    path: str | Path, *, encoding: str | None = None, sheet: str | None = None
+) -> dict[int, str]:
     """Return line to id, of a file with a column `custom_id` or `id`."""
     ids: dict[int, str] = {}
-    for record in open_source(path).records:
+    for record in open_source(path, encoding=encoding, sheet=sheet).records:
         if isinstance(record, Record):
             identity = record.fields.get("custom_id", record.fields.get("id"))
             if isinstance(identity, float) and identity.is_integer():  # as pandas writes it

@@ -51,10 +51,12 @@ _ROLES = re.compile(
 
 
 class DataFile(NamedTuple):
-    """A data file's name and rows."""
+    """A data file's name and rows, and how it is read."""
 
     name: str
     rows: "Sequence[Row]"
+    encoding: str | None = None
+    sheet: str | None = None
 
 
 def join_key(text: str) -> str:
@@ -192,9 +194,9 @@ class SourceJoin:
         sample = list(islice(stream, _SAMPLE))
         if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
             self._ids = self._read_ids(broken.source)
-        for one in reversed(self._source.rows):
-            key = join_key(one.text) if self._ids is None else self._ids.get(one.line, "")
-            self._free[key].setdefault(one.label, []).append(one)
+        for known in reversed(self._source.rows):
+            key = join_key(known.text) if self._ids is None else self._ids.get(known.line, "")
+            self._free[key].setdefault(known.label, []).append(known)
         if self._ids is None:
             self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
@@ -226,8 +228,8 @@ class SourceJoin:
     def _read_ids(self, predictions: str) -> dict[int, str]:
         from llamafactory_emotion.data.reading import read_ids
 
-        name = self._source.name
-        ids = {} if name == STANDARD_STREAM else read_ids(name)
+        name, _, encoding, sheet = self._source
+        ids = {} if name == STANDARD_STREAM else read_ids(name, encoding=encoding, sheet=sheet)
         if not ids:
             raise DataError(
                 f"{predictions} has ids and no prompts, and {name} has no column custom_id or id "
