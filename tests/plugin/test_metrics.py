@@ -24,7 +24,7 @@ from llamafactory_emotion.plugin.metrics import (
     task_of_gold,
 )
 from llamafactory_emotion.plugin.record import RecordOfTheRun
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, Task
 
 registration.register()
 
@@ -339,6 +339,15 @@ class TestGeneratedAnswers:
 )
 def test_the_gold_answers_say_which_task_it_is(gold, labels):
     assert task_of_gold(gold).labels == labels
+
+
+def test_the_task_of_the_data_counts_with_its_words_and_labels_that_do_not_occur():
+    task = Task("desks", ("Bug report", "Login", "Praise"), "?", words={"Bug report": "bug"})
+    gold, said = ["bug", "Login"], ["bug report", "praise"]
+    assert task_of_gold(gold, task) is task
+    assert task_of_gold(["joy", "bug"], task).labels == ("bug", "joy")
+    figures = generated_figures(said, gold, task)
+    assert figures == pytest.approx({"accuracy": 0.5, "f1_macro": 1 / 3, "invalid": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_the_first_process_writes_what_is_known_and_tells_what_is_not(record, wa
     record.on_save(trains, state(), None)
     assert read_record("out/checkpoint-7").tasks == (EMOTION,)
     assert read_record("out/checkpoint-7").datasets == ("feelings", "moved", "plain")
+    assert record.only_task() == EMOTION
     (told,) = warnings
     assert "lacks a task" in told
     assert "moved_task.yaml" in told

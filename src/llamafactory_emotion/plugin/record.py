@@ -44,6 +44,15 @@ class RecordOfTheRun(TrainerCallback):
         self._data: Any = getattr(reporter, "data_args", None)
         self._model: Any = getattr(reporter, "model_args", None)
 
+    def only_task(self) -> Task | None:
+        """Return the task of the run's data sets; None where it is not known or they have more."""
+        names = [*(getattr(self._data, key, None) or () for key in ("dataset", "eval_dataset"))]
+        try:
+            tasks = self._record([name for part in names for name in part]).tasks
+        except Exception:  # which is told when the record is written
+            return None
+        return tasks[0] if len(tasks) == 1 else None
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Write it into the checkpoint that was just saved."""
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
@@ -88,7 +97,7 @@ def tasks_of(names: Sequence[str], folder: object) -> Iterator[Task]:
         try:
             task = task_of_entry(entries, name, Path(folder)) if name in entries else None
         except EmotionError as error:
-            _LOGGER.warning_rank0(f"the record of the run lacks a task: {error}")
+            _LOGGER.warning_rank0_once(f"the record of the run lacks a task: {error}")
             continue
         if task is not None:
             yield task
