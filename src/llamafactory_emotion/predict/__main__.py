@@ -51,9 +51,14 @@ def predict(options: PredictOptions, call: Call) -> int:
             )
         asked = {name: getattr(options, name) for name in _SCORING}
         asked |= {"few_shot": examples, "cutoff_len": output.cutoff_len}
-        # Nothing holds this scorer, and with it the model, when the next one is loaded.
         PredictionRun(
-            output, inputs, scorer.scorer_of(loaded, inputs.task, **asked), options, call.recipe
+            output,
+            inputs,
+            # Nothing holds this scorer, and with it the model, when the next one is loaded.
+            scorer.scorer_of(loaded, inputs.task, **asked),
+            options,
+            call.recipe,
+            frozenset(text for text, _ in examples),
         ).write()
     if len(options.cutoff_len) > 1:
         print_blocks([length_table(outputs, task)], sys.stdout)
