@@ -9,7 +9,7 @@ escaped, so that it is shown and neither laid out nor run.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
@@ -85,23 +85,16 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
 
 
 def _figures(evaluation: Evaluation) -> CardFigures:
-    metrics, check = evaluation.metrics, evaluation.row_check
+    check = evaluation.row_check
     data = PurePath(check.source if check else evaluation.file).name
-    return CardFigures(
-        task=evaluation.task.name,
-        data=one_line(data) or "data",
-        match=evaluation.match,
-        n=metrics.n,
-        accuracy=metrics.accuracy,
-        accuracy_ci=metrics.accuracy_ci,
-        f1_macro=metrics.f1_macro,
-        f1_macro_ci=metrics.f1_macro_ci,
-        invalid=metrics.invalid,
-        invalid_rate=metrics.invalid_rate,
-        majority_label=metrics.majority_label,
-        majority_baseline=metrics.majority_baseline,
-        broken=evaluation.broken,
-    )
+    own: dict[str, Any] = {
+        "task": evaluation.task.name,
+        "data": one_line(data) or "data",
+        "match": evaluation.match,
+        "broken": evaluation.broken,
+    }
+    names = {one.name for one in fields(CardFigures)} - own.keys()
+    return CardFigures(**own, **{name: getattr(evaluation.metrics, name) for name in names})
 
 
 def _model_name(evaluation: Evaluation) -> str:

@@ -31,7 +31,7 @@ from llamafactory_emotion.files import (
     STANDARD_STREAM,
     check_apart,
     check_output,
-    real_place,
+    real_path,
     write_json,
 )
 from llamafactory_emotion.options import Call, DataOptions, key
@@ -226,7 +226,7 @@ def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
     """Return the file to write the task to: none for a built-in one, or where it is that file."""
     path = task_file(folder, str(options.name))
     named = options.write_task or options.task or ("" if options.labels else EMOTION.name)
-    is_there = named in BUILT_IN_TASKS or real_place(named) == real_place(path)
+    is_there = named in BUILT_IN_TASKS or real_path(named) == real_path(path)
     return None if is_there else path
 
 
