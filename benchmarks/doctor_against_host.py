@@ -138,7 +138,7 @@ def _host(recipe: Path, case: Case) -> tuple[str, str]:
     from llamafactory.train.tuner import run_exp
 
     meant = case.answers
-    trained: Counter[str] = Counter()
+    trained: list[str] = []
     rows: list[str] = []
     load = workflow.get_dataset
 
@@ -147,17 +147,15 @@ def _host(recipe: Path, case: Case) -> tuple[str, str]:
         if meant is not None:
             tokenizer = keywords["tokenizer"]
             ids = ([one for one in row if one >= 0] for row in loaded["train_dataset"]["labels"])
-            texts = (tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids)
-            trained.update(texts)
+            trained.extend(tokenizer.decode(one, skip_special_tokens=True).strip() for one in ids)
             rows.extend(map(tokenizer.decode, loaded["train_dataset"]["input_ids"]))
         return loaded
 
     workflow.get_dataset = watched
     sys.argv = ["llamafactory-cli", str(recipe)]
     run_exp()
-    if meant is not None and trained != Counter(meant):
-        right = sum((trained & Counter(meant)).values())
-        return "spoils", f"{right} of {len(meant)} answers are trained as they are meant"
+    if meant is not None and trained != list(meant):
+        return "spoils", f"{len(trained)} answers are trained, and not the {len(meant)} meant"
     if lost := sum(not any(text in row for row in rows) for text in case.texts):
         return "spoils", f"{lost} of {len(case.texts)} texts are not read as they are written"
     return "runs", ""

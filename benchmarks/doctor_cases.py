@@ -242,7 +242,7 @@ SOUND = (
          file="d.parquet"),
     Case("Arrow", written(arrow_stream, columns()), file="d.arrow"),
     Case("a folder of JSON Lines", {"d/a.jsonl": lines(ROWS[:12]), "d/b.jsonl": lines(ROWS[12:])},
-         file="d"),
+         file="d", answers=None),
     Case("formatting emotion, ids", lines([(text, number % 6) for number, (text, _)
          in enumerate(ROWS)]), EMOTION, answers=None),
     Case("formatting emotion, names", lines(), EMOTION),
