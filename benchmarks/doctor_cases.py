@@ -49,6 +49,7 @@ class Case:
         changes: The recipe's other keys; None removes one.
         file: The name of the file.
         answers: The answer of each row, as it is meant; None where they are not compared.
+        texts: What its prompts should hold, where that is compared.
         strict: Why doctor says error of what the host runs.
     """
 
@@ -59,6 +60,7 @@ class Case:
     file: str = "d.jsonl"
     answers: Sequence[str] | None = tuple(label for _, label in ROWS)
     strict: str = ""
+    texts: Sequence[str] = ()
 
 
 def table(rows: Sequence[Sequence[object]] = ROWS, head: str = "text,label") -> str:
@@ -126,7 +128,8 @@ BROKEN = (
     Case("CSV, a space in the header", table(head="text, label"), file="d.csv"),
     Case("CSV, an unquoted comma in one text", table().replace("it", "it,", 1), file="d.csv"),
     Case("CSV, an unquoted comma in every text",
-         table([(f"well, {text}", label) for text, label in ROWS]), file="d.csv"),
+         table([(f"well, {text}", label) for text, label in ROWS]), file="d.csv",
+         texts=[f"well, {text}" for text, _ in ROWS]),
     Case("CSV in GB18030", table([("你好", "喜")] * 6).encode("gb18030"), file="d.csv"),
     Case("CSV in UTF-16", table().encode("utf-16"), file="d.csv"),
     Case("CSV without a header", table()[11:], file="d.csv"),
@@ -205,7 +208,7 @@ BROKEN = (
 )  # fmt: skip
 
 SOUND = (
-    Case("CSV", table(), file="d.csv"),
+    Case("CSV", table(), file="d.csv", texts=[text for text, _ in ROWS]),
     Case("CSV, quoted commas and line breaks",
          table([(f'"well,\n{text}"', label) for text, label in ROWS]), file="d.csv"),
     Case("CSV with a byte-order mark", table().encode("utf-8-sig"), file="d.csv"),
@@ -239,7 +242,7 @@ SOUND = (
          file="d.parquet"),
     Case("Arrow", written(arrow_stream, columns()), file="d.arrow"),
     Case("a folder of JSON Lines", {"d/a.jsonl": lines(ROWS[:12]), "d/b.jsonl": lines(ROWS[12:])},
-         file="d"),
+         file="d", answers=None),
     Case("formatting emotion, ids", lines([(text, number % 6) for number, (text, _)
          in enumerate(ROWS)]), EMOTION, answers=None),
     Case("formatting emotion, names", lines(), EMOTION),
