@@ -25,7 +25,7 @@ from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_DISABLED": "true"}
 
-from doctor_cases import BROKEN, SOUND, TEXTS, Case, write_case
+from doctor_cases import BROKEN, SOUND, STRICT, TEXTS, Case, write_case
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor.environment import import_failure
@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """Whether the two agree. A loss of rows may be a warning, a stop is an error."""
+        """Whether the two agree: a stop is an error, a loss of rows an error or a warning."""
         if self.end == "stops" and self.level != ERROR:
             return "miss"
         if self.end == "spoils" and not self.level:
@@ -72,7 +72,7 @@ def try_case(case: Case, folder: Path, base: Path) -> Outcome:
     start = time.perf_counter()
     level, said = _apart(lambda: _doctor(recipe), folder)
     seconds = time.perf_counter() - start
-    end, why = _apart(lambda: _host(recipe, case.answers), folder)
+    end, why = _apart(lambda: _host(recipe, case), folder)
     return Outcome(level, said, end, why, seconds)
 
 
@@ -111,7 +111,7 @@ def _import_all(case: Case, folder: Path, base: Path) -> None:
 
     def run() -> Sequence[str]:
         _doctor(recipe)
-        _host(recipe, case.answers)
+        _host(recipe, case)
         return list(sys.modules)
 
     for name in _apart(run, folder):
@@ -132,12 +132,14 @@ def _doctor(recipe: Path) -> tuple[str, str]:
     return (str(worst[0].level), worst[0].sentence) if worst else ("", "")
 
 
-def _host(recipe: Path, meant: Sequence[str] | None) -> tuple[str, str]:
-    """Run a recipe as `llamafactory-cli train` does, and look at the answers that were trained."""
+def _host(recipe: Path, case: Case) -> tuple[str, str]:
+    """Run a recipe as `llamafactory-cli train` does, and look at what was trained."""
     from llamafactory.train.sft import workflow
     from llamafactory.train.tuner import run_exp
 
-    trained: Counter[str] = Counter()
+    meant = case.answers
+    trained: list[str] = []
+    rows: list[str] = []
     load = workflow.get_dataset
 
     def watched(*arguments: Any, **keywords: Any) -> Mapping[str, Any]:
@@ -145,16 +147,17 @@ def _host(recipe: Path, meant: Sequence[str] | None) -> tuple[str, str]:
         if meant is not None:
             tokenizer = keywords["tokenizer"]
             ids = ([one for one in row if one >= 0] for row in loaded["train_dataset"]["labels"])
-            texts = (tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids)
-            trained.update(texts)
+            trained.extend(tokenizer.decode(one, skip_special_tokens=True).strip() for one in ids)
+            rows.extend(map(tokenizer.decode, loaded["train_dataset"]["input_ids"]))
         return loaded
 
     workflow.get_dataset = watched
     sys.argv = ["llamafactory-cli", str(recipe)]
     run_exp()
-    if meant is not None and trained != Counter(meant):
-        rows = sum((trained & Counter(meant)).values())
-        return "spoils", f"{rows} of {len(meant)} answers are trained as they are meant"
+    if meant is not None and trained != list(meant):
+        return "spoils", f"{len(trained)} answers are trained, and not the {len(meant)} meant"
+    if lost := sum(not any(text in row for row in rows) for text in case.texts):
+        return "spoils", f"{lost} of {len(case.texts)} texts are not read as they are written"
     return "runs", ""
 
 
@@ -178,7 +181,7 @@ def main() -> int:
         _apart(lambda: write_tiny_llama(TEXTS, base) or ("", ""), Path(scratch))
         _import_all(SOUND[0], Path(scratch) / "first", base)
         print("| | case | doctor | LLaMA-Factory | |\n|---|---|---|---|---|")
-        for half, cases in (("broken", BROKEN), ("sound", SOUND)):
+        for half, cases in (("broken", BROKEN), ("sound", SOUND), ("strict", STRICT)):
             for number, case in enumerate(cases):
                 if call.only not in case.name or number % call.every:
                     continue
@@ -186,7 +189,7 @@ def main() -> int:
                 counts[half] += 1
                 counts[f"{outcome.verdict}, {half}"] += 1
                 times.append(outcome.seconds)
-                fits = (outcome.end == "runs") == (half == "sound")
+                fits = (outcome.end == "runs") == (half != "broken")
                 if call.all or outcome.verdict != "agree" or not fits:
                     print(_line(half, case, outcome), flush=True)
     print()
@@ -202,7 +205,7 @@ def _line(half: str, case: Case, outcome: Outcome) -> str:
 
     doctor = f"{outcome.level}: {cell(outcome.said)}" if outcome.level else "nothing"
     host = f"{outcome.end}: {cell(outcome.why)}" if outcome.why else outcome.end
-    verdict = outcome.verdict + (f" ({case.strict})" if case.strict else "")
+    verdict = case.strict or outcome.verdict
     return f"| {half} | {case.name} | {doctor} | {host} | {verdict} |"
 
 

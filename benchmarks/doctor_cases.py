@@ -49,7 +49,8 @@ class Case:
         changes: The recipe's other keys; None removes one.
         file: The name of the file.
         answers: The answer of each row, as it is meant; None where they are not compared.
-        strict: Why doctor may say more than the host's outcome alone would ask for.
+        texts: What its prompts should hold, where that is compared.
+        strict: Why doctor says error of what the host runs.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     file: str = "d.jsonl"
     answers: Sequence[str] | None = tuple(label for _, label in ROWS)
     strict: str = ""
+    texts: Sequence[str] = ()
 
 
 def table(rows: Sequence[Sequence[object]] = ROWS, head: str = "text,label") -> str:
@@ -126,7 +128,8 @@ BROKEN = (
     Case("CSV, a space in the header", table(head="text, label"), file="d.csv"),
     Case("CSV, an unquoted comma in one text", table().replace("it", "it,", 1), file="d.csv"),
     Case("CSV, an unquoted comma in every text",
-         table([(f"well, {text}", label) for text, label in ROWS]), file="d.csv"),
+         table([(f"well, {text}", label) for text, label in ROWS]), file="d.csv",
+         texts=[f"well, {text}" for text, _ in ROWS]),
     Case("CSV in GB18030", table([("你好", "喜")] * 6).encode("gb18030"), file="d.csv"),
     Case("CSV in UTF-16", table().encode("utf-16"), file="d.csv"),
     Case("CSV without a header", table()[11:], file="d.csv"),
@@ -184,8 +187,6 @@ BROKEN = (
     Case("no such model", lines(), changes={"model_name_or_path": "saves/none"}),
     Case("no such adapter", lines(), changes={"adapter_name_or_path": "saves/none"}),
     Case("no such layer for LoRA", lines(), changes={"lora_target": "query"}),
-    Case("more frozen layers than there are", lines(), changes={
-         "finetuning_type": "freeze", "freeze_trainable_layers": 9}),
     Case("quantised and fully trained", lines(), changes=FULL | {"quantization_bit": 4}),
     Case("stage: dpo with one answer a row", lines(), changes={"stage": "dpo"}),
     Case("the best of no evaluation", lines(), changes={
@@ -207,7 +208,7 @@ BROKEN = (
 )  # fmt: skip
 
 SOUND = (
-    Case("CSV", table(), file="d.csv"),
+    Case("CSV", table(), file="d.csv", texts=[text for text, _ in ROWS]),
     Case("CSV, quoted commas and line breaks",
          table([(f'"well,\n{text}"', label) for text, label in ROWS]), file="d.csv"),
     Case("CSV with a byte-order mark", table().encode("utf-8-sig"), file="d.csv"),
@@ -241,7 +242,7 @@ SOUND = (
          file="d.parquet"),
     Case("Arrow", written(arrow_stream, columns()), file="d.arrow"),
     Case("a folder of JSON Lines", {"d/a.jsonl": lines(ROWS[:12]), "d/b.jsonl": lines(ROWS[12:])},
-         file="d"),
+         file="d", answers=None),
     Case("formatting emotion, ids", lines([(text, number % 6) for number, (text, _)
          in enumerate(ROWS)]), EMOTION, answers=None),
     Case("formatting emotion, names", lines(), EMOTION),
@@ -258,6 +259,8 @@ SOUND = (
     Case("full training", lines(), changes=FULL),
     Case("frozen layers", lines(), changes={
          "finetuning_type": "freeze", "freeze_trainable_layers": 2, "lora_rank": None}),
+    Case("more frozen layers than there are", lines(), changes={
+         "finetuning_type": "freeze", "freeze_trainable_layers": 9, "lora_rank": None}),
     Case("packing", lines(), changes={"packing": True}, answers=None),
     Case("neat_packing", lines(), changes={"neat_packing": True, "flash_attn": "sdpa"},
          answers=None),
@@ -298,6 +301,20 @@ SOUND = (
          "save_strategy": "epoch", "save_total_limit": 2, "max_steps": None,
          "num_train_epochs": 1}),
     Case("the dataset named as a list", lines(), changes={"dataset": ["d"]}),
+)  # fmt: skip
+
+
+# The host runs them, and doctor says error all the same.
+STRICT = (
+    Case("a key misspelt in dataset_info.json", lines(), NAMED | {"formating": "emotion"},
+         strict="what the key asks for does not happen"),
+    Case("an output folder with a trained model", {"d.jsonl": lines(),
+         "../saves/model.safetensors": b""}, strict="the model there would be overwritten"),
+    Case("neat_packing under fa2 with a batch of 4", lines(), changes={
+         "neat_packing": True, "flash_attn": "fa2"}, answers=None,
+         strict="it stops on a GPU; without one LLaMA-Factory falls back to sdpa"),
+    Case("max_new_tokens below a label's", lines(), EMOTION, changes=PREDICTS | {
+         "max_new_tokens": 1}, answers=None, strict="labels would be cut, and judged as they are"),
 )  # fmt: skip
 
 

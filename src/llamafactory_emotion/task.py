@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.text import loose_key, name_key
@@ -186,19 +186,6 @@ def _numbered(key: str, labels: Sequence[str], values: Mapping[float, str]) -> s
         return None if number is None else values.get(number)
     is_id = number == int(number) and 0 <= number < len(labels) and "-" not in key
     return labels[int(number)] if is_id else None
-
-
-class LabelledRow(Protocol):
-    """A row of a data file: its text, its gold label (one of the task's), its line from 1."""
-
-    @property
-    def text(self) -> str: ...  # noqa: D102 - the class says it
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-
-    @property
-    def line(self) -> int: ...  # noqa: D102
 
 
 Claim = tuple[str, str, str]

@@ -22,7 +22,7 @@ from llamafactory_emotion.data.dataset_folder import (
     task_of_entry,
 )
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import STANDARD_STREAM, open_text, real_place
+from llamafactory_emotion.files import STANDARD_STREAM, open_text, real_path
 from llamafactory_emotion.predictions.sidecar import read_sidecar, sidecar_path
 from llamafactory_emotion.run_record import BAKED_PROMPT, RECORD_NAME, read_record
 from llamafactory_emotion.task import (
@@ -214,7 +214,7 @@ def _beside(file: Path) -> Iterator[tuple[Task, str]]:
 
 def _is_file_of(entry: Mapping[str, Any], file: Path) -> bool:
     named = entry.get("file_name")
-    return isinstance(named, str) and real_place(file.parent / named) == real_place(file)
+    return isinstance(named, str) and real_path(file.parent / named) == real_path(file)
 
 
 def _of_predictions(files: Sequence[str]) -> Iterator[tuple[Task, str]]:

@@ -80,7 +80,9 @@ READ = [
     ("d.csv", table("joy").replace(",", ";"), COLUMNS, "error", "missing; it has 'text;label'"),
     ("d.csv", table("joy", head="text, label"), COLUMNS, "error", "it has 'text', ' label'"),
     ("d.csv", table("joy").replace("it", ","), COLUMNS, "error", "Expected 2 fields in line"),
-    ("d.csv", table("joy").replace("late", "late,"), COLUMNS, "error", "not under their columns"),
+    ("d.csv", table("joy").replace("late", "late,"), COLUMNS, "error", "3 of 12 rows of 'd'"),
+    ("d.csv", table("a,joy"), COLUMNS, "error", "not under their columns"),
+    ("d.csv", table("joy").encode("gb18030") + b"\xc4\xe3", COLUMNS, "error", "is not UTF-8 text"),
     ("d.csv", "", COLUMNS, "error", "cannot load the data set 'd'"),
     ("d.csv", "text,label\n", COLUMNS, "error", "it has no rows"),
     ("d.csv", "text,label\n1,joy\n2,joy\n", COLUMNS, "error", "(prompt) holds int64 and not"),
@@ -102,7 +104,7 @@ READ = [
 
 def write_set(folder, file, content, entry):
     folder.mkdir()
-    (folder / file).write_text(content, encoding="utf-8")
+    (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "dataset_info.json").write_text(json.dumps({"d": {"file_name": file, **entry}}))
     return {"dataset_dir": str(folder), "dataset": "d"}
 
@@ -116,7 +118,7 @@ def test_a_file_is_judged_as_the_host_reads_it(
 
     found = look(**changes)["recipe"]
 
-    told = [one for one in serious(found) if one.check in ("rows", "answers", "stage")]
+    told = [one for one in serious(found) if one.check in ("rows", "answers", "fields", "stage")]
     assert capfd.readouterr() == ("", "")
     assert bool(told) is bool(level), told
     assert not level or any(one.level == level and said in one.sentence for one in told), told

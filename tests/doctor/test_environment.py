@@ -42,10 +42,9 @@ def test_a_version_that_does_not_go_is_found(monkeypatch, versions, check, said)
 @pytest.mark.parametrize(
     ("versions", "switch", "level"),
     [
-        ({"accelerate": "1.14.0", "peft": "0.19.0"}, "0", "warning"),
         ({"accelerate": "99.0"}, "0", "error"),
-        ({"accelerate": "99.0"}, "1", "warning"),
-        ({"gradio": "99.0"}, "0", "warning"),
+        ({"accelerate": "99.0"}, "1", None),
+        ({"gradio": "99.0"}, "0", None),
     ],
     ids=str,
 )
@@ -58,7 +57,7 @@ def test_a_version_is_an_error_where_the_host_does_not_start_with_it(
 
     told = serious(found(), "versions")
 
-    assert [one.level for one in told] == [level] * len(versions)
+    assert [one.level for one in told] == ([level] if level else [])
 
 
 def test_versions_that_go_together_are_no_fault(monkeypatch):

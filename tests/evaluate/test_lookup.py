@@ -263,6 +263,14 @@ def test_a_batch_takes_its_gold_from_the_source_by_custom_id(predictions, figure
     assert [check[kind]["first"] for kind in ("missing", "extra")] == [[[3, "b"]], [[3, "7"]]]
 
 
+def test_the_ids_of_a_source_are_read_in_its_encoding(tmp_path, predictions, figures):
+    source = tmp_path / "source.csv"
+    source.write_bytes("custom_id,text,label\n0,déjà vu,joy\n".encode("cp1252"))
+    batch = predictions(batch_line("0", "joy"))
+
+    assert figures(batch, f"source={source}", "encoding=cp1252")["n"] == 1
+
+
 def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
     batch = predictions(batch_line("row-0", "joy"), batch_line("row-1", "joy"))
     texts = predictions({"text": "a", "label": "joy"}, name="texts.jsonl")

@@ -218,7 +218,7 @@ def run_in_terminal(*arguments):
     return written.decode()
 
 
-def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
+def test_a_terminal_sees_progress_and_nothing_of_a_file_acts_there(tmp_path):
     task = tmp_path / "task.yaml"
     labels = ["plain", "[bold red]x[/]", "<b>"]
     task.write_text(f"name: nasty\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
@@ -233,7 +233,6 @@ def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
 
     assert "accuracy" in shown
     assert re.search(r": \d+,\d+ rows", shown)  # on the way
-    assert "\x1b[1m" in shown  # bold titles: rich is at work
     assert not any(code in shown for code in ("\x1b[31m", "\x1b[35m", "\x1b[1;31m", "\x07"))
     assert shown.count("[bold red]x[/]") == 4  # in a sentence, a label, a row and a column
     assert r"\x1b[31m" in shown

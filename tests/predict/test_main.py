@@ -152,11 +152,16 @@ def test_hostile_texts_stay_texts(predict, tmp_path, capsys):
     assert "1 texts hold a special token's name" in told
 
 
-def test_a_text_that_cannot_be_told_from_its_prompt_stands_beside_it(predict, texts, tmp_path):
+def test_a_text_that_cannot_be_told_from_its_prompt_stands_beside_it(
+    predict, texts, tmp_path, capsys
+):
     whole, cut, shown = (tmp_path / f"{name}.jsonl" for name in ("whole", "cut", "shown"))
     predict(f"input={texts}", f"output={whole}")
     predict(f"input={texts}", f"output={cut}", "cutoff_len=36")
     predict(f"input={texts}", f"output={shown}", f"few_shot={texts}", "shots=2")
+    assert (
+        "12 texts are few-shot examples: their prompts tell the answer" in capsys.readouterr().err
+    )
     wanted = [row["text"] for row in read_lines(texts)]
 
     assert not any("text" in row for row in read_lines(whole))

@@ -15,6 +15,7 @@ from random_models import TEXTS, random_model
 
 from llamafactory_emotion.evaluate import __main__ as evaluate
 from llamafactory_emotion.predict.__main__ import main
+from llamafactory_emotion.predictions.sidecar import sidecar_path
 from llamafactory_emotion.scoring.scorer import LabelScorer
 
 
@@ -50,6 +51,21 @@ def test_what_is_overwritten_stays_when_the_first_rows_fail(
 
     assert (code, "broken.jsonl:2" in said) == (1, True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_overwritten_stays_where_no_sidecar_can_be_written(
+    predict, predict_refuses, texts, tmp_path
+):
+    output = tmp_path / "out.jsonl"
+    predict(f"output={output}", f"input={texts}")
+    before, sidecar = output.read_bytes(), sidecar_path(output)
+    sidecar.unlink()
+    sidecar.mkdir()
+
+    code, said = predict_refuses(f"output={output}", f"input={texts}", "overwrite=true")
+
+    assert (code, "is a directory" in said) == (2, True)
+    assert output.read_bytes() == before
 
 
 def test_an_interrupted_file_is_evaluated_with_a_word_and_resumed(

@@ -370,7 +370,7 @@ def test_unknown_labels_get_a_task_that_fits_and_write_task_writes_it(folder, tm
         lines.write('{"text": "", "label": "billing"}\n')
     assert prepare(train, folder) == 1
     error = capsys.readouterr().err
-    assert "write_task=tickets.yaml in this call writes and uses it:\nname: tickets\n" in error
+    assert "write_task=mine.yaml in this call writes and uses it:\nname: mine\n" in error
     assert "labels:\n- billing\n- cancel / refund\n- parcel delayed\n" in error
 
     assert prepare(train, folder, f"write_task={task}", "validation_size=0", "skip_empty=true") == 0

@@ -41,6 +41,8 @@ SPOKEN_BY = {
     "predictions/writing.py": ("predict",),
     "scoring": ("predict", "export_classifier"),
     "scoring/generation.py": ("predict",),
+    "scoring/scorer.py": ("predict",),
+    "scoring/templates.py": ("predict",),
 }
 # Keys of another command or of a training, named as such.
 ELSEWHERE = {

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from llamafactory_emotion.data.records import Record
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.terminal import shortened
-from llamafactory_emotion.text import WITHOUT_SPACES, loose_key
+from llamafactory_emotion.text import WITHOUT_SPACES, loose_key, shorten
 
 # Compared by `loose_key`; where no column is named and several hold texts, the first is proposed.
 TEXT_COLUMNS = (
@@ -180,8 +179,8 @@ def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str)
     found = list(_named_like(LABEL_COLUMNS, fields)) or list(_named_like(_WEAK_LABELS, fields))
     if len(found) > 1:
         raise DataError(
-            f"{where}: {' and '.join(found)} may each hold the labels; say which, for example with "
-            f"label_column={found[0]}."
+            f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "
+            f"example with label_column={found[0]}."
         )
     return found[0] if found else None
 
@@ -233,7 +232,7 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
     if text is None or (isinstance(text, str) and not text.strip()):
         raise RowError("the text is empty", is_empty=True)
     if not isinstance(text, str):
-        raise RowError(f"the text is not a string but {shortened(repr(text))}")
+        raise RowError(f"the text is not a string but {shorten(repr(text))}")
     return text
 
 
@@ -273,7 +272,7 @@ def _turn(number: int, turn: object) -> tuple[str, str]:
         content = None if None in parts else "\n".join(map(str, parts))
     if role.casefold() not in _ROLES or not isinstance(content, str):
         raise RowError(
-            f"turn {number} of the conversation is {shortened(repr(turn))}; only texts of user, "
+            f"turn {number} of the conversation is {shorten(repr(turn))}; only texts of user, "
             "assistant and system are read, so write text and label into columns of their own"
         )
     return _ROLES[role.casefold()], content

@@ -31,7 +31,7 @@ from llamafactory_emotion.data.records import (
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import shortened
+from llamafactory_emotion.text import shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -80,10 +80,12 @@ def read_rows(path: str | Path, task: Task, **options: Any) -> list[Row]:
     return list(iterate_rows(path, task, **options))
 
 
-def read_ids(path: str | Path) -> dict[int, str]:
+def read_ids(
+    path: str | Path, *, encoding: str | None = None, sheet: str | None = None
+) -> dict[int, str]:
     """Return line to id, of a file with a column `custom_id` or `id`."""
     ids: dict[int, str] = {}
-    for record in open_source(path).records:
+    for record in open_source(path, encoding=encoding, sheet=sheet).records:
         if isinstance(record, Record):
             identity = record.fields.get("custom_id", record.fields.get("id"))
             if isinstance(identity, float) and identity.is_integer():  # as pandas writes it
@@ -325,6 +327,6 @@ def _checked_row(
 def _checked_label(value: object, task: Task) -> str:
     label = task.label_of(value)
     if label is None:
-        shown = shortened(repr(value))
+        shown = shorten(repr(value))
         raise RowError(f"unknown label {shown}", label=shown)
     return label

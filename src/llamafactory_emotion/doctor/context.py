@@ -191,10 +191,6 @@ class Context:
         """Whether rows are packed side by side."""
         return self.is_on("packing") or self.is_on("neat_packing")
 
-    def switched_on(self, variable: str) -> bool:
-        """Whether an environment variable is set, as LLaMA-Factory reads it."""
-        return os.environ.get(variable, "0").lower() in ("true", "y", "1")
-
     @property
     def processes(self) -> int:
         """How many processes train: what is asked for, else one a GPU."""

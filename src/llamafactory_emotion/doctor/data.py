@@ -1,5 +1,6 @@
 """Does LLaMA-Factory read the data sets as they are meant: loaded, labelled, whole, of the task?"""
 
+import contextlib
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME, TASK_KEY
@@ -195,25 +197,36 @@ def _why_unread(data_set: DataSet, number: int) -> str:
     if value is not None:
         kind = "label ids" if column in loaded.names else loaded.types[column]
         return f"the column {column!r} holds {kind} and not text"
-    if text := _lost_texts(data_set, column).get(number):
-        if text in _MISSING_VALUES:
-            return f"the column {column!r} says {text!r}, which pandas reads as a missing value"
-        return f"the values are not under their columns ({text!r} not under {column!r})"
+    if (text := _lost_texts(data_set, column).get(number)) in _MISSING_VALUES:
+        return f"the column {column!r} says {text!r}, which pandas reads as a missing value"
     return _UNLABELLED
 
 
 def _lost_texts(data_set: DataSet, column: str) -> Mapping[int, str]:
     """Return the texts of a CSV file's column by row, as they are written there (None, NA, n/a)."""
-    if data_set.path is None or data_set.path.suffix != ".csv":
-        return {}
-    return _csv_texts(data_set.path, column)
+    return {number: row.get(column) or "" for number, row in enumerate(_csv_rows(data_set.path))}
 
 
 @cache
-def _csv_texts(path: Path, column: str) -> Mapping[int, str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = islice(csv.DictReader(file), ROWS_READ)
-        return {number: row.get(column) or "" for number, row in enumerate(rows)}
+def _csv_rows(path: Path | None) -> Sequence[Mapping[str | None, Any]]:
+    """Return the rows of a CSV file as they are written; fields without a column are under None."""
+    if path is None or path.suffix != ".csv":
+        return ()
+    with path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(csv.Error):
+        return tuple(islice(csv.DictReader(file), ROWS_READ))
+    return ()  # a field too long for this reader
+
+
+def check_fields(context: Context) -> Iterator[Finding]:
+    """Rows of a CSV file with more fields than the header: pandas takes the first for an index."""
+    for name, data_set in context.loaded.items():
+        rows = _csv_rows(data_set.path) if data_set.loaded else ()
+        if longer := sum(None in row for row in rows):
+            yield error(
+                f"{longer:,} of {data_set.extent} of {name!r} ({data_set.path}) have more fields "
+                "than the header: the values are not under their columns",
+                "quote texts with commas, or write the file with `llamafactory_emotion.prepare`",
+            )
 
 
 def _empty_parts(data_set: DataSet, *, generates: bool) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from llamafactory_emotion import autoload
 from llamafactory_emotion.doctor.context import GIB, Context, Finding, error, note, warning
+from llamafactory_emotion.doctor.loading import is_enabled
 from llamafactory_emotion.files import nearest_there
 from llamafactory_emotion.plugin import host
 
@@ -109,14 +110,6 @@ def check_versions(_: Context) -> Iterator[Finding]:
             f"LLaMA-Factory does not start: {refused}",
             " ".join(["pip install", *(f"'{one}'" for one in named)]),
         )
-    for package, requirement in required.items():
-        found = version_of(package)
-        if found and is_outside(found, requirement) and package not in str(refused):
-            yield warning(
-                f"{package} {found} is outside {requirement.specifier}, which LLaMA-Factory asks "
-                "pip for; it starts with it",
-                f"pip install '{requirement}'",
-            )
 
 
 def check_torch(_: Context) -> Iterator[Finding]:
@@ -154,7 +147,7 @@ def check_compiled(_: Context) -> Iterator[Finding]:
             )
 
 
-def check_hook(context: Context) -> Iterator[Finding]:
+def check_hook(_: Context) -> Iterator[Finding]:
     """The start-up hook, and whether it is active."""
     file = Path(sysconfig.get_path("purelib")) / "llamafactory_emotion.pth"
     if autoload.is_switched_off():
@@ -170,7 +163,7 @@ def check_hook(context: Context) -> Iterator[Finding]:
         )
     else:
         yield note(f"{file}: {file.read_text(encoding='utf-8').strip()}")
-    if context.switched_on("USE_V1"):
+    if is_enabled("USE_V1"):
         yield error(
             "USE_V1=1: the plug-in does not reach LLaMA-Factory's v1 engine", "unset USE_V1"
         )

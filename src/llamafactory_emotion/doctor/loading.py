@@ -3,11 +3,9 @@
 Weights are never loaded.
 """
 
-import contextlib
 import copy
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from llamafactory_emotion.data.entries import HUB, unreachable
 from llamafactory_emotion.errors import DataError, EmotionError
 from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.plugin.host_data import LoadedRows
-from llamafactory_emotion.scoring.loading import hub_problem, is_path
+from llamafactory_emotion.scoring.loading import hub_problem, is_path, quiet_loading
 
 # What a look at a data set is bounded by; shorter files are loaded whole.
 ROWS_READ = 20_000
@@ -36,7 +34,7 @@ class BaseModel:
 
     @property
     def config(self) -> Any:
-        """The configuration, or None."""
+        """The configuration, or None; see `config_problem`."""
         return self._config[0]
 
     @property
@@ -62,7 +60,7 @@ class BaseModel:
         if self.config is None:
             return None
         try:
-            with torch.device("meta"), silent_transformers():
+            with torch.device("meta"), quiet_loading():
                 return AutoModelForCausalLM.from_config(self.config)
         except (ValueError, ImportError, RuntimeError, AttributeError, TypeError):
             return None
@@ -93,7 +91,7 @@ class BaseModel:
             problem = "it is not there" if is_path(self.name) else self._hub_problem
             if problem:
                 return None, problem
-        with silent_transformers():
+        with quiet_loading():
             try:
                 return kind.from_pretrained(self.name, **self.options), None
             except Exception as error:
@@ -104,21 +102,6 @@ class BaseModel:
     def _hub_problem(self) -> str | None:
         asked = {key: self.options[key] for key in ("revision", "token", "cache_dir")}
         return hub_problem(self.name, **asked)
-
-
-@contextlib.contextmanager
-def silent_transformers() -> Iterator[None]:
-    """Keep warnings and transformers' log off the screen."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from llamafactory_emotion.doctor.environment import (
     required_by,
     version_of,
 )
+from llamafactory_emotion.doctor.loading import is_enabled
 from llamafactory_emotion.plugin import host
 
 # What LLaMA-Factory asks of Ray for each GPU there is, whatever a worker needs.
@@ -149,7 +150,7 @@ def check_packing(context: Context) -> Iterator[Finding]:
 def check_launcher(context: Context) -> Iterator[Finding]:
     """What starts the run: torchrun for deepspeed, Ray's processors."""
     one_process = len(context.machine.gpus) < 2 and not context.machine.assumed
-    if one_process and not context.switched_on("FORCE_TORCHRUN"):
+    if one_process and not is_enabled("FORCE_TORCHRUN"):
         if context.value("deepspeed"):
             yield error(
                 "deepspeed is started through torchrun alone, and LLaMA-Factory does so by itself "
@@ -161,11 +162,11 @@ def check_launcher(context: Context) -> Iterator[Finding]:
                 "fsdp needs several processes, and there is one",
                 "several GPUs, and FORCE_TORCHRUN=1 before the command",
             )
-    if context.switched_on("USE_RAY") and version_of("ray") is None:
+    if is_enabled("USE_RAY") and version_of("ray") is None:
         yield error(
             "USE_RAY=1, and ray is not installed", "pip install 'llamafactory-emotion[ray]'"
         )
-    elif context.switched_on("USE_RAY") and not context.machine.assumed:
+    elif is_enabled("USE_RAY") and not context.machine.assumed:
         yield from _ray_resources(context)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.data import possible_answers, tasks_of
-from llamafactory_emotion.doctor.loading import BaseModel, silent_transformers
+from llamafactory_emotion.doctor.loading import BaseModel
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
-from llamafactory_emotion.scoring.loading import is_path
+from llamafactory_emotion.scoring.loading import is_path, quiet_loading
 from llamafactory_emotion.scoring.templates import read_chat_template, trained_template
 from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
 
@@ -211,7 +211,7 @@ def _generation_ends(model: str) -> list[int]:
     """Return the tokens at which the model's own generation settings stop; none if unknown."""
     from transformers import GenerationConfig
 
-    with silent_transformers():
+    with quiet_loading():
         try:
             ends = GenerationConfig.from_pretrained(model).eos_token_id
         except (OSError, ValueError):

@@ -193,7 +193,8 @@ def _read_data(options: EvaluateOptions, task: Task) -> Iterator[DataFile | None
         if path and path not in read:
             from llamafactory_emotion.data.reading import read_rows
 
-            read[path] = DataFile(path, read_rows(path, task, **options.reading))
+            rows = read_rows(path, task, **options.reading)
+            read[path] = DataFile(path, rows, options.encoding, options.sheet)
         yield read[path] if path else None
 
 

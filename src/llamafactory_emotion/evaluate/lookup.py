@@ -10,8 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,11 +22,14 @@ from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
-from llamafactory_emotion.task import ANSWER_CUE, LabelledRow, Task
-from llamafactory_emotion.text import SPECIAL_TOKEN
+from llamafactory_emotion.task import ANSWER_CUE, Task
+from llamafactory_emotion.text import SPECIAL_TOKEN, shorten
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.data.reading import Row
 
 LISTED = 10
-_LONGEST_SHOWN = 80
+_shown = partial(shorten, length=80)
 # Rows from which a frame is learned, and the share of texts found that makes it needless.
 _SAMPLE = 30
 _ENOUGH_FOUND = 0.8
@@ -47,10 +51,12 @@ _ROLES = re.compile(
 
 
 class DataFile(NamedTuple):
-    """A data file's name and rows."""
+    """A data file's name and rows, and how it is read."""
 
     name: str
-    rows: Sequence[LabelledRow]
+    rows: "Sequence[Row]"
+    encoding: str | None = None
+    sheet: str | None = None
 
 
 def join_key(text: str) -> str:
@@ -148,10 +154,6 @@ class Listed:
             self.first.append((line, said))
 
 
-def _shown(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
-
-
 @dataclass
 class RowCheck:
     """Predictions against their source."""
@@ -180,7 +182,7 @@ class SourceJoin:
         self._check = RowCheck(source.name, len(source.rows))
         self._ids: dict[int, str] | None = None  # by line, where rows are joined by id
         # Text or id, to label, to the rows not yet taken, the first one last.
-        self._free: defaultdict[str, dict[str, list[LabelledRow]]] = defaultdict(dict)
+        self._free: defaultdict[str, dict[str, list[Row]]] = defaultdict(dict)
 
     def correct(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Prediction]:
         """Yield every row found in the source, once, with the source's gold label and text.
@@ -192,9 +194,9 @@ class SourceJoin:
         sample = list(islice(stream, _SAMPLE))
         if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
             self._ids = self._read_ids(broken.source)
-        for row in reversed(self._source.rows):
-            key = join_key(row.text) if self._ids is None else self._ids.get(row.line, "")
-            self._free[key].setdefault(row.label, []).append(row)
+        for known in reversed(self._source.rows):
+            key = join_key(known.text) if self._ids is None else self._ids.get(known.line, "")
+            self._free[key].setdefault(known.label, []).append(known)
         if self._ids is None:
             self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
@@ -226,8 +228,8 @@ class SourceJoin:
     def _read_ids(self, predictions: str) -> dict[int, str]:
         from llamafactory_emotion.data.reading import read_ids
 
-        name = self._source.name
-        ids = {} if name == STANDARD_STREAM else read_ids(name)
+        name, _, encoding, sheet = self._source
+        ids = {} if name == STANDARD_STREAM else read_ids(name, encoding=encoding, sheet=sheet)
         if not ids:
             raise DataError(
                 f"{predictions} has ids and no prompts, and {name} has no column custom_id or id "
@@ -241,7 +243,7 @@ class SourceJoin:
             )
         return ids
 
-    def _take(self, line: int, text: str, label: str | None) -> LabelledRow | None:
+    def _take(self, line: int, text: str, label: str | None) -> "Row | None":
         free = self._free.get(join_key(text) if self._ids is None else text)
         if free is None:
             self._check.extra.add(line, _shown(text))

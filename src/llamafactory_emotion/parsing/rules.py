@@ -143,13 +143,11 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
 
 def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Accept a name that is the whole first or last line, or the clause the answer begins with."""
-    lines = [line for line in (text[:_LINES].split("\n")) if has_word(line)]
-    last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
-    is_list = (
-        len(lines) > 1 and phrases.LINE_ITEM.match(lines[-1]) and phrases.LINE_ITEM.match(lines[-2])
-    )
-    found = {label for label in (names.only(lines[0]), names.only(last)) if label is not None}
+    lines = [line for line in text[:_LINES].split("\n") if has_word(line)]
+    is_list = len(lines) > 1 and all(map(phrases.LINE_ITEM.match, lines[-2:]))
     if (len(lines) > 1 or len(text) > _LINES) and not is_list:
+        last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
+        found = {names.only(lines[0]), names.only(last)} - {None}
         if len(found) == 2:
             return _INVALID[AMBIGUOUS]
         if found:

@@ -216,6 +216,8 @@ def _reason(error: BaseException) -> str:
     while (cause := told.__cause__) is not None and str(cause).strip():
         told = cause
     text = " ".join(" ".join(map(str, told.args)).split()) or str(told)
+    if isinstance(told, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte 0x{told.object[told.start]:02x}); save it as UTF-8"
     # How `datasets` calls a file and a split without rows.
     if isinstance(told, SchemaInferenceError) or "corresponds to no data" in text:
         return "it has no rows"

@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from llamafactory_emotion.data.dataset_folder import read_dataset_info, task_of_entry
 from llamafactory_emotion.errors import EmotionError
-from llamafactory_emotion.files import real_place
+from llamafactory_emotion.files import real_path
 from llamafactory_emotion.run_record import (
     RunRecord,
     merged,
@@ -65,8 +65,8 @@ class RecordOfTheRun(TrainerCallback):
     def on_predict(self, args: Any, state: Any, *_others: Any, **_: Any) -> None:
         """Write that of a prediction run, unless its folder is the model's and has one."""
         folder = Path(args.output_dir)
-        own = {real_place(one) for one in _folders(self._model)}
-        if not args.do_train and real_place(folder) not in own:
+        own = {real_path(one) for one in _folders(self._model)}
+        if not args.do_train and real_path(folder) not in own:
             self._write(folder, state, self._of_prediction)
 
     def _write(self, folder: Path, state: Any, record: Callable[[], RunRecord]) -> None:

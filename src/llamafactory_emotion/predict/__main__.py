@@ -61,7 +61,12 @@ def predict(options: PredictOptions, call: Call) -> int:
         asked = {name: getattr(options, name) for name in _SCORING}
         asked |= {"few_shot": examples, "cutoff_len": output.cutoff_len}
         run = PredictionRun(
-            output, inputs, scorer.scorer_of(loaded, inputs.task, **asked), options, call.recipe
+            output,
+            inputs,
+            scorer.scorer_of(loaded, inputs.task, **asked),
+            options,
+            call.recipe,
+            frozenset(text for text, _ in examples),
         )
         for notice in run.scorer.notices:
             if notice not in told:

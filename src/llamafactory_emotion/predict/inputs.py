@@ -40,7 +40,8 @@ from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import shortened, tell
+from llamafactory_emotion.terminal import tell
+from llamafactory_emotion.text import shorten
 
 
 class InputRow(NamedTuple):
@@ -167,7 +168,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         if not is_no_label(gold, task):
             as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
             label = task.label_of(gold) or as_text  # the evaluator reads what was trained
-            strange[shortened(as_text)] += gold_of.read(gold) is None
+            strange[shorten(as_text)] += gold_of.read(gold) is None
         if not strange.total():
             yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
     if strange.total():

@@ -63,6 +63,7 @@ class PredictionRun:
     scorer: Scorer
     options: PredictOptions
     recipe: Path | None
+    examples: frozenset[str] = frozenset()  # texts whose labels every prompt tells
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -107,9 +108,10 @@ class PredictionRun:
             kept, started = writer.rows, time.monotonic()
             for lines in self._chunks(kept):
                 if is_file and writer.rows == 0:
-                    # Emptied first: a sidecar never lies beside the rows of another run.
-                    writer.begin()
-                    write_sidecar(path, {**description, "complete_rows": None})
+                    # A sidecar never lies beside the rows of another run, and these are not lost
+                    # where it cannot be written.
+                    begun = {**description, "complete_rows": None}
+                    write_sidecar(path, begun, before_it_appears=writer.begin)
                 writer.write(lines)
             seconds = time.monotonic() - started
         new = writer.rows - kept
@@ -191,6 +193,7 @@ class PredictionRun:
             # The text, where it cannot be told from the prompt.
             if answers.cut[number] or self.options.few_shot is not None:
                 line["text"] = row.content.removeprefix(opening)
+            self.counts["examples"] += row.content.removeprefix(opening) in self.examples
             line["predict"] = answers.predictions[number]
             if row.label is not None:
                 line["label"] = row.label
@@ -260,6 +263,8 @@ class PredictionRun:
             parts.append(f"{cut:,} texts cut at cutoff_len={self.output.cutoff_len}")
         if special := counts["special_tokens"]:
             parts.append(f"{special:,} texts hold a special token's name (kept as text)")
+        if examples := counts["examples"]:
+            parts.append(f"{examples:,} texts are few-shot examples: their prompts tell the answer")
         print("; ".join(parts), file=sys.stderr)
 
 

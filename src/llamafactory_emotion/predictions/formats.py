@@ -107,19 +107,17 @@ def _harness_sample(row: Row) -> Row:
     responses = row.get("filtered_resps") or row["resps"]
     doc = row["doc"] if isinstance(row["doc"], dict) else {}
     ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
-    first = responses[0] if isinstance(responses, list) and responses else ""
-    while isinstance(first, list) and len(first) == 1:
-        first = first[0]
+    first = _unwrapped(responses[0]) if isinstance(responses, list) and responses else ""
     if isinstance(first, list):
         try:
-            scores = [float(_pair(one)[0]) for one in responses]
+            scores = [float(_unwrapped(one)[0]) for one in responses]
         except (TypeError, ValueError, IndexError):
             return {**row, **ours}
         return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
     return {**ours, "predict": first}
 
 
-def _pair(value: Any) -> Any:
+def _unwrapped(value: Any) -> Any:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value

@@ -5,7 +5,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     """
     if str(path) == STANDARD_STREAM:
         return None
-    sidecar = next((place for place in sidecar_paths(path) if place.is_file()), None)
+    sidecar = next((one for one in sidecar_paths(path) if one.is_file()), None)
     if sidecar is None:
         return None
     try:
@@ -90,11 +90,15 @@ def _finite(digits: str, kind: type[float]) -> float | None:
     return kind(digits) if math.isfinite(float(digits)) else None
 
 
-def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
+def write_sidecar(
+    path: Path, content: Mapping[str, Any], *, before_it_appears: Callable[[], object] = bool
+) -> None:
     """Write the sidecar of a predictions file, whole or not at all."""
     with write_whole(sidecar_path(path), overwrite=True) as file:
         json.dump(content, file, ensure_ascii=False, indent=2)
         file.write("\n")
+        file.flush()
+        before_it_appears()
 
 
 def is_unfinished(path: str | Path, sidecar: Sidecar | None, rows: int) -> bool:

@@ -31,7 +31,7 @@ from llamafactory_emotion.files import (
     STANDARD_STREAM,
     check_apart,
     check_output,
-    real_place,
+    real_path,
     write_json,
 )
 from llamafactory_emotion.options import Call, DataOptions, key
@@ -136,21 +136,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: PrepareOptions, call: Call) -> int:
-    task = choose_task(options.task, options.labels, Sources())
-    if options.labels and options.name:
-        task = replace(task, name=options.name)
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
     also: dict[Path, str] = {}
     if options.write_task is not None:
-        task = fitting_task(options.train, _reading(options))
+        task = fitting_task(options.train, options.name, _reading(options))
         also[options.write_task] = task_text(task)
+    else:
+        task = choose_task(options.task, options.labels, Sources())
+        task = replace(task, name=options.name) if options.labels and options.name else task
     splits, notes = _read(options, task)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
+    report["skipped"] = {split: note.skipped for split, note in notes.items()}
     if options.model_name_or_path is not None:
         blocks.append(_answer_words(options.model_name_or_path, task))
-    report["skipped"] = {split: note.skipped for split, note in notes.items()}
     try:
         if folder is not None:
             blocks += _write(options, folder, splits, task, report, also)
@@ -226,7 +226,7 @@ def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
     """Return the file to write the task to: none for a built-in one, or where it is that file."""
     path = task_file(folder, str(options.name))
     named = options.write_task or options.task or ("" if options.labels else EMOTION.name)
-    is_there = named in BUILT_IN_TASKS or real_place(named) == real_place(path)
+    is_there = named in BUILT_IN_TASKS or real_path(named) == real_path(path)
     return None if is_there else path
 
 
@@ -251,7 +251,7 @@ def _read(
         except DataError as error:
             problems.append(str(error))
             if isinstance(error, UnknownLabelsError) and split == TRAIN:
-                offered = offer(path, _reading(options), task)
+                offered = offer(path, options.name, _reading(options), task)
     if problems:
         raise DataError("\n".join(problems) + offered)
     return splits, notes

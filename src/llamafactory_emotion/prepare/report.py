@@ -6,7 +6,8 @@ from itertools import islice
 from typing import Any
 
 from llamafactory_emotion.data.audit import Audit, Repeat, SplitAudit, conflict_pairs
-from llamafactory_emotion.terminal import Block, Facts, Table, printable, shortened
+from llamafactory_emotion.terminal import Block, Facts, Table, printable
+from llamafactory_emotion.text import shorten
 
 _SHOWN = 10
 
@@ -82,7 +83,7 @@ def _texts(audit: Audit) -> Iterator[tuple[str, str]]:
 
 
 def _text(where: str, labels: set[str], text: str) -> tuple[str, str]:
-    said = f"{'/'.join(sorted(labels))}: {' '.join(shortened(text).split())}"
+    said = f"{'/'.join(sorted(labels))}: {' '.join(shorten(text).split())}"
     return where, printable(said)
 
 

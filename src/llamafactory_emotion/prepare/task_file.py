@@ -8,21 +8,21 @@ from typing import Any
 
 from llamafactory_emotion.data.reading import iterate_rows
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.task import Task, instruction_for
 from llamafactory_emotion.text import loose_key
 
 # What names a class has far fewer values than rows, and not thousands of them.
 _MOST_LABELS = 1000
 _ROWS_PER_LABEL = 2
-_FEW = 20  # as many are named in the instruction, and are believed of a small file
+_FEW = 20  # so many are believed of a small file
 _WHOLE = re.compile(r"^(-?\d+)\.0$")
 
 
-def fitting_task(path: Path, reading: Mapping[str, Any]) -> Task:
+def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Task:
     """Return a task whose labels are those of a file, in alphabetical order.
 
     Spellings that a gold value may have (`Billing `, `billing`) are one label, in the most frequent
-    of them.
+    of them. The task's name is `name`, or the file's.
 
     Raises:
         CallError: The label column holds too many different values, or no two labels.
@@ -43,20 +43,19 @@ def fitting_task(path: Path, reading: Mapping[str, Any]) -> Task:
         )
     common = (counts.most_common(1)[0][0] for counts in spellings.values())
     labels = sorted(common, key=lambda label: label.zfill(9) if label.isdigit() else label)
-    instruction = "Classify the following text."
-    if len(labels) <= _FEW:
-        instruction += f" Answer with one of: {', '.join(labels)}."
-    name = path.name.removesuffix(".gz").partition(".")[0]
+    name = name or path.name.partition(".")[0]
     try:
-        return Task(name, tuple(labels), instruction)
+        return Task(name, tuple(labels), instruction_for(labels))
     except DataError as error:
-        raise CallError(f"{path}: no task fits its labels: {error}") from error
+        raise CallError(
+            f"{path}: name the column of the labels with label_column; {error}"
+        ) from error
 
 
-def offer(path: Path, reading: Mapping[str, Any], task: Task) -> str:
+def offer(path: Path, name: str | None, reading: Mapping[str, Any], task: Task) -> str:
     """Return what to say about a file most of whose labels are none of the task's, or nothing."""
     try:
-        fitting = fitting_task(path, reading)
+        fitting = fitting_task(path, name, reading)
     except (CallError, DataError):
         return ""
     known = sum(task.label_of(label) is not None for label in fitting.labels)
