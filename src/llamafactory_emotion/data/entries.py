@@ -56,13 +56,13 @@ class Entry:
         name: Its name there.
         formatting: `alpaca` or `emotion`.
         columns: LLaMA-Factory's word for a column to its name; empty where none is named.
-        place: Its file, or where it is on the hub.
+        location: Its file, or where it is on the hub.
     """
 
     name: str
     formatting: str
     columns: Mapping[str, str | None]
-    place: Path | HubAddress
+    location: Path | HubAddress
 
     @property
     def prompt(self) -> str | None:
@@ -86,17 +86,17 @@ class Entry:
             CallError: Its file is of no known format.
             DataError: It cannot be loaded from the hub.
         """
-        if isinstance(self.place, Path):
-            return open_source(self.place)
+        if isinstance(self.location, Path):
+            return open_source(self.location)
         from datasets import load_dataset
 
-        name = f"the data set {self.name!r} ({self.place})"
+        name = f"the data set {self.name!r} ({self.location})"
         try:
             rows = load_dataset(
-                self.place.url,
-                name=self.place.subset,
-                data_dir=self.place.folder,
-                split=self.place.split,
+                self.location.url,
+                name=self.location.subset,
+                data_dir=self.location.folder,
+                split=self.location.split,
                 cache_dir=cache_dir,
                 token=token,
             )
@@ -136,8 +136,8 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
         entry = read_entry(entries, name, folder)
         _check_readable(name, entry, folder)
         formatting = entry.get("formatting", ALPACA_FORMATTING)
-        place = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
-        found.append(Entry(name, formatting, entry.get("columns", {}), place))
+        location = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
+        found.append(Entry(name, formatting, entry.get("columns", {}), location))
     return found
 
 
