@@ -49,7 +49,7 @@ def write_tiny_llama(texts: Iterable[str], folder: Path, task: Task = EMOTION) -
 def build_tokenizer(texts: Iterable[str], task: Task = EMOTION) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer with Llama-3's special tokens and word splitting.
 
-    Each word of the task's labels is, with its leading space, one token. Like Llama-3's, the
+    Each word of the task's answers is, with its leading space, one token. Like Llama-3's, the
     tokenizer adds the begin token and has no padding token.
     """
     tokenizer = Tokenizer(models.BPE())
@@ -83,7 +83,7 @@ def build_tokenizer(texts: Iterable[str], task: Task = EMOTION) -> PreTrainedTok
 
 def _corpus(texts: Iterable[str], task: Task) -> Iterator[str]:
     """Yield each text and after it the prompt's frame, so that the frame's words merge first."""
-    labels = "".join(ANSWER_PREFIX + label for label in task.labels)
+    labels = "".join(ANSWER_PREFIX + task.word_of(label) for label in task.labels)
     for text in texts:
         yield text
         yield task.user_content("") + ANSWER_CUE + labels

@@ -5,15 +5,18 @@ Command  python examples/gradio_app.py saves/emotion_classifier
 Override python examples/gradio_app.py saves/emotion_classifier --port 8080
 
 The folder is a sequence classifier as transformers saves it; nothing of the package that trained it
-is needed. The page is served to this machine alone.
+is needed. Its examples are the `widget` texts of its README.md, as on the hub. The page is served
+to this machine alone.
 """
 
 import argparse
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from huggingface_hub import ModelCard
 from transformers import AutoConfig, pipeline
 
 CSS = """
@@ -25,11 +28,12 @@ CSS = """
 .bars .fill { display: block; background: #2563eb; border-radius: .3rem; height: 100%; }
 .bars output { text-align: right; font-variant-numeric: tabular-nums; }
 """
-EXAMPLES = (
+EMOTIONS = {"sadness", "joy", "love", "anger", "fear", "surprise"}
+EXAMPLES = [
     "I can't believe you came all this way just to see me!",
     "Nobody called, and the rooms were silent all evening.",
     "How dare they take the credit for my work.",
-)
+]
 
 
 def classifier_of(folder: str) -> Callable[[str], dict[str, float]]:
@@ -56,6 +60,17 @@ def problem_of(folder: str) -> str | None:
     return f"{folder} is no sequence classifier; make one with export_classifier or train_head"
 
 
+def examples_of(folder: str, labels: Iterable[str]) -> list[str]:
+    """Return the texts that the folder's card shows, or our own where the labels are emotions."""
+    try:
+        card = Path(folder, "README.md")
+        widget = ModelCard.load(card if card.is_file() else folder).data.get("widget") or []
+    except (OSError, ValueError):  # no card, or one that cannot be read
+        widget = []
+    texts = [one["text"] for one in widget if isinstance(one, dict) and one.get("text")]
+    return texts or (EXAMPLES if set(labels) == EMOTIONS else [])
+
+
 def bars(probabilities: dict[str, float]) -> str:
     """Draw the probabilities as HTML. A label's name comes from the folder: it is only text."""
     rows = "".join(
@@ -77,14 +92,16 @@ def build(folder: str) -> gr.Blocks:
 
     # Fonts of the visitor's own: nothing is fetched from elsewhere for them.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    with gr.Blocks(
-        title="Emotion in a text", theme=theme, css=CSS, analytics_enabled=False
-    ) as page:
-        gr.Markdown("# Emotion in a text\nType a sentence and press Enter.")
+    labels = AutoConfig.from_pretrained(folder).id2label.values()
+    # Names from outside are shown as code, which is only text in Markdown.
+    title, named = (one.replace("`", "'") for one in (Path(folder).name, ", ".join(labels)))
+    with gr.Blocks(title=title, theme=theme, css=CSS, analytics_enabled=False) as page:
+        gr.Markdown(f"# `{title}`\nType a text and press Enter: `{named}`.")
         text = gr.Textbox(label="Text", lines=1, max_lines=8, submit_btn="Classify")
         result = gr.HTML(bars({}))
         text.submit(show, text, result, api_name="classify")
-        gr.Examples(list(EXAMPLES), text, result, show, run_on_click=True, cache_examples=False)
+        if examples := examples_of(folder, labels):
+            gr.Examples(examples, text, result, show, run_on_click=True, cache_examples=False)
     return page
 
 

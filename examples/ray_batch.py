@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None, classifier: type = EmotionClassifier
     add = parser.add_argument
     add("--model", required=True, help="a model folder or hub id")
     add("--adapter", help="a LoRA adapter for it")
-    add("--task", default="emotion", help="a built-in task or a task's YAML file")
+    add(
+        "--task",
+        help="a built-in task or a task's YAML file (default: the model's own, else emotion)",
+    )
     add("--input", required=True, help="a Parquet file or a folder of them")
     add("--output", required=True, help="the folder to write Parquet files to")
     add("--text-column", default="text")

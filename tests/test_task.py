@@ -64,6 +64,16 @@ def test_where_a_label_is_a_number_no_number_is_an_id(value):
         ({"labels": ("joy", "\u200b")}, "a label is empty"),
         ({"aliases": {"n\u00ado": "yes"}}, "is claimed by 'no' and 'yes'"),
         ({"labels": ("a", "b\nc")}, "holds a line break"),
+        ({"words": {"maybe": "m"}}, "word 'm' names 'maybe', which is no label"),
+        ({"words": {"yes": "NO"}}, "word 'NO' is claimed by 'no' and 'yes'"),
+        ({"words": {"yes": "x", "no": "X"}}, "word 'X' is claimed by 'yes' and 'no'"),
+        ({"words": {"yes": "x"}, "aliases": {"x": "no"}}, "alias 'x' is claimed by 'yes' and 'no'"),
+        ({"words": {"yes": " "}}, "the word of 'yes' is empty"),
+        ({"words": {"yes": "a\nb"}}, "word .* holds a line break"),
+        ({"words": {"yes": "1"}}, "'1' of 'yes' is a number, which means 'no' in the data"),
+        ({"words": {"yes": "①"}}, "'①' of 'yes' is a number, which means 'no' in the data"),
+        ({"words": {"no": "2.0"}}, "is a number, which means no label in the data"),
+        ({"labels": ("1", "2", "no"), "words": {"no": "3"}}, "which means no label in the data"),
     ],
 )
 def test_a_wrong_task_is_refused_with_the_reason(changes, sentence):
@@ -83,6 +93,27 @@ def test_the_fingerprint_changes_with_what_shapes_the_data():
     assert len({task(**change).fingerprint for change in ({}, *changes)}) == 5
 
 
+@pytest.mark.parametrize("words", [{}, {"yes": "good"}, {"yes": "0", "no": "1"}])
+def test_no_word_changes_what_a_number_or_a_label_means(words):
+    values = [0, "0", 1.0, "1", 2, -1, "yes", "NO", "aye", ClassName("aye")]
+    labels = ["yes", "yes", "no", "no", None, None, "yes", "no", None, "yes"]
+
+    assert [*map(task(words=words, aliases={"aye": "yes"}).label_of, values)] == labels
+    assert all(task(words=words).is_id(number) for number in (0, "1"))
+
+
+def test_a_gold_value_may_be_the_word_of_a_label():
+    tickets = task(labels=("bug report", "refund"), words={"bug report": "top-bug"})
+
+    assert [*map(tickets.label_of, ("top-bug", " Top Bug", "bug_report"))] == ["bug report"] * 3
+    assert [*map(tickets.word_of, tickets.labels)] == ["top-bug", "refund"]
+
+
+def test_a_task_without_words_is_the_one_it_was():
+    assert EMOTION.fingerprint == "b94d8c08687cd4e4"
+    assert task(words={"yes": "y"}).fingerprint != task().fingerprint
+
+
 def write(folder: Path, content: str) -> Path:
     path = folder / "task.yaml"
     path.write_text(content, encoding="utf-8")
@@ -93,11 +124,11 @@ def test_a_task_is_read_from_a_file(tmp_path):
     path = write(
         tmp_path,
         "name: charges\ninstruction: |\n  判断罪名。\nlabels: [盗窃, 掳掠]\n"
-        "aliases: {掳掠: [抢劫]}\nmatch: contains\n",
+        "words: {盗窃: 盗}\naliases: {掳掠: [抢劫]}\nmatch: contains\n",
     )
 
     assert load_task(path) == Task(
-        "charges", ("盗窃", "掳掠"), "判断罪名。", {"抢劫": "掳掠"}, "contains"
+        "charges", ("盗窃", "掳掠"), "判断罪名。", {"抢劫": "掳掠"}, "contains", {"盗窃": "盗"}
     )
 
 
@@ -108,7 +139,7 @@ def test_a_task_is_read_from_a_file(tmp_path):
         ("name: [", "is not valid YAML"),
         ("name: t\ninstruction: i\nlabels: [yes, no]\n", "list of words, not True, False .quote"),
         ("name: t\ninstruction: i\nlabels: [a, b]\nlabel: [c]\n", "unknown key 'label'"),
-        ("name: t\nlabels: [a, b]\n", "instruction must be text"),
+        ("name: t\ninstruction:\nlabels: [a, b]\n", "instruction must be text"),
         ("name: t\ninstruction: i\nlabels: [a, b]\naliases: [x]\n", "aliases must map"),
         (
             "name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [x], b: [x]}\n",
@@ -130,7 +161,7 @@ def test_a_task_is_read_from_a_file(tmp_path):
         ("name: t\ninstruction: i\n", "labels must be a list of words"),
         (
             "nam: t\nlabels: [a, a]\naliases: {c: [x]}\nmatch: loose\n",
-            "unknown key 'nam'; name must be text; instruction must be text; match 'loose' .*"
+            "unknown key 'nam'; name must be text; match 'loose' .*"
             "; labels 'a' and 'a' .* in an answer; alias 'x' names 'c', which is no label",
         ),
         ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),

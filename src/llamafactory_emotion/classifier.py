@@ -1,5 +1,6 @@
 """A trained model as an ordinary classifier: a pipeline, a scikit-learn estimator, a function."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.task import EMOTION, Task, load_task
+from llamafactory_emotion.scoring.loading import ModelSource, folder_with
+from llamafactory_emotion.task import EMOTION, Task
+from llamafactory_emotion.task_choice import KNOWING, Sources, find_task
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.batches import Scorer, Scores
@@ -26,7 +29,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: A model folder or hub id; a folder with only an adapter means both. Also a
             sequence classifier, exported or trained, with labels of the task's names.
         adapter: A LoRA adapter's folder or hub id.
-        task: A task, the name of a built-in one, or the path of a task's YAML file.
+        task: A task, the name of a built-in one, or the path of a task's YAML file. By default
+            the one that the model was trained for, as far as its folder says it, else emotion.
+        labels: Labels to choose from instead of a task, for a model without training.
         template, few_shot, cutoff_len, normalize, calibrate, tokens_per_batch: See
             `scoring.scorer.LabelScorer`.
         dtype, device, quantization_bit: How the model is held; see `scoring.loading.ModelSource`.
@@ -38,14 +43,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     _loaded: tuple[Any, Any] = (None, None)  # parameters and the scorer loaded with them
-    _read: tuple[str, Task] = (EMOTION.name, EMOTION)  # the task's name or file, and the task
+    _found: tuple[Any, Task] = (None, EMOTION)  # the parameters that a task was found by
 
     def __init__(  # noqa: PLR0913 - scikit-learn reads the parameters off this signature
         self,
         model: str,
         *,
         adapter: str | None = None,
-        task: str | Task = EMOTION.name,
+        task: str | Task | None = None,
+        labels: Sequence[str] | None = None,
         template: str = "emotion",
         few_shot: Sequence[tuple[str, str]] = (),
         cutoff_len: int = 2048,
@@ -57,7 +63,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tokens_per_batch: int | None = None,
         text_column: str = "text",
     ) -> None:
-        self.model, self.adapter, self.task, self.template = model, adapter, task, template
+        self.model, self.adapter, self.template = model, adapter, template
+        self.task, self.labels = task, labels
         self.few_shot, self.cutoff_len = few_shot, cutoff_len
         self.normalize, self.calibrate = normalize, calibrate
         self.dtype, self.device, self.quantization_bit = dtype, device, quantization_bit
@@ -65,7 +72,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(
-        cls, model: str, adapter: str | None = None, task: str | Task = EMOTION.name, **options: Any
+        cls,
+        model: str,
+        adapter: str | None = None,
+        task: str | Task | None = None,
+        **options: Any,
     ) -> Self:
         """Load a classifier now rather than at its first use; `options` are the class's others."""
         classifier = cls(model, adapter=adapter, task=task, **options)
@@ -76,8 +87,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def scorer(self) -> "Scorer":
         """The loaded model; loaded on first use, and anew when a parameter has changed."""
         # Not `get_params`: Ray Data makes a subclass whose signature says nothing.
-        names = EmotionClassifier._get_param_names()
-        parameters = {name: getattr(self, name) for name in names if name != "text_column"}
+        names = set(EmotionClassifier._get_param_names()) - {"text_column", "labels"}
+        parameters = {name: getattr(self, name) for name in names}
         parameters["task"] = self._task
         if self._loaded[0] != parameters:
             from llamafactory_emotion.scoring.scorer import open_scorer
@@ -135,14 +146,16 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _task(self) -> Task:
-        """The task; a file is read once."""
-        if isinstance(self.task, Task):
-            return self.task
-        name, task = self._read
-        if name != self.task:
-            task = load_task(self.task)
-            self._read = self.task, task
-        return task
+        """The task; files are read once."""
+        named = (self.task, self.labels, self.model, self.adapter)
+        if self._found[0] != named:
+            source = ModelSource(self.model)
+            models = [folder_with(KNOWING, one, source) for one in (self.adapter, self.model)]
+            task, contradiction = find_task(self.task, self.labels, Sources(models=models))
+            if contradiction:
+                warnings.warn(contradiction, stacklevel=2)
+            self._found = named, task
+        return self._found[1]
 
     def _score(self, texts: Sequence[str]) -> "Scores":
         if isinstance(texts, str):

@@ -91,10 +91,10 @@ def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | Non
 
     An output may be a folder: no input may be inside. Inputs that are None or `-` are passed over.
     """
-    read = [real_place(one) for one in inputs if one is not None and str(one) != STANDARD_STREAM]
+    read = [real_path(one) for one in inputs if one is not None and str(one) != STANDARD_STREAM]
     written: set[Path] = set()
     for output in outputs:
-        real = real_place(output)
+        real = real_path(output)
         if any(one.is_relative_to(real) for one in read):
             raise CallError(f"{output} is an input and would be overwritten; name another output.")
         if real in written:
@@ -136,7 +136,7 @@ def nearest_there(path: Path) -> Path:
     return next(there, Path(path.anchor))
 
 
-def real_place(path: str | Path) -> Path:
+def real_path(path: str | Path) -> Path:
     """Resolve symlinks; one that leads to itself stays."""
     return Path(os.path.realpath(path))
 
@@ -189,7 +189,7 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         EmotionError: The disk is full or the folder may not be written.
     """
     check_output(Path(path), overwrite=overwrite)
-    path = real_place(path)
+    path = real_path(path)
     _remove_left_over(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _writing(path):
@@ -240,7 +240,7 @@ def write_whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator
     `write_whole_binary`, for a folder that holds something.
     """
     check_output_folder(Path(path), overwrite=overwrite)
-    path = real_place(path)
+    path = real_path(path)
     _remove_left_over(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

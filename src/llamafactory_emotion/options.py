@@ -91,6 +91,28 @@ class RecipeOptions(Options):
         return name in host_keys()
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """How a command reads its data files; each key, given once, serves all files of the call."""
+
+    text_column: str | None = key(
+        None, about="the column of the texts, or several with commas (default: guessed)"
+    )
+    label_column: str | None = key(
+        None, about="the column of the labels, or none (default: guessed)"
+    )
+    encoding: str | None = key(
+        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
+    )
+    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The same as arguments of `data.reading`."""
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
+        return named | ({"label_column": ""} if self.label_column == "none" else {})
+
+
 T = TypeVar("T", bound=Options)
 
 
@@ -401,7 +423,10 @@ def _named(kind: Any) -> str:
 
 
 def _fields(options: type[Options]) -> tuple["dataclasses.Field[Any]", ...]:
-    return dataclasses.fields(options)  # type: ignore[arg-type]
+    """Return the fields, a class's own before those that it inherits."""
+    found = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    names = (name for kind in options.__mro__ for name in vars(kind).get("__annotations__", ()))
+    return tuple(found.pop(name) for name in names if name in found)
 
 
 def _keys(options: type[Options], *, host: bool) -> list["dataclasses.Field[Any]"]:

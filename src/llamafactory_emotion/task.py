@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.text import loose_key, name_key
@@ -41,12 +41,14 @@ class Task:
         instruction: Put before every text, separated by a line break.
         aliases: Other words for a label that may occur in an answer: alias to label.
         match: The match rule that evaluation uses when none is given.
-        words: Answer words: label to what is trained and scored in its stead.
+        words: Answer words: label to what is trained and scored in its stead. What is shown and
+            stored is the label; an answer or a gold value may be either.
+        origin: Where a command found it, for messages; no part of the task itself.
 
     Raises:
         DataError: Fewer than two labels, an empty one, two that an answer could not tell apart, an
-            alias or a word claimed twice or for no label, an unknown match rule; all problems in
-            one message.
+            alias or a word claimed twice or for no label, a word that is a number of another
+            meaning in the data, an unknown match rule; all problems in one message.
     """
 
     name: str
@@ -55,10 +57,11 @@ class Task:
     aliases: Mapping[str, str] = field(default_factory=dict)
     match: str = "flexible"
     words: Mapping[str, str] = field(default_factory=dict)
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        others = [*self.aliases.items(), *((word, label) for label, word in self.words.items())]
-        problems = [*_problems(self.name, self.instruction, self.labels, others, self.match)]
+        claims = _claims(self.words, self.aliases.items())
+        problems = [*_problems(self.name, self.instruction, self.labels, claims, self.match)]
         if problems:
             raise DataError(f"mend the task {self.name!r}: " + "; ".join(problems) + ".")
 
@@ -70,26 +73,40 @@ class Task:
         encoded = json.dumps(content, ensure_ascii=False).encode()
         return hashlib.sha256(encoded).hexdigest()[:16]
 
+    @property
+    def described(self) -> str:
+        """Its name and, where it is known, where it was found and how to name another."""
+        found = f" ({self.origin}; name another with task= or labels=)" if self.origin else ""
+        return f"task {self.name!r}{found}"
+
     @cached_property
-    def names(self) -> Mapping[str, str]:
-        """Every label's and alias's `name_key`, to the label."""
-        aliases = {name_key(alias): label for alias, label in self.aliases.items()}
-        return aliases | {name_key(label): label for label in self.labels}
+    def answers(self) -> Mapping[str, str]:
+        """What an answer may be, every label and every answer word, to the label."""
+        words = {word: label for label, word in self.words.items()}
+        return words | {label: label for label in self.labels}
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """The `name_key` of every label and answer word, to the label."""
+        return {name_key(name): label for name, label in self.answers.items()}
+
+    @cached_property
+    def _class_names(self) -> Mapping[str, str]:
+        """The same, with aliases."""
+        return {name_key(alias): label for alias, label in self.aliases.items()} | self._names
 
     @cached_property
     def _loose_names(self) -> Mapping[str, str | None]:
-        """Every label's `loose_key`, to the label; None where two labels share it."""
+        """The `loose_key` of every label and answer word; None where two labels share it."""
         names: dict[str, str | None] = {}
-        for label in self.labels:
-            key = loose_key(label)
-            names[key] = None if key in names else label
+        for name, label in self.answers.items():
+            key = loose_key(name)
+            names[key] = label if names.get(key, label) == label else None
         return names
 
     @cached_property
     def _numbers(self) -> Mapping[float, str]:
-        """The value of each label that is a number, to the label."""
-        values = [(_number(name_key(label)), label) for label in self.labels]
-        return {value: label for value, label in reversed(values) if value is not None}
+        return _values(self.labels)
 
     def word_of(self, label: str) -> str:
         """Return what is trained and scored for a label: its answer word, or the label itself."""
@@ -117,26 +134,18 @@ class Task:
     def label_of(self, value: object) -> str | None:
         """Return the label that a gold value of a data file means, or None.
 
-        A value is compared with the labels as text: case, Unicode form, surrounding space, and the
-        difference between space, hyphen and underscore do not matter as long as labels stay
-        distinct; `3.0` is `3`, True is `true`, an en dash is a minus. Only where no label is a
-        number, a whole number is a label id. An alias is a gold value only where it is a data
-        set's `ClassName`.
+        A value is compared with labels and answer words as text: case, Unicode form, surrounding
+        space, and the difference between space, hyphen and underscore do not matter as long as
+        labels stay distinct; `3.0` is `3`, True is `true`, an en dash is a minus. Only where no
+        label is a number, a whole number is a label id. An alias is a gold value only where it is a
+        data set's `ClassName`.
         """
         key = name_key(_as_text(value))
-        label = self.names.get(key)
-        if label is not None and (isinstance(value, ClassName) or name_key(label) == key):
-            return label
-        label = self._loose_names.get(loose_key(key))
+        names = self._class_names if isinstance(value, ClassName) else self._names
+        label = names.get(key) or self._loose_names.get(loose_key(key))
         if label is not None or not key or isinstance(value, bool):
             return label
-        number = _number(key)
-        if number is None:
-            return None
-        if self._numbers:
-            return self._numbers.get(number)
-        is_id = number == int(number) and 0 <= number < len(self.labels) and "-" not in key
-        return self.labels[int(number)] if is_id else None
+        return _numbered(key, self.labels, self._numbers)
 
     def is_id(self, value: object) -> bool:
         """Whether a gold value is a label id: a whole number, and no label is one."""
@@ -164,25 +173,32 @@ def _number(key: str) -> float | None:
     return float(key) if _NUMBER.fullmatch(key) else None
 
 
-class LabelledRow(Protocol):
-    """A row of a data file: its text, its gold label (one of the task's), its line from 1."""
+def _values(labels: Sequence[str]) -> Mapping[float, str]:
+    """Return the value of each label that is a number, to the label."""
+    values = [(_number(name_key(label)), label) for label in labels]
+    return {value: label for value, label in reversed(values) if value is not None}
 
-    @property
-    def text(self) -> str: ...  # noqa: D102 - the class says it
 
-    @property
-    def label(self) -> str: ...  # noqa: D102
+def _numbered(key: str, labels: Sequence[str], values: Mapping[float, str]) -> str | None:
+    """Return the label that a number means: of that value, or where no label has one, the id."""
+    number = _number(key)
+    if number is None or values:
+        return None if number is None else values.get(number)
+    is_id = number == int(number) and 0 <= number < len(labels) and "-" not in key
+    return labels[int(number)] if is_id else None
 
-    @property
-    def line(self) -> int: ...  # noqa: D102
+
+Claim = tuple[str, str, str]
+
+
+def _claims(words: Mapping[str, str], aliases: Iterable[tuple[str, str]]) -> list[Claim]:
+    """Return what else may name a label: `word` or `alias`, the name, the label."""
+    named = [("word", word, label) for label, word in words.items()]
+    return named + [("alias", alias, label) for alias, label in aliases]
 
 
 def _problems(
-    name: str,
-    instruction: str,
-    labels: Sequence[str],
-    aliases: Iterable[tuple[str, str]],
-    match: object,
+    name: str, instruction: str, labels: Sequence[str], claims: Iterable[Claim], match: object
 ) -> Iterator[str]:
     """Yield a sentence part for each thing that is wrong with a task."""
     if not name.strip():
@@ -193,10 +209,11 @@ def _problems(
         yield "it needs two labels or more"
     if match not in MATCH_RULES:
         yield f"match {match!r} is none of {', '.join(MATCH_RULES)}"
-    yield from _name_problems(labels, aliases)
+    yield from _label_problems(labels)
+    yield from _claim_problems(labels, claims)
 
 
-def _name_problems(labels: Sequence[str], aliases: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _label_problems(labels: Sequence[str]) -> Iterator[str]:
     first: dict[str, int] = {}
     for number, label in enumerate(labels):
         key = name_key(label)
@@ -207,23 +224,36 @@ def _name_problems(labels: Sequence[str], aliases: Iterable[tuple[str, str]]) ->
             yield f"label {label!r} holds a line break, and an answer is one line"
         elif other != number:
             yield f"labels {labels[other]!r} and {label!r} cannot be told apart in an answer"
-    claimed = {key: labels[number] for key, number in first.items()}
-    for alias, label in aliases:
-        key = name_key(alias)
+
+
+def _claim_problems(labels: Sequence[str], claims: Iterable[Claim]) -> Iterator[str]:
+    claimed = {name_key(label): label for label in reversed(labels)}
+    values = _values(labels)
+    for kind, name, label in claims:
+        key = name_key(name)
         claimant = claimed.setdefault(key, label)
         if label not in labels:
-            yield f"alias {alias!r} names {label!r}, which is no label"
+            yield f"{kind} {name!r} names {label!r}, which is no label"
         if not key:
-            yield f"an alias of {label!r} is empty"
+            yield f"{'the word' if kind == 'word' else 'an alias'} of {label!r} is empty"
         elif claimant != label:
-            yield f"alias {alias!r} is claimed by {claimant!r} and {label!r}"
+            yield f"{kind} {name!r} is claimed by {claimant!r} and {label!r}"
+        elif kind == "word" and len(name.strip().splitlines()) > 1:
+            yield f"word {name!r} of {label!r} holds a line break, and an answer is one line"
+        elif kind == "word" and _number(key) is not None:
+            # Gold values that are numbers must mean the same with and without the words.
+            meant = _numbered(key, labels, values)
+            if label in labels and meant != label:
+                said = "no label" if meant is None else repr(meant)
+                yield f"word {name!r} of {label!r} is a number, which means {said} in the data"
 
 
 def load_task(name_or_path: str | Path) -> Task:
     """Return the built-in task of that name, or the task in a YAML file.
 
-    The file has `name`, `instruction`, `labels` (a list; its order gives the ids) and, if wanted,
-    `aliases` (label to a list of words) and `match`.
+    The file has `name`, `labels` (a list; its order gives the ids) and, if wanted, `instruction`
+    (generated when not there), `words` (label to answer word), `aliases` (label to a list of names)
+    and `match`.
 
     Raises:
         CallError: No built-in task has that name and there is no such file.
@@ -279,10 +309,11 @@ def task_of(content: object, origin: str) -> Task:
     if not isinstance(content, dict):
         raise DataError(f"{origin} is not a task; write a mapping with {', '.join(_TASK_KEYS)}.")
     problems = [f"unknown key {key!r}" for key in content if key not in _TASK_KEYS]
-    texts = {key: content.get(key) for key in ("name", "instruction")}
+    labels = _words(content.get("labels"), "labels must be a list of words", problems)
+    generated = instruction_for(labels)
+    texts = {"name": content.get("name"), "instruction": content.get("instruction", generated)}
     problems += [f"{key} must be text" for key, text in texts.items() if not isinstance(text, str)]
     name, instruction = (text if isinstance(text, str) else "?" for text in texts.values())
-    labels = _words(content.get("labels"), "labels must be a list of words", problems)
     aliases: list[tuple[str, str]] = []
     by_label = content.get("aliases") or {}
     for label, others in by_label.items() if isinstance(by_label, dict) else [("", None)]:
@@ -293,12 +324,16 @@ def task_of(content: object, origin: str) -> Task:
     words = _words(list(given.values()), "words must map a label to one word", problems)
     answers = dict(zip((str(label).strip() for label in given), words, strict=False))
     match = content.get("match", "flexible")
-    claims = [*aliases, *((word, label) for label, word in answers.items())]
-    known = (labels, claims) if labels else (["?", "??"], [])
+    known = (labels, _claims(answers, aliases)) if labels else (["?", "??"], [])
     problems += _problems(name, instruction, *known, match)
     if problems:
         raise DataError(f"{origin} is not a task; mend it: " + "; ".join(problems) + ".")
     return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
+
+
+def instruction_for(labels: Iterable[str]) -> str:
+    """Return an instruction that names the labels, for a task that has none of its own."""
+    return f"Classify the following text as one of: {', '.join(labels)}."
 
 
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:

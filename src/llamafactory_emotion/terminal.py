@@ -146,9 +146,9 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, length: int = 60) -> str:
-    """Return a text cut to a length, with dots where something is left out."""
-    return text if len(text) <= length else text[: length - 3] + "..."
+def tell(line: str) -> None:
+    """Print a line about what a command does beside the results on standard output."""
+    print(printable(line), file=sys.stderr)
 
 
 def _escaped(character: str) -> str:
@@ -176,16 +176,10 @@ Block = Table | Facts
 
 
 def print_blocks(blocks: Sequence[Block], out: TextIO) -> None:
-    """Print blocks with rich where `out` is a terminal, and as plain text where it is not.
-
-    What the encoding of `out` cannot show is shown as an escape.
-    """
+    """Print blocks; what the encoding of `out` cannot show is shown as an escape."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="backslashreplace")
-    if out.isatty():
-        _print_rich(blocks, out)
-    else:
-        out.write("\n\n".join(_plain(block) for block in blocks) + "\n")
+    out.write("\n\n".join(_plain(block) for block in blocks) + "\n")
 
 
 def _plain(block: Block) -> str:
@@ -221,22 +215,3 @@ def _cells(text: str) -> int:
         0 if combining(character) else 1 + (east_asian_width(character) in "WF")
         for character in text
     )
-
-
-def _print_rich(blocks: Sequence[Block], out: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(file=out, highlight=False)
-    for block in blocks:
-        console.print(Text(block.title, style="bold"))
-        facts = isinstance(block, Facts)
-        table = RichTable(show_header=not facts, box=None, pad_edge=True, header_style="dim")
-        columns = ("", "") if isinstance(block, Facts) else block.columns
-        for k, column in enumerate(columns):
-            table.add_column(Text(column), justify="left" if facts or k == 0 else "right")
-        for row in block.lines if isinstance(block, Facts) else block.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        console.print()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llamafactory_emotion.data.reading import read_rows, read_texts
+from llamafactory_emotion.data.reading import FileNotes, read_rows, read_texts
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.task import EMOTION
 
@@ -153,3 +153,51 @@ def test_a_chat_that_is_none_is_said(write, record, message):
     good = chat(("user", "a"), ("assistant", "joy"))
     with pytest.raises(DataError, match=f"1 problem.*\n.*({message}|no list of turns)"):
         read_rows(write(good, record), EMOTION)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"Message": "so glad", "Topic": "joy", "id": "7"}, "Message, labels from Topic; left: id"),
+        ({"post": 17, "comment": "so glad", "y": "joy"}, "comment, labels from y; left: post"),
+        ({"文本": "so glad", "标签": "joy"}, "文本, labels from 标签"),
+        ({"Texto": "so glad", "CATEGORI\u0301A": "joy"}, "Texto, labels from CATEGORI\u0301A"),
+        ({"Review-Text": "so glad", "class": "joy"}, "Review-Text, labels from class"),
+        ({"text": "so glad", "label": "joy", "target": 4}, "text, labels from label; left: target"),
+        ({"text": "so glad", "target": "joy"}, "text, labels from target"),
+        (
+            {"text": "so glad", "label": 1, "label_text": "joy"},
+            "text, labels from label; left: label_text",
+        ),
+        ({"what they wrote": "so glad", "intent": "joy"}, "what they wrote, labels from intent"),
+    ],
+)
+def test_columns_are_guessed_by_the_names_people_use_and_told(write, record, said):
+    notes = FileNotes()
+    [row] = read_rows(write(record), EMOTION, notes=notes)
+    assert (row.text, row.label) == ("so glad", "joy")
+    assert str(notes.columns) == f"texts from {said}"
+
+
+def test_a_file_of_one_column_has_its_texts_there(write, tmp_path):
+    [row] = read_texts(write({"what they wrote": "so glad"}), task=EMOTION)
+    assert row[1:] == ("so glad", None)
+    without_header = tmp_path / "a.csv"
+    without_header.write_text("the parcel never came to my door\nso glad\n")
+    with pytest.raises(DataError, match="the columns are the parcel never came"):
+        list(read_texts(without_header, task=EMOTION))
+
+
+def test_two_columns_of_labels_are_asked_for(write):
+    path = write({"text": "so glad", "sentiment": "good", "emotion": "joy"})
+    for read in (read_rows, lambda path, task: list(read_texts(path, task=task))):
+        with pytest.raises(DataError, match=r"sentiment and emotion may each .* label_column=sent"):
+            read(path, EMOTION)
+    assert [row.label for row in read_rows(path, EMOTION, label_column="emotion")] == ["joy"]
+
+
+def test_many_columns_are_not_all_told(write):
+    notes = FileNotes()
+    read_rows(write({"text": "a", "label": "joy", **dict.fromkeys(map(str, range(20)))}), EMOTION,
+              notes=notes)  # fmt: skip
+    assert str(notes.columns).endswith("left: 0, 1, 2, 3, 4, 5, 6, 7 and 12 more")

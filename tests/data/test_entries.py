@@ -127,9 +127,11 @@ def test_a_head_reads_the_text_of_an_alpaca_data_set(register, row, on_hub):
     assert trained_on(folder) == [("so glad", "joy")] * 2
 
 
-def test_the_columns_of_a_call_come_before_those_of_an_entry(register):
+def test_the_columns_of_a_call_come_before_those_of_an_entry_and_are_told(register, capsys):
     folder = register([ALPACA_ROW | {"title": "yes", "mood": "fear"}], ALPACA_COLUMNS)
     assert trained_on(folder, text_column="title", label_column="mood") == [("yes", "fear")]
+    told = "mine: texts from title, labels from mood; left: instruction, input, output\n"
+    assert capsys.readouterr().err.endswith(told)
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
@@ -227,13 +229,14 @@ def test_what_the_hub_does_not_give_is_one_sentence(register, monkeypatch, error
         ({"columns": {"system": "x"}}, CallError, "names a column for system, which belongs"),
         ({"columns": {"history": "x"}}, CallError, "names a column for history, which belongs"),
         ({"script_url": "x"}, CallError, "neither file_name nor hf_hub_url"),
-        ({"file_name": "."}, CallError, "is a folder of files"),
+        ({"file_name": "."}, CallError, "is a directory with files of several formats"),
         (None, CallError, "'mine' is no data set of .* [(]other[)]; name one of these"),
     ],
 )
 def test_an_entry_that_is_not_read_is_one_sentence_for_every_reader(tmp_path, entry, error, said):
     content = {"other": {}} if entry is None else {"mine": entry}
     (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    (tmp_path / "rows.csv").write_text("text,label\na,joy\n")
 
     for read in (trained_on, predicted):
         with pytest.raises(error, match=said):

@@ -189,7 +189,7 @@ def test_rows_come_one_by_one_and_none_after_a_problem(write):
 def test_a_path_that_cannot_be_read_is_a_wrong_call(write, tmp_path):
     for path, message in (
         (tmp_path / "none.jsonl", "is not there"),
-        (tmp_path, "is a directory"),
+        (tmp_path, "is a directory with no data file"),
         (write("a.pdf", b"x"), r"no known suffix; name it \.jsonl"),
     ):
         with pytest.raises(CallError, match=message):

@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_emotion.data.reading import read_rows
-from llamafactory_emotion.data.records import (
-    BrokenRecord,
-    Record,
-    count_records,
-    read_records,
-)
-from llamafactory_emotion.data.tables import parquet_class_names
-from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.data.records import BrokenRecord, Record, open_source
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION
 
 TEXTS = ["i feel fine, really", "so; very; sad", "悲しい\u2028日"]
@@ -70,6 +64,10 @@ FORMATS = {
 }
 
 
+def read_records(path):
+    return open_source(path).records
+
+
 def write(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -77,11 +75,10 @@ def write(folder, name, content):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_read_and_counted(tmp_path, name):
+def test_every_format_is_read(tmp_path, name):
     path = write(tmp_path, name, FORMATS[name])
 
     assert [(row.text, row.label) for row in read_rows(path, EMOTION)] == ROWS
-    assert count_records(path) == len(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +106,10 @@ def test_a_sign_inside_a_column_is_no_delimiter(tmp_path, content, fields):
         ("empty.json", "[]", []),
     ],
 )
-def test_lines_are_those_an_editor_shows_and_records_are_counted(tmp_path, name, content, lines):
+def test_lines_are_those_an_editor_shows(tmp_path, name, content, lines):
     path = write(tmp_path, name, content)
 
     assert [record.line for record in read_records(path)] == lines
-    assert count_records(path) == len(lines)
 
 
 TABLES = [
@@ -219,17 +215,47 @@ def test_a_parquet_file_may_have_names_for_its_ids(tmp_path, features, names):
     metadata = features and {"huggingface": json.dumps({"info": {"features": features}})}
     path = write(tmp_path, "a.parquet", as_parquet(metadata, label=[0, 7]))
 
-    assert parquet_class_names(path) == names
     first = "joy" if names else 0
     assert [record.fields["label"] for record in read_records(path)] == [first, 7]
-    unnamed = read_records(path, name_labels=False)
-    assert [record.fields["label"] for record in unnamed] == [0, 7]
 
 
 def test_names_that_cannot_be_read_are_said(tmp_path):
     path = write(tmp_path, "a.parquet", as_parquet({"huggingface": "{"}, label=[0]))
     with pytest.raises(DataError, match=r"a\.parquet is not a readable Parquet file"):
-        parquet_class_names(path)
+        list(read_records(path))
+
+
+def test_the_files_of_a_folder_are_one_source_and_each_row_knows_its_file(tmp_path):
+    for name in ("part-1.csv", "part-2.csv"):
+        write(tmp_path, name, f"text,label\n{name},joy\n\n{name} too,fear\n")
+    write(tmp_path, "README.md", "hello")
+    source = open_source(tmp_path)
+    found = list(source.records)
+    assert [record.fields["text"] for record in found] == [
+        "part-1.csv", "part-1.csv too", "part-2.csv", "part-2.csv too",
+    ]  # fmt: skip
+    assert [source.place_of(record.line) for record in found] == [
+        f"{tmp_path}/part-{part}.csv:{line}" for part in (1, 2) for line in (2, 4)
+    ]
+    write(tmp_path, "part-3.csv", "text,label\nlate,glee\n")
+    with pytest.raises(DataError, match=r"part-3\.csv:2: unknown label 'glee'"):
+        read_rows(tmp_path, EMOTION)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "no data file .it is empty"),
+        (("README.md",), "no data file .README.md"),
+        (("a.csv", "b.jsonl"), "files of several formats .a.csv, b.jsonl"),
+        (("train-0001.csv", "test-0001.csv"), "files of several splits .test-0001.csv, train"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path, names, said):
+    for name in names:
+        write(tmp_path, name, "text\na\n")
+    with pytest.raises(CallError, match=f"is a directory with {said}.*name a file in it"):
+        list(read_records(tmp_path))
 
 
 @given(texts=st.lists(any_text, min_size=1), indent=st.sampled_from([None, 2]))

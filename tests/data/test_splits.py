@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llamafactory_emotion.data.audit import normalised
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.data.splits import (
-    draw_validation,
+    draw_split,
     drop_rows,
     largest_remainder,
 )
@@ -49,18 +49,18 @@ def test_repeats_on_one_line_of_json_are_repeats():
 )
 def test_a_size_is_a_count_or_a_share_and_a_tenth_by_default(size, of_200):
     texts = rows(*((f"text {n}", "joy") for n in range(200)))
-    assert len(draw_validation(texts, size, seed=1)[1]) == of_200
+    assert len(draw_split(texts, size, seed=1)[1]) == of_200
 
 
 def test_the_default_size_is_2000_at_most():
     texts = rows(*((f"text {n}", "joy") for n in range(20_500)))
-    assert len(draw_validation(texts, None, seed=1)[1]) == 2000
+    assert len(draw_split(texts, None, seed=1)[1]) == 2000
 
 
 @pytest.mark.parametrize("size", [1.5, float("inf")])
 def test_a_size_that_makes_no_sense_is_a_wrong_call(size):
     with pytest.raises(CallError, match=f"validation_size={size} is neither a number of rows nor"):
-        draw_validation(SAMPLE, size, seed=1)
+        draw_split(SAMPLE, size, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_seats_add_up_and_leave_a_row_of_every_class(counts, share):
 @pytest.mark.parametrize("size", [None, 3, 0.5])
 def test_the_only_row_of_a_class_stays_in_train(size):
     texts = rows(*((f"text {n}", f"class {min(n, 12)}") for n in range(30)))
-    train, drawn = draw_validation(texts, size, seed=1)
+    train, drawn = draw_split(texts, size, seed=1)
     assert {row.label for row in train} == {f"class {n}" for n in range(13)}
     assert len(drawn) == (15 if size == 0.5 else 3)
 
 
 def test_the_drawn_rows_are_stratified_and_keep_the_order():
-    train, drawn = draw_validation(SAMPLE, 9, seed=1)
+    train, drawn = draw_split(SAMPLE, 9, seed=1)
     assert Counter(row.label for row in drawn) == {"joy": 6, "love": 3}
     assert sorted([*train, *drawn], key=lambda row: row.line) == SAMPLE
     for part in (train, drawn):
@@ -110,21 +110,21 @@ def test_the_drawn_rows_are_stratified_and_keep_the_order():
 
 def test_the_same_texts_are_drawn_whatever_their_order():
     shuffled = [*SAMPLE[17::-1], *SAMPLE[18:]]
-    first = {row.text for row in draw_validation(SAMPLE, 9, seed=1)[1]}
-    assert {row.text for row in draw_validation(shuffled, 9, seed=1)[1]} == first
-    assert {row.text for row in draw_validation(SAMPLE, 9, seed=2)[1]} != first
+    first = {row.text for row in draw_split(SAMPLE, 9, seed=1)[1]}
+    assert {row.text for row in draw_split(shuffled, 9, seed=1)[1]} == first
+    assert {row.text for row in draw_split(SAMPLE, 9, seed=2)[1]} != first
 
 
 def test_no_drawn_text_stays_in_train():
     texts = [*SAMPLE[:30], *rows(("Text 0", "joy"), ("text  1", "joy"), ("text 2", "love"))]
-    train, drawn = draw_validation(texts, 25, seed=3)
+    train, drawn = draw_split(texts, 25, seed=3)
     assert len(drawn) == 25
     assert not {normalised(row.text) for row in train} & {normalised(row.text) for row in drawn}
 
 
 def test_a_split_that_cannot_be_drawn_says_why():
     with pytest.raises(CallError, match="fewer of the 60 for training than one a class"):
-        draw_validation(SAMPLE, 59, seed=1)
+        draw_split(SAMPLE, 59, seed=1)
     doubled = rows(("a", "joy"), ("a", "joy"), ("b", "love"), ("c", "love"))
     with pytest.raises(DataError, match="needs 1 of the class 'joy', but only 0 texts"):
-        draw_validation(doubled, 2, seed=1)
+        draw_split(doubled, 2, seed=1)

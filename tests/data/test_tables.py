@@ -105,13 +105,13 @@ def test_whatever_is_wrong_with_a_file_is_one_sentence(tmp_path, suffix, kind):
         path.symlink_to(path)
     elif kind == "folder":
         path.mkdir()
-        (path / "rows.csv").touch()
+        (path / "rows.pdf").touch()
     else:
         content = {"empty": b"", "cut": good[:-200], "misnamed": os.urandom(8) + b"\0" * 200}
         path.write_bytes(content[kind])
     with pytest.raises(EmotionError, match=rf"a\{suffix}.*[.;]") as caught:
         read_rows(path, EMOTION)
-    assert kind != "folder" or "name a file in it (rows.csv)" in str(caught.value)
+    assert kind != "folder" or "(rows.pdf); name a file in it" in str(caught.value)
 
 
 @pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])

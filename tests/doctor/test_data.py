@@ -250,6 +250,33 @@ def test_data_of_another_task_is_told_with_every_label_and_its_rows(folder, monk
     assert sum("another instruction" in one for one in told) == 2
 
 
+def test_labels_of_several_tokens_get_words_and_data_without_these_is_told(
+    folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    call = ["dataset=alpaca", "do_train=true", "output_dir=saves/new", "template=emotion",
+            "model_name_or_path=saves/tiny_base", "task=task.yaml", "--json"]  # fmt: skip
+    labels = "name: words\ninstruction: quince\nlabels: [quince of fear, zygote or joy]\n"
+
+    def told(words: str) -> dict[str, list[str]]:
+        (folder / "task.yaml").write_text(labels + words, encoding="utf-8")
+        doctor.main(call)
+        found = json.loads(capsys.readouterr().out)["recipe"]
+        return {
+            check: [one["sentence"] + one["remedy"] for one in found if one["check"] == check]
+            for check in ("labels", "task")
+        }
+
+    words = "words: {quince of fear: fear, zygote or joy: joy}"
+    assert "2 of 2 labels are several tokens" in told("")["labels"][0]
+    assert told("")["labels"][0].endswith(words)
+    assert "each of the 2 labels is one token" in told(words)["labels"][0]
+    # The rows answer `zygote`, which is a label here and not its word.
+    labels = "name: words\ninstruction: quince\nlabels: [quince, zygote]\n"
+    stale = "1 of 2 rows of 'alpaca' answer with a label for which the task 'words' has a word"
+    assert [stale in one for one in told("words: {zygote: joy}")["task"]] == [True, False]
+
+
 def test_an_answer_that_is_too_short_for_a_label_is_told(look):
     predict = {"predict_with_generate": True, "eval_dataset": "alpaca", "max_new_tokens": 8}
 

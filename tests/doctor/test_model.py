@@ -8,7 +8,10 @@ import pytest
 import transformers
 from doctor_calls import is_told, judge, sentences, serious, without_hub
 
+from llamafactory_emotion.doctor.__main__ import examine
 from llamafactory_emotion.plugin.host_data import take_chat_template
+from llamafactory_emotion.run_record import RunRecord, write_record
+from llamafactory_emotion.task import EMOTION, Task
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -120,8 +123,33 @@ def test_a_folder_asked_with_another_template_than_it_carries_is_told(
     assert told is (trained != asked)
 
 
+def test_a_run_whose_record_names_another_template_is_told(look, folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(folder / "saves" / "tiny_base", model)
+    write_record(model, RunRecord((EMOTION,), "emotion"))
+    asked = {**PREDICT, "model_name_or_path": str(model)}
+
+    found = look(**asked, template="llama3")["recipe"]
+    assert is_told(found, "own-template", "trained with the template emotion", "template: emotion")
+    assert serious(look(**asked, template="emotion")["recipe"], "own-template") == []
+
+
 def test_labels_of_several_tokens_are_noted(look):
     assert "labels are several tokens" in sentences(look(dataset="alpaca")["recipe"])
+
+
+def test_the_line_break_behind_an_end_token_is_no_part_of_labels(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    model = tmp_path / "model"
+    shutil.copytree(folder / "saves" / "tiny_base", model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    tokenizer.add_special_tokens({"eos_token": "<|im_end|>"})
+    tokenizer.save_pretrained(model)
+    recipe = {"model_name_or_path": str(model), "template": "qwen", "stage": "sft"}
+
+    found = examine(recipe, task=Task("t", ("a", "b"), "Which?"))["recipe"]
+
+    assert "each of the 2 labels is one token" in sentences(found)
 
 
 def test_no_weights_are_loaded(look, monkeypatch):

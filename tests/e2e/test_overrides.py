@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from llamafactory_emotion.doctor.context import Context, Level, assumed_machine
 from llamafactory_emotion.doctor.machine import memory_needed
 from llamafactory_emotion.plugin import host
+from llamafactory_emotion.run_record import read_record
 from llamafactory_emotion.task import EMOTION
 
 ROWS = overrides()
@@ -127,6 +128,7 @@ def test_full_training_runs_in_two_processes_under_zero_3(
     }, "ZeRO-3 must gather the weights before it saves them"
     assert any((after[name] != before[name]).any() for name in before)
     assert "DeepSpeed" in printed
+    assert read_record(tmp_path / "out").template == "emotion"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from programs import RECIPES, ROOT, llamafactory, run_program
 from recipe_tables import SECTIONS, sections_of
 from safetensors.numpy import load_file
 
+from llamafactory_emotion.run_record import read_record
 from llamafactory_emotion.task import EMOTION
 
 EXAMPLES = ROOT / "examples"
@@ -145,6 +146,8 @@ def test_the_multitask_recipe_reads_both_tasks(tiny_base: Path, tmp_path: Path):
     # 32 rows of each task are 13 batches of 5, and two steps take 8 of them.
     assert state(tmp_path)["epoch"] == pytest.approx(8 / 13, abs=1e-3)
     assert learned(tmp_path)
+    record = read_record(tmp_path / "out")
+    assert [task.name for task in record.tasks] == ["emotion", "demo_sentiment"]
 
 
 def test_two_torchrun_processes_know_the_template(tiny_base: Path, tmp_path: Path):
@@ -152,6 +155,7 @@ def test_two_torchrun_processes_know_the_template(tiny_base: Path, tmp_path: Pat
     torchrun = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "OMP_NUM_THREADS": "1"}
     run("emotion_lora", tiny_base, tmp_path, *words, **torchrun)
     assert learned(tmp_path)
+    assert read_record(tmp_path / "out").tasks == (EMOTION,)
 
 
 def test_the_hub_entries_are_read_as_they_are_published(tiny_base: Path, tmp_path: Path):

@@ -95,5 +95,6 @@ def test_rows_without_gold_are_an_error_and_all_of_them_counted(predictions, fai
 
     error = fails(path, code=1, saying="label outside the task 'emotion'")
 
-    assert "4 have a label outside the task 'emotion': 'neutral' (3), 'disgust' (1)" in error
+    assert "'emotion' (the default, as nothing here names a task; name another with task=" in error
+    assert "labels=): 'neutral' (3), 'disgust' (1)" in error
     assert f"{path}:2" in error

@@ -233,3 +233,61 @@ def test_no_clean_rows_and_no_texts():
     assert lookup(train, blind, judged("a", JOY, JOY)).rows_without_text == 1
     with pytest.raises(DataError, match=r"train needs the texts.*source="):
         lookup(train, blind)
+
+
+def batch_line(custom_id, answer):
+    return {
+        "id": f"batch_req_{custom_id}",
+        "custom_id": custom_id,
+        "response": {"status_code": 200, "body": {"choices": [{"message": {"content": answer}}]}},
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize("as_id", [str, int, float], ids=["text", "whole numbers", "floats"])
+@pytest.mark.parametrize("column", ["custom_id", "id"])
+def test_a_batch_takes_its_gold_from_the_source_by_custom_id(predictions, figures, column, as_id):
+    """In any order, whatever the texts: two are the same here."""
+    pairs = [("a", "joy"), ("a", "fear"), ("b", "love"), ("c", "anger")]
+    source = predictions(
+        *({column: as_id(k), "text": text, "label": gold} for k, (text, gold) in enumerate(pairs)),
+        name="source.jsonl",
+    )
+    answers = {3: "anger", 1: "fear", 7: "joy", 0: "love"}
+    batch = predictions(*(batch_line(str(k), said) for k, said in answers.items()))
+
+    found = figures(batch, f"source={source}")
+
+    assert (found["n"], found["accuracy"]) == (3, pytest.approx(2 / 3))
+    check = found["row_check"]
+    assert [check[kind]["first"] for kind in ("missing", "extra")] == [[[3, "b"]], [[3, "7"]]]
+
+
+def test_the_ids_of_a_source_are_read_in_its_encoding(tmp_path, predictions, figures):
+    source = tmp_path / "source.csv"
+    source.write_bytes("custom_id,text,label\n0,déjà vu,joy\n".encode("cp1252"))
+    batch = predictions(batch_line("0", "joy"))
+
+    assert figures(batch, f"source={source}", "encoding=cp1252")["n"] == 1
+
+
+def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
+    batch = predictions(batch_line("row-0", "joy"), batch_line("row-1", "joy"))
+    texts = predictions({"text": "a", "label": "joy"}, name="texts.jsonl")
+    twice = predictions(*[{"id": 1, "text": "a", "label": "joy"}] * 2, name="twice.jsonl")
+    other = predictions({"id": 1, "text": "a", "label": "joy"}, name="other.jsonl")
+
+    fails(batch, code=1, saying="by a batch's custom_id")
+    fails(batch, f"source={texts}", code=1, saying="no column custom_id or id")
+    fails(batch, f"source={twice}", code=1, saying="ids more than once, first '1'")
+    fails(batch, f"source={other}", code=1, saying="none of the ids")
+
+
+def test_failed_and_repeated_requests_are_broken_rows(predictions, fails):
+    failed = {"custom_id": "1", "response": None, "error": {"message": "rate limit"}}
+    line = batch_line("0", "joy") | {"label": "joy"}
+
+    said = fails(predictions(line, failed, line), code=1, saying="1 are failed requests of a batch")
+
+    assert "'rate limit' (1)" in said
+    assert "1 repeat an" in said

@@ -218,7 +218,7 @@ def run_in_terminal(*arguments):
     return written.decode()
 
 
-def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
+def test_a_terminal_sees_progress_and_nothing_of_a_file_acts_there(tmp_path):
     task = tmp_path / "task.yaml"
     labels = ["plain", "[bold red]x[/]", "<b>"]
     task.write_text(f"name: nasty\ninstruction: Which?\nlabels: {json.dumps(labels)}\n")
@@ -233,7 +233,6 @@ def test_a_terminal_gets_rich_and_nothing_of_a_file_acts_there(tmp_path):
 
     assert "accuracy" in shown
     assert re.search(r": \d+,\d+ rows", shown)  # on the way
-    assert "\x1b[1m" in shown  # bold titles: rich is at work
     assert not any(code in shown for code in ("\x1b[31m", "\x1b[35m", "\x1b[1;31m", "\x07"))
     assert shown.count("[bold red]x[/]") == 4  # in a sentence, a label, a row and a column
     assert r"\x1b[31m" in shown
@@ -313,3 +312,23 @@ def test_a_table_is_read_by_its_columns(tmp_path, figures, suffix):
 
     found = figures(str(path), "prediction_column=said", "label_column=truth")
     assert (found["n"], found["accuracy"]) == (2, 0.5)
+
+
+def test_columns_named_once_serve_the_data_files_too(tmp_path, figures, capsys):
+    texts = [("ça va", "joy"), ("hélas", "sadness")]
+    table = "words,mood\n" + "".join(f"{text},{label}\n" for text, label in texts)
+    data = tmp_path / "data.csv"
+    data.write_bytes(table.encode("cp1252"))
+    # Its own key of the gold label is the usual one.
+    file = write_rows(
+        tmp_path / "p.jsonl", *(row(label, "joy", text=text) for text, label in texts)
+    )
+    keys = (f"source={data}", f"train={data}", "text_column=words", "label_column=mood")
+    found = figures(file, *keys, "encoding=cp1252")
+    assert (found["row_check"]["matched"], found["accuracy"]) == (2, 0.5)
+    assert found["train_explanation"]["rows_in_train"] == 2
+    assert main([file, *keys, "label_column=feeling", "encoding=cp1252"]) == 1
+    assert "data.csv:2: no column 'feeling'; the columns are words, mood" in capsys.readouterr().err
+    file = tmp_path / "p.csv"
+    file.write_bytes("predict,mood\nça: joy,joy\n".encode("cp1252"))
+    assert figures(str(file), "label_column=mood", "encoding=cp1252")["n"] == 1

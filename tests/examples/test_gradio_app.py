@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from head_models import write_base
 
+from llamafactory_emotion.task import EMOTION
+
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -38,6 +40,14 @@ def test_the_function_gives_the_models_probabilities(app, classifier_folder: Pat
     assert found == pytest.approx(dict(zip(model.config.id2label.values(), wanted, strict=True)))
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert app.bars(classify(" \n")) == '<div class="bars"></div>'
+
+
+def test_the_page_is_about_the_folder(app, tmp_path):
+    assert app.examples_of(str(tmp_path), ["billing", "login"]) == []
+    assert app.examples_of(str(tmp_path), reversed(EMOTION.labels)) == app.EXAMPLES
+    card = "---\nwidget:\n- text: where is my parcel\n- src: a.png\n---\n# x\n"
+    (tmp_path / "README.md").write_text(card)
+    assert app.examples_of(str(tmp_path), EMOTION.labels) == ["where is my parcel"]
 
 
 def test_the_names_of_labels_are_text(app):

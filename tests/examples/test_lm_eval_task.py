@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from llamafactory_emotion.evaluate import __main__ as evaluate
+from llamafactory_emotion.init.lm_eval import lm_eval_recipe
 from llamafactory_emotion.predict import __main__ as predict
-from llamafactory_emotion.task import ANSWER_CUE, EMOTION
+from llamafactory_emotion.task import EMOTION
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -64,10 +65,9 @@ def test_the_harness_agrees_with_predict_and_evaluate(
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_instruction_cue_and_labels_are_the_tasks():
+def test_it_is_what_init_writes_for_any_task():
     content = yaml.safe_load(RECIPE.read_text("utf-8"))
 
-    assert content["doc_to_text"].startswith(f"{EMOTION.instruction}\n")
-    assert content["doc_to_text"].endswith(ANSWER_CUE)
-    assert tuple(content["doc_to_choice"]) == EMOTION.labels
-    assert (ROOT / content["dataset_kwargs"]["data_files"]["test"]).is_file()
+    data = content["dataset_kwargs"]["data_files"]["test"]
+    assert yaml.safe_load(lm_eval_recipe(EMOTION, data)) == content, "as init writes it"
+    assert (ROOT / data).is_file()

@@ -24,7 +24,7 @@ COMMANDS_RUN = [shlex.split(line[1:]) for line in LINES if line.startswith("!")]
 
 def test_its_commands_and_files_are_there_and_its_outputs_are_not():
     assert [cell for cell in CODE if cell["outputs"] or cell["execution_count"]] == []
-    assert len(COMMANDS_RUN) == 7
+    assert len(COMMANDS_RUN) == 8
     for words in COMMANDS_RUN:
         ours = words[:2] == ["python", "-m"] and words[2].partition(".")[2] in COMMANDS
         other = (

@@ -12,6 +12,7 @@ from random_models import ROUNDING, TEXTS, random_model, save_adapter, tokenizer
 from safetensors.torch import load_file
 from transformers import pipeline
 
+from llamafactory_emotion.export_classifier.__main__ import ExportOptions
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.models import ModelSource, load_model
 from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
@@ -75,7 +76,8 @@ def test_another_task_is_exported_with_examples_in_its_prompt(base, tmp_path):
     task, file = load_task(path), tmp_path / "train.jsonl"
     write_lines(file, [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)])
     folder = export_to(tmp_path / "head", base, f"task={path}", f"few_shot={file}")
-    examples = draw_examples(str(file), task, 1, seed=42)
+    call = ExportOptions(model_name_or_path=str(base), output="head", few_shot=str(file))
+    examples = draw_examples(call, task)
     wanted = open_scorer(base, task, few_shot=examples).score(ROWS)
     found = pipeline("text-classification", model=str(folder), device="cpu")(list(ROWS))
     assert [row["label"] for row in found] == list(wanted.predictions)

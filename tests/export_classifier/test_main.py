@@ -158,6 +158,7 @@ def without_tokens_to_pad_with():
     ("architecture", "tokenizer", "labels", "reason"),
     [
         ("llama", None, "joy, deep sadness", "1 of 2 labels have several tokens"),
+        ("llama", None, "joy, deep sadness", "`words: {deep sadness: sadness}`.* with train_head"),
         ("llama", None, "joy, joy fear", "begin with the same token.*'joy' and 'joy fear'"),
         ("phi", None, "joy, fear", "its output layer has a bias"),
         ("gemma2", None, "joy, fear", r"bends its logits \(final_logit_softcapping 3.0\)"),

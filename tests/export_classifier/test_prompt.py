@@ -71,6 +71,8 @@ def sentence_pieces(kind):
     [
         (tokenizer_of, "emotion", (".\n", "\n")),
         (chat_tokenizer, "llama3", (".\n", "")),
+        (chat_tokenizer, "chat_template", (".\n", "")),
+        (tokenizer_of, "qwen3", (".\n", "")),
         (byte_level, "emotion", ("", "")),
         (lambda: sentence_pieces("prepend"), "emotion", ("", "")),
         (lambda: sentence_pieces("metaspace"), "emotion", ("", "")),

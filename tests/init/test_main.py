@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 import llamafactory_emotion
 from llamafactory_emotion.init.__main__ import main, write_workspace
+from llamafactory_emotion.task import load_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +49,32 @@ def test_the_folder_holds_recipes_and_data(tmp_path, capsys):
     named = [word for word in printed.split() if word.startswith(("data/", "examples/"))]
     assert named
     assert all((folder / name).is_file() for name in named)
+
+
+def test_a_task_is_copied_with_its_harness_task_and_the_next_command_names_both(tmp_path, capsys):
+    task = tmp_path / "mine.yaml"
+    labels = "labels: [bug report, praise]\nwords: {bug report: bug}\n"
+    task.write_text(f"name: my notes\ninstruction: 'What is it {{{{ here }}}}?'\n{labels}")
+    folder = tmp_path / "work"
+    assert main([str(folder), f"task={task}"]) == 0
+    copied = folder / "examples" / "tasks" / "my_notes.yaml"
+    assert load_task(copied) == load_task(task)
+    assert (
+        "prepare train=YOUR_FILE task=examples/tasks/my_notes.yaml test_size=0.1 name=my_notes"
+        in capsys.readouterr().out
+    )
+    recipe = yaml.safe_load((folder / "examples" / "lm_eval_my_notes.yaml").read_text())
+    assert recipe["task"] == "llamafactory_my_notes"
+    assert recipe["doc_to_choice"] == ["bug", "praise"]
+    assert recipe["dataset_kwargs"]["data_files"]["test"] == "data/my_notes_test.jsonl"
+    jinja = SandboxedEnvironment(undefined=StrictUndefined).from_string
+    for row in ({"text": "x", "label": "bug report"}, {"input": "x", "output": "bug report"}):
+        asked = jinja(recipe["doc_to_text"]).render(**row)
+        assert asked == f"{load_task(task).instruction}\nx\nAnswer:"
+        assert jinja(recipe["doc_to_target"]).render(**row) == "bug"
+    assert jinja(recipe["doc_to_target"]).render(label="praise") == "praise"
+    assert main([str(folder), f"task={task}"]) == 2
+    assert main([str(tmp_path / "w"), "task=nowhere.yaml"]) == 2
 
 
 def test_a_wheel_carries_the_files_inside_the_package(tmp_path):

@@ -1,7 +1,5 @@
 """Figures against tables worked out by hand, and against scikit-learn, scipy and statsmodels."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,6 @@ from statsmodels.stats.proportion import proportion_confint
 from llamafactory_emotion.metrics.counts import (
     ClassMetrics,
     averages,
-    bootstrap_intervals,
     confusion_of,
     f1_macro_interval,
     label_metrics,
@@ -115,21 +112,6 @@ def test_the_interval_of_macro_f1_holds_it(labels, rows, seed):
     counts = np.stack([np.random.default_rng(seed).multinomial(rows, one) for one in shares])
     low, high = f1_macro_interval(counts)
     assert 0 <= low <= float(averages(counts)["f1_macro"]) <= high <= 1
-
-
-def test_bootstrap_intervals_of_a_figure_of_ones_own_do_not_depend_on_the_block():
-    def figures(drawn):
-        return {"share": drawn[:, 0] / 1000, "rows": drawn.sum(axis=1)}
-
-    whole, in_blocks = (
-        bootstrap_intervals(np.array([830, 170]), figures, seed=1, width=width)
-        for width in (2, 100_000)
-    )
-
-    half = 1.96 * math.sqrt(0.83 * 0.17 / 1000)
-    assert whole["share"] == pytest.approx((0.83 - half, 0.83 + half), abs=0.003)
-    assert whole["rows"] == (1000, 1000)
-    assert whole == in_blocks
 
 
 def test_the_interval_holds_macro_f1_for_many_labels():

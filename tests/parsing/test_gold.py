@@ -12,6 +12,7 @@ CHINESE = Task("zh", ("负面", "正面", "中性"), "情感？")
 BRACKETS = Task("brackets", ("[K,17]", "[K,42.5]"), "Which?")
 INTENTS = Task("intents", ("parcel_delayed", "top-up failed"), "Which?")
 TRUTH = Task("truth", ("true", "false"), "Is it?")
+TICKETS = Task("tickets", ("bug report", "other"), "?", words={"bug report": "bug", "other": "1"})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,13 @@ TRUTH = Task("truth", ("true", "false"), "Is it?")
         (INTENTS, "top_up_failed", "top-up failed"),
         (TRUTH, True, "true"),
         (TRUTH, "FALSE", "false"),
+        (TICKETS, " bug</s>", "bug report"),
+        (TICKETS, '{"label": "bug"}', "bug report"),
+        (TICKETS, "Bug-Report", "bug report"),
+        (TICKETS, "a bug", None),
+        (TICKETS, "0", "bug report"),
+        (TICKETS, 1, "other"),
+        (TICKETS, 2, None),
     ],
 )
 def test_a_gold_value_is_read(task, value, label):

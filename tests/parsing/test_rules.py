@@ -540,7 +540,7 @@ FRENCH = make_task("joie", "tristesse", "colère")
         (STARS, "1,234", "[no_label]"),
         (STARS, "-4", "[no_label]"),
         (STARS, "14", "[no_label]"),
-        (STARS, "4/5", "[ambiguous]"),
+        (STARS, "3/4", "[ambiguous]"),
         (STARS, '{"label": 4}', "4"),
         (STARS, "４", "4"),
         (STARS, "4️⃣", "4"),
@@ -688,6 +688,50 @@ def test_an_unknown_match_rule_is_refused():
 )
 def test_contains_looks_for_the_gold_label(answer, label, expected):
     assert FLEXIBLE.contains(answer, label) is expected
+
+
+TICKETS = Task(
+    "tickets",
+    ("bug report", "cancel / refund", "how-to"),
+    "Which?",
+    {"defect": "bug report"},
+    words={"bug report": "bug", "cancel / refund": "refund", "how-to": "how"},
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        (" bug", "bug report"),
+        ("bug report", "bug report"),
+        ("Answer: refund", "cancel / refund"),
+        ("Answer: cancel / refund", "cancel / refund"),
+        ('{"label": "bug"}', "bug report"),
+        ("bugThe customer", "bug report"),
+        # In prose a word counts as its label does, an alias does not, an ordinary word neither.
+        ("The message, as far as I can see, is about a bug that they found.", "bug report"),
+        ("The message, as far as I can see, is about a defect that they found.", "[no_label]"),
+        ("This is how it is.", "[no_label]"),
+        ("how", "how-to"),
+        ("Not bug, but refund", "cancel / refund"),
+        ("bug or refund", "[ambiguous]"),
+        ("debug", "[no_label]"),
+    ],
+)
+def test_an_answer_may_be_a_label_or_its_word(answer, label):
+    assert outcome(answer, LabelParser(TICKETS)) == label
+
+
+def test_a_word_is_strictly_equal_and_contained_as_a_whole_word():
+    strict = LabelParser(TICKETS, match="strict")
+    assert [strict.parse(one).label for one in ("Bug ", "a bug")] == ["bug report", None]
+    parser = LabelParser(TICKETS)
+    contained = [
+        parser.contains(answer, label)
+        for answer in ("no bug, a refund", "debug this, and how")
+        for label in TICKETS.labels
+    ]
+    assert contained == [True, True, False, False, False, False]
 
 
 def test_contains_knows_aliases_without_spaces():

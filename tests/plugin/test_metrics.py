@@ -1,8 +1,6 @@
 """The metrics that a run gets: whole labels while training, and of generated answers."""
 
-import logging
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +23,8 @@ from llamafactory_emotion.plugin.metrics import (
     generated_figures,
     task_of_gold,
 )
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.plugin.record import RecordOfTheRun
+from llamafactory_emotion.task import EMOTION, Task
 
 registration.register()
 
@@ -46,18 +45,6 @@ def workflow(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = SimpleNamespace(CustomSeq2SeqTrainer=SimpleNamespace)
     monkeypatch.setitem(sys.modules, "llamafactory.train.sft.workflow", module)
     return module
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What is logged where LLaMA-Factory's terminal and web page show it."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("llamafactory.emotion")
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 def as_tensors(batch: SimpleNamespace) -> SimpleNamespace:
@@ -90,7 +77,7 @@ class TestTheMetricOfARun:
         made = self.trainer(workflow, tokenizer, "emotion")
 
         assert isinstance(made.compute_metrics, GeneratedMetrics)
-        theirs, rows_of_the_set = made.callbacks
+        theirs, _record, rows_of_the_set = made.callbacks
         assert theirs == "theirs"
         for data, rows in (([1, 2, 3], 3), (iter([1]), None)):
             rows_of_the_set.on_prediction_step(eval_dataloader=SimpleNamespace(dataset=data))
@@ -129,13 +116,13 @@ class TestTheMetricOfARun:
             assert theirs.compute_metrics is similarity
             assert theirs.callbacks == ["theirs"]
         assert made[1].compute_metrics is not made[3].compute_metrics
-        assert len(made[3].callbacks) == 2
+        assert len(made[3].callbacks) == 3
 
-    def test_a_run_that_asks_for_no_metric_gets_none(self, workflow, tokenizer):
+    def test_a_run_that_asks_for_no_metric_gets_the_record_alone(self, workflow, tokenizer):
         made = self.trainer(workflow, tokenizer, "emotion", compute_metrics=None)
 
         assert made.compute_metrics is None
-        assert made.callbacks == ["theirs"]
+        assert [type(one) for one in made.callbacks] == [str, RecordOfTheRun]
 
     def test_a_host_of_another_shape_is_one_warning_each(self, workflow, tokenizer, warnings):
         for _time in range(2):
@@ -352,6 +339,15 @@ class TestGeneratedAnswers:
 )
 def test_the_gold_answers_say_which_task_it_is(gold, labels):
     assert task_of_gold(gold).labels == labels
+
+
+def test_the_task_of_the_data_counts_with_its_words_and_labels_that_do_not_occur():
+    task = Task("desks", ("Bug report", "Login", "Praise"), "?", words={"Bug report": "bug"})
+    gold, said = ["bug", "Login"], ["bug report", "praise"]
+    assert task_of_gold(gold, task) is task
+    assert task_of_gold(["joy", "bug"], task).labels == ("bug", "joy")
+    figures = generated_figures(said, gold, task)
+    assert figures == pytest.approx({"accuracy": 0.5, "f1_macro": 1 / 3, "invalid": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,12 @@ def write_info(folder, **entries):
     (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
 
 
+def read_call(*words):
+    return read_options(["model_name_or_path=m", "output=o", *words], PredictOptions)[0]
+
+
 def opened(*words):
-    options = read_options(["model_name_or_path=m", "output=o", *words], PredictOptions)[0]
-    return open_inputs(options, EMOTION)
+    return open_inputs(read_call(*words), EMOTION)
 
 
 def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
@@ -38,6 +41,27 @@ def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
     words = (f"input={path}", "text_column=words", "label_column=mood")
     assert contents(opened(*words)) == asked()
     assert contents(opened(*words, "max_samples=2")) == asked()[:2]
+
+
+def test_the_named_columns_serve_the_examples_too_and_are_told(tmp_path, capsys):
+    few, plain = tmp_path / "few.csv", tmp_path / "plain.csv"
+    few.write_bytes("id,words,mood\n1,très bien,joy\n2,déjà,fear\n".encode("cp1252"))
+    plain.write_bytes("words,when\nça va,now\n".encode("cp1252"))
+    words = (f"input={plain}", "text_column=words", "label_column=mood", "encoding=cp1252")
+    with pytest.raises(DataError, match=r"plain.csv:2: no column 'mood'; .* with label_column"):
+        opened(*words)
+    with_examples = (*words, f"few_shot={few}")
+    task = Task("two", ("joy", "fear"), "Which?")
+    assert sorted(draw_examples(read_call(*with_examples), task)) == [
+        ("déjà", "fear"),
+        ("très bien", "joy"),
+    ]
+    assert contents(opened(*with_examples)) == [(EMOTION.user_content("ça va"), None)]
+    assert capsys.readouterr().err.splitlines() == [
+        f"{few}: texts from words, labels from mood; left: id",
+        f"{plain}: texts from words, no labels; left: when",
+    ]
+    assert contents(opened(f"input={few}", *words[1::2], "label_column=none"))[0][1] is None
 
 
 MISSING_INPUT = [{"q": "Is it sad?"}, {"q": "What is felt?", "x": "so glad"}]
@@ -58,12 +82,12 @@ MISSING_INPUT = [{"q": "Is it sad?"}, {"q": "What is felt?", "x": "so glad"}]
             EMOTION.instruction,
             [("Is it sad?", None), ("What is felt?\nso glad", None)],
         ),
-        # A gold value that names no label is the evaluator's business.
+        # The evaluator reads what was trained.
         (
-            [{"q": "Is it sad?", "output": "so"}, {"q": "And now?", "output": ["joy"]}],
+            [{"q": "Is it sad?", "output": "<think>\n\n</think>\n\njoy"}],
             {"prompt": "q", "response": "output"},
             EMOTION.instruction,
-            [("Is it sad?", "so"), ("And now?", '["joy"]')],
+            [("Is it sad?", "<think>\n\n</think>\n\njoy")],
         ),
         ([{"q": "x", "output": "joy"}], {"prompt": "q"}, EMOTION.instruction, [("x", None)]),
     ],
@@ -103,6 +127,14 @@ def test_a_wrong_row_is_told(tmp_path, line, columns, said):
         contents(open_dataset("mine", str(tmp_path), EMOTION))
 
 
+def test_gold_labels_outside_the_task_are_told_with_their_rows(tmp_path):
+    rows = [{"input": "x", "output": label} for label in ("bug", "joy", "bug", ["joy"])]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    write_info(tmp_path, mine={"file_name": "rows.jsonl"})
+    with pytest.raises(DataError, match=r"outside the task 'emotion' .*: 'bug' \(2\), '\[.*' \(1"):
+        contents(open_dataset("mine", str(tmp_path), replace(EMOTION, origin="the default")))
+
+
 @pytest.mark.parametrize("key", ["input", "eval_dataset"])
 def test_nothing_to_predict_is_told(tmp_path, key):
     (tmp_path / "rows.jsonl").write_text("")
@@ -118,14 +150,18 @@ def test_examples_are_balanced_and_always_the_same(tmp_path):
     write_lines(
         path, [{"text": f"text {n}", "label": "joy" if n % 5 else "fear"} for n in range(50)]
     )
-    drawn = draw_examples(str(path), task, 3, seed=1)
+
+    def drawn_with(*words):
+        return draw_examples(read_call("input=-", f"few_shot={path}", *words), task)
+
+    drawn = drawn_with("shots=3", "seed=1")
     assert sorted(label for _, label in drawn) == ["fear"] * 3 + ["joy"] * 3
     assert len(set(drawn)) == 6
     assert all((int(text.split()[1]) % 5 == 0) == (label == "fear") for text, label in drawn)
-    assert drawn == draw_examples(str(path), task, 3, seed=1)
-    assert drawn != draw_examples(str(path), task, 3, seed=2)
+    assert drawn == drawn_with("shots=3", "seed=1")
+    assert drawn != drawn_with("shots=3", "seed=2")
     with pytest.raises(DataError, match="fewer than 11 examples of fear 10"):
-        draw_examples(str(path), task, 11, seed=1)
+        drawn_with("shots=11")
 
 
 def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -44,6 +45,26 @@ def test_rows_come_in_input_order_with_probabilities(model, predict, texts, tmp_
     assert sidecar["rows_per_second"] > 0
     assert {"torch", "transformers", "python"} <= set(sidecar["versions"])
     assert "150 rows" in capsys.readouterr().err
+
+
+def test_whose_prompt_it_is_is_told_once(predict, texts, tmp_path, capsys):
+    lengths = ("max_samples=5", "cutoff_len=256,512")
+    predict(f"input={texts}", f"output={tmp_path / 'out'}", "template=alpaca", *lengths)
+    said = "note: the prompt is LLaMA-Factory's template alpaca\n"
+    assert capsys.readouterr().err.count(said) == 1
+    (rows, _) = map(read_lines, sorted((tmp_path / "out").glob("*.jsonl")))
+    assert rows[0]["prompt"].startswith("Below is an instruction that describes a task.")
+
+
+def test_llamafactory_is_not_imported_for_our_own_template(model, texts, tmp_path):
+    asked = [f"model_name_or_path={model}", f"input={texts}", "max_samples=2"]
+    program = f"""
+import sys
+from llamafactory_emotion.predict.__main__ import main
+assert main({[*asked, f"output={tmp_path / 'out.jsonl'}"]}) == 0
+assert "llamafactory" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 EMOTION_ENTRY = {
@@ -131,11 +152,16 @@ def test_hostile_texts_stay_texts(predict, tmp_path, capsys):
     assert "1 texts hold a special token's name" in told
 
 
-def test_a_text_that_cannot_be_told_from_its_prompt_stands_beside_it(predict, texts, tmp_path):
+def test_a_text_that_cannot_be_told_from_its_prompt_stands_beside_it(
+    predict, texts, tmp_path, capsys
+):
     whole, cut, shown = (tmp_path / f"{name}.jsonl" for name in ("whole", "cut", "shown"))
     predict(f"input={texts}", f"output={whole}")
     predict(f"input={texts}", f"output={cut}", "cutoff_len=36")
     predict(f"input={texts}", f"output={shown}", f"few_shot={texts}", "shots=2")
+    assert (
+        "12 texts are few-shot examples: their prompts tell the answer" in capsys.readouterr().err
+    )
     wanted = [row["text"] for row in read_lines(texts)]
 
     assert not any("text" in row for row in read_lines(whole))

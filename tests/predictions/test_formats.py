@@ -6,6 +6,12 @@ from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 
 CHAT = [{"role": "user", "content": "she laughed"}, {"role": "assistant", "content": "joy"}]
 BATCH = {"custom_id": "row-0", "response": {"body": {"choices": [{"message": {"content": "joy"}}]}}}
+
+
+def says(message):
+    return {"custom_id": "row-0", "response": {"body": {"choices": [{"message": message}]}}}
+
+
 SAMPLE = {"doc_id": 4, "doc": {"text": "she laughed"}, "target": "joy"}
 
 
@@ -24,7 +30,16 @@ SAMPLE = {"doc_id": 4, "doc": {"text": "she laughed"}, "target": "joy"}
         ({"messages": CHAT[:1], "label": "joy"}, {"predict": None, "label": "joy"}),
         ({"conversations": [{"from": "gpt", "value": "joy"}]}, {"predict": "joy"}),
         (BATCH, {"predict": "joy", "label": None, "id": "row-0"}),
-        ({**BATCH, "response": {"error": "x"}}, {"predict": "", "id": "row-0"}),
+        ({**BATCH, "label": "joy"}, {"predict": "joy", "label": "joy", "id": "row-0"}),
+        (
+            {**BATCH, "response": {"status_code": 400, "body": {"error": {"message": "x"}}}},
+            {"predict": None, "id": "row-0", "failed": "x"},
+        ),
+        ({**BATCH, "response": {"status_code": 500}}, {"failed": "status 500"}),
+        ({"custom_id": 3, "response": None, "error": {"code": "x"}}, {"id": 3, "failed": "x"}),
+        (says({"content": None, "refusal": "no"}), {"predict": "no"}),
+        (says({"content": [{"type": "text", "text": "joy"}]}), {"predict": "joy"}),
+        (says({"content": None}), {"predict": ""}),
         (
             {**SAMPLE, "resps": [["joy "]], "filtered_resps": ["joy"]},
             {"predict": "joy", "label": "joy", "text": "she laughed", "id": 4},

@@ -168,13 +168,13 @@ def test_the_first_lines_are_named_and_all_are_counted(tmp_path):
     )
 
 
-def test_broken_rows_may_be_skipped_and_named_otherwise():
-    broken = BrokenRows("p", skip=True, place_of="row {} of p".format)
+def test_broken_rows_may_be_skipped():
+    broken = BrokenRows("p", skip=True)
     broken.add("are not JSON", 1)
 
     broken.check()
 
-    assert broken.describe() == "1 are not JSON (at row 1 of p)"
+    assert broken.describe() == "1 are not JSON (at p:1)"
 
 
 def test_values_named_are_few_and_short():

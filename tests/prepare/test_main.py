@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llamafactory_emotion.data.reading import read_rows
 from llamafactory_emotion.prepare.__main__ import main
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, load_task
 
 any_text = st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip)
 
@@ -37,6 +37,30 @@ def folder(tmp_path):
 
 def prepare(train, folder, *words):
     return main([f"train={train}", "name=mine", f"dataset_dir={folder}", *map(str, words)])
+
+
+def test_the_words_of_labels_are_written_and_missing_ones_suggested(
+    folder, tmp_path, tiny_base, capsys
+):
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        "name: moods\ninstruction: Which?\nlabels: [great joy, deep sadness, fear]\n"
+        "words: {great joy: joy}\n"
+    )
+    rows = [("a", "great joy"), ("b", "joy"), ("c", 1), ("d", "fear")]
+    train = write_rows(tmp_path / "train.jsonl", rows)
+
+    words = (f"task={task}", f"model_name_or_path={tiny_base}", "validation_size=0")
+    assert prepare(train, folder, *words) == 0
+
+    lines = (folder / "mine_train.jsonl").read_text(encoding="utf-8").splitlines()
+    written = [json.loads(line)["output"] for line in lines]
+    assert written == ["joy", "joy", "deep sadness", "fear"]
+    again = read_rows(folder / "mine_train.jsonl", load_task(task))
+    assert [row.label for row in again] == ["great joy", "great joy", "deep sadness", "fear"]
+    said = capsys.readouterr().out
+    assert "several tokens       deep sadness" in said
+    assert "words: {great joy: joy, deep sadness: sadness}" in said
 
 
 def snapshot(folder):
@@ -295,8 +319,8 @@ def test_a_reader_who_goes_away_does_not_stop_the_writing(train, folder):
         assert running.stdout is not None
         assert running.stderr is not None
         running.stdout.close()
-        assert running.stderr.read() == b""
-    assert running.returncode == 0
+        said = running.stderr.read().decode()
+    assert (running.returncode, said) == (0, f"{train}: texts from text, labels from label\n")
     assert (folder / "mine_train.jsonl").exists()
 
 
@@ -326,3 +350,100 @@ def test_the_real_data_in_time(shared_data, folder):
     assert figures == {"repeats": 31, "conflicts": 30, "leaks": 11, "leaks_other_label": 11}
     written = {name: entry["rows"] for name, entry in report["written"].items()}
     assert written == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
+
+
+TICKETS = [
+    (f"{text} {n}", label)
+    for n in range(10)
+    for text, label in (
+        ("I was charged twice", "billing"),
+        ("where is my parcel", "parcel delayed"),
+        ("cancel my plan", "cancel / refund"),
+    )
+]
+
+
+def test_unknown_labels_get_a_task_that_fits_and_write_task_writes_it(folder, tmp_path, capsys):
+    task = tmp_path / "tickets.yaml"
+    train = write_rows(tmp_path / "tickets.jsonl", [*TICKETS, ("pay", " Billing ")])
+    with train.open("a") as lines:
+        lines.write('{"text": "", "label": "billing"}\n')
+    assert prepare(train, folder) == 1
+    error = capsys.readouterr().err
+    assert "write_task=mine.yaml in this call writes and uses it:\nname: mine\n" in error
+    assert "labels:\n- billing\n- cancel / refund\n- parcel delayed\n" in error
+
+    assert prepare(train, folder, f"write_task={task}", "validation_size=0", "skip_empty=true") == 0
+    shown = capsys.readouterr()
+    assert load_task(task).labels == ("billing", "cancel / refund", "parcel delayed")
+    assert f"{task}: billing, cancel / refund, parcel delayed" in shown.out
+    assert "labels were tidied: ' Billing ' is 'billing' (1)" in shown.err
+    assert f"{train}: texts from text, labels from label\n" in shown.err
+    rows = read_rows(folder / "mine_train.jsonl", load_task(task))
+    assert [(row.text, row.label) for row in rows] == [*TICKETS, ("pay", "billing")]
+
+    assert prepare(train, folder, f"write_task={task}", "overwrite=true", "task=emotion") == 2
+    assert "task and write_task exclude each other" in capsys.readouterr().err
+    assert prepare(task, folder, f"write_task={task}", "overwrite=true") == 2, "never over an input"
+
+
+def test_values_that_are_no_classes_are_no_task(folder, tmp_path, capsys):
+    train = write_rows(tmp_path / "a.jsonl", [(f"text {n}", f"id {n} of many") for n in range(60)])
+    assert prepare(train, folder) == 1
+    assert "write_task" not in capsys.readouterr().err
+    assert prepare(train, folder, f"write_task={tmp_path / 'a.yaml'}") == 2
+    assert "60 different labels in 60 rows are no classes" in capsys.readouterr().err
+    write_rows(train, [*((f"text {n}", n % 6) for n in range(60)), ("typo", "joyy")])
+    assert prepare(train, folder) == 1
+    assert "write_task" not in capsys.readouterr().err, "one typo is not a task of its own"
+
+
+def test_a_test_split_is_drawn_beside_the_validation(folder, tmp_path, capsys):
+    rows = [(f"text {n}", EMOTION.labels[n % 5]) for n in range(100)] + [("alone", "surprise")]
+    train = write_rows(tmp_path / "raw.jsonl", [*rows, ("twice", "joy"), ("twice", "joy")])
+    assert prepare(train, folder, "test_size=20", "validation_size=10") == 0
+    parts = {
+        split: read_rows(folder / f"mine_{split}.jsonl", EMOTION)
+        for split in ("train", "validation", "test")
+    }
+    assert {split: len(part) for split, part in parts.items()} == {
+        "train": 73, "validation": 10, "test": 20,
+    }  # fmt: skip
+    texts = [row.text for part in parts.values() for row in part]
+    assert sorted(texts) == sorted([text for text, _ in rows] + ["twice", "twice"])
+    assert set(Counter(row.label for row in parts["test"]).values()) == {4}
+    assert {"alone", "twice"} <= {row.text for row in parts["train"]}
+
+    assert prepare(train, folder, "test_size=0.2", "validation_size=0.1", "overwrite=true") == 0
+    assert len(read_rows(folder / "mine_validation.jsonl", EMOTION)) == 10, "of all rows"
+    capsys.readouterr()
+    assert prepare(train, folder, "test_size=0.2", f"test={train}", "overwrite=true") == 2
+    assert "test and test_size exclude each other" in capsys.readouterr().err
+    assert prepare(train, folder, "test_size=1.5", "overwrite=true") == 2
+    assert "test_size=1.5 is neither" in capsys.readouterr().err
+
+
+def test_empty_rows_are_refused_or_left_out_and_counted(folder, tmp_path, capsys):
+    train, out = tmp_path / "raw.csv", tmp_path / "a.json"
+    train.write_text("text,label\nso glad,joy\n ,joy\nwho is there,\n,\nlow,sadness\n")
+    assert prepare(train, folder, "validation_size=0") == 1
+    assert "empty rows: 3; skip_empty=true leaves them out" in capsys.readouterr().err
+    assert prepare(train, folder, "validation_size=0", "skip_empty=true", f"json={out}") == 0
+    assert "rows without a text or a label, left out: 3" in capsys.readouterr().err
+    assert json.loads(out.read_text())["skipped"] == {"train": 3}
+    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    lines = tmp_path / "raw.txt"
+    lines.write_text("so glad;joy\n\nlow;sadness\n")
+    assert prepare(lines, folder, "validation_size=0", "skip_empty=true", "overwrite=true") == 0
+    assert "left out: 1" in capsys.readouterr().err
+
+
+def test_a_folder_of_files_is_read_and_none_in_it_is_replaced(folder, tmp_path, capsys):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for n in (1, 2):
+        write_rows(parts / f"part-{n}.jsonl", [(f"text {n}", "joy")])
+    assert prepare(parts, folder, "validation_size=0") == 0
+    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    assert prepare(parts, folder, f"json={parts / 'part-1.jsonl'}", "overwrite=true") == 2
+    assert "part-1.jsonl is an input" in capsys.readouterr().err

@@ -59,6 +59,20 @@ def test_the_findings_are_sentences():
     )
 
 
+def test_conflicts_and_leaks_are_shown_with_their_texts_the_first_ten():
+    audit = audit_splits({"train": TRAIN, "test": TEST}, EMOTION.labels)
+    [shown] = [block for block in audit_blocks(audit) if block.title.startswith("Conflicts and")]
+    assert shown.lines == (
+        ("train 1,2", "joy/love: one"),
+        ("test 1,2", "joy/love: a"),
+        ("train 1,2, test 3", "joy/love: one"),
+    )
+    many = rows(*((f"text {n // 2}\n\n", EMOTION.labels[n % 2]) for n in range(40)))
+    blocks = audit_blocks(audit_splits({"train": many}, EMOTION.labels))
+    assert [len(block.lines) for block in blocks[:2]] == [2, 10]
+    assert blocks[1].lines[0] == ("train 1,2", "joy/sadness: text 0")
+
+
 def test_the_tables_put_the_splits_side_by_side():
     audit = audit_splits({"train": TRAIN, "test": TEST}, EMOTION.labels)
     row = {line[0]: line[1:] for line in cells(audit)}

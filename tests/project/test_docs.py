@@ -59,7 +59,7 @@ def names_a_program_of_ours(command: Command) -> None:
 NOT_RUN: tuple[tuple[str, Check | None, str], ...] = (
     (r"make [a-z-]+", has_make_target, "makes an environment, or runs these tests"),
     (r"pip install .*", names_our_extras, "needs the network"),
-    (r"(hf auth|huggingface-cli) login", None, "needs the network and an account"),
+    (r"(hf auth|huggingface-cli) login|hf upload .*", None, "needs the network and an account"),
     (r"(\w+=\S+ )*(NNODES|NPROC_PER_NODE)=.*", is_taken_by_llamafactory, "needs several GPUs or "
      "hosts; tests/e2e/test_training_recipes.py runs two processes"),
     (r".* examples/emotion_full_ds3\.yaml.*", is_taken_by_llamafactory, "needs DeepSpeed"),
@@ -77,7 +77,7 @@ NOT_RUN: tuple[tuple[str, Check | None, str], ...] = (
     (r"python examples/gradio_app\.py .*", names_a_program_of_ours, "serves until it is stopped; "
      "tests/e2e/test_gradio_in_browser.py runs it"),
     (r"torchrun .* -m llamafactory_emotion\.\w+ .*", None, "needs GPUs and a hub's model"),
-    (r"vllm serve .*", None, "needs a GPU"),
+    (r"(vllm serve|python -m sglang\.launch_server) .*", None, "needs a GPU"),
     (r"curl .*", None, "asks a server that another command starts"),
     (r"lm_eval .*", None,
      "loads hundreds of tasks; tests/examples/test_lm_eval_task.py runs ours"),

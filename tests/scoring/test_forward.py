@@ -14,7 +14,12 @@ from random_models import (
     tokenizer_of,
 )
 
-from llamafactory_emotion.scoring.forward import LABEL_ROWS, OWN_FORWARD, WHOLE_HEAD
+from llamafactory_emotion.scoring.forward import (
+    LABEL_ROWS,
+    OWN_FORWARD,
+    WHOLE_HEAD,
+    rope_switch,
+)
 from llamafactory_emotion.task import EMOTION
 
 EXACT = {"atol": 1e-5, "rtol": 1e-6}
@@ -45,6 +50,24 @@ def test_scores_equal_an_uncached_forward(architecture, one_token_labels):
         np.testing.assert_allclose(scores.log_probabilities, normalized, **EXACT)
         np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-12)
         assert scores.predictions == tuple(EMOTION.labels[best] for best in wanted.argmax(axis=1))
+
+
+@pytest.mark.parametrize("one_token_labels", [True, False])
+def test_angles_that_follow_the_longest_row_are_those_of_each_row(one_token_labels):
+    model, tokenizer = random_model("phi3"), tokenizer_of(one_token_labels=one_token_labels)
+    scorer = scorer_of(model, tokenizer, log_likelihoods=True)
+    texts = [*TEXTS, *(f"{text} " * 6 for text in TEXTS)]
+    scores = scorer.score(texts).log_scores
+    alone = np.concatenate([scorer.score([text]).log_scores for text in texts])
+    np.testing.assert_allclose(scores, alone, **EXACT)
+
+    # Rows whose labels alone reach beyond the switch are other rows for a whole forward.
+    switch, longest = rope_switch(model.config), max(map(len, scorer.encoder.label_ids))
+    lengths = np.array([len(prompt.ids) for prompt in scorer.encoder.encode(texts)])
+    clear = np.flatnonzero((lengths > switch) | (lengths + longest <= switch))
+    assert {*(lengths[clear] > switch)} == {True, False}
+    wanted = plain_log_likelihoods(scorer, [texts[row] for row in clear])
+    np.testing.assert_allclose(scores[clear], wanted, **EXACT)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

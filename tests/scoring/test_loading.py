@@ -18,13 +18,17 @@ from huggingface_hub.errors import (
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.export_classifier import __main__ as export_classifier
 from llamafactory_emotion.predict import __main__ as predict
+from llamafactory_emotion.run_record import RunRecord, write_record
 from llamafactory_emotion.scoring.loading import (
     ModelSource,
     check_source,
     fingerprint,
+    folder_with,
     hub_problem,
     quantization,
 )
+from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task_choice import KNOWING
 from llamafactory_emotion.train_head import __main__ as train_head
 
 # A model that was found is not asked for again, so each test asks for others.
@@ -199,3 +203,18 @@ def test_a_fingerprint_follows_the_files_of_a_folder(tmp_path):
     assert fingerprint(str(tmp_path)) != before
     assert fingerprint("some/model") is None
     assert fingerprint(None) is None
+
+
+def test_of_a_hub_id_the_files_that_know_its_task_are_looked_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--me--desks"
+    snapshot = repository / "snapshots" / ("a" * 40)
+    write_record(snapshot, RunRecord((EMOTION,), "emotion"))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    source = ModelSource("me/desks", "me/adapter", cache_dir=str(tmp_path))
+
+    found = [folder_with(KNOWING, name, source) for name in (source.model, source.adapter, None)]
+
+    assert found == [str(snapshot), "me/adapter", None]
+    assert folder_with(KNOWING, "./gone", source) == "./gone"

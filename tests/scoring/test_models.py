@@ -100,7 +100,8 @@ def test_an_adapter_alone_names_its_base_and_may_bring_its_chat_template(base, t
 
     assert (alone.base, alone.adapter) == (str(base), str(adapter))
     assert alone.tokenizer.chat_template == tokenizer.chat_template
-    np.testing.assert_array_equal(log_scores(adapter), log_scores(base, adapter))
+    asked = {"template": "chat_template"}
+    np.testing.assert_array_equal(log_scores(adapter, **asked), log_scores(base, adapter, **asked))
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,21 @@ def test_ids_equal_those_of_llamafactory(template, split_tokenizer):
 
 
 @pytest.mark.parametrize("template", ["emotion", "llama3"])
+def test_the_word_of_a_label_is_what_is_asked_for(template):
+    labels, words = ("great joy", "fear"), {"great joy": "joy"}
+    plain = Task("t", ("joy", "fear"), "Which mood?")
+    worded = replace(plain, labels=labels, words=words)
+    few_shot = [("a text", "fear"), ("another", "joy")]
+    renamed = [("a text", "fear"), ("another", "great joy")]
+
+    expected = PromptEncoder(chat_tokenizer(), plain, template=template, few_shot=few_shot)
+    encoder = PromptEncoder(chat_tokenizer(), worded, template=template, few_shot=renamed)
+
+    assert encoder.label_ids == expected.label_ids
+    assert encoder.encode(TEXTS) == expected.encode(TEXTS)
+
+
+@pytest.mark.parametrize("template", ["emotion", "llama3"])
 @pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if "<" in text])
 def test_a_special_token_in_a_text_stays_text_and_is_counted(template, text):
     tokenizer = chat_tokenizer()
@@ -193,11 +208,11 @@ def test_a_tokenizer_without_begin_and_end_is_enough_for_distinct_labels():
 
 def test_a_template_needs_a_chat_template_that_shows_the_text_once():
     with pytest.raises(ModelError, match="no chat template"):
-        PromptEncoder(tokenizer_of(), EMOTION, template="llama3")
+        PromptEncoder(tokenizer_of(), EMOTION, template="chat_template")
     tokenizer = tokenizer_of.__wrapped__()
     tokenizer.chat_template = "no messages"
     with pytest.raises(ModelError, match="does not show the user's content exactly once"):
-        PromptEncoder(tokenizer, EMOTION, template="llama3")
+        PromptEncoder(tokenizer, EMOTION, template="chat_template")
 
 
 def test_instruction_and_examples_are_the_shared_prefix():

@@ -33,11 +33,15 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def refused(main: Callable[[list[str]], int], capsys: Any, *words: object) -> tuple[int, str]:
-    """Make a call that must fail with one sentence; return exit code and sentence."""
+    """Make a call that must fail with one sentence; return exit code and sentence.
+
+    Lines before it tell what was read.
+    """
     capsys.readouterr()  # what saving a model printed
     code = main([str(word) for word in words])
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("error: ")
+    _, found, sentence = f"\n{captured.err}".partition("\nerror: ")
+    assert found
     assert "Traceback" not in captured.err
-    return code, captured.err
+    return code, f"error: {sentence}"

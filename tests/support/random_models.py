@@ -84,6 +84,21 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gpt_neox": ("GPTNeoXConfig", _SIZES | _SPREAD),
     "phi": ("PhiConfig", _SIZES | _SPREAD),
+    # LongRoPE: beyond 40 tokens other angles, which our texts do not reach.
+    "phi3": (
+        "Phi3Config",
+        _SIZES
+        | _SPREAD
+        | {
+            "original_max_position_embeddings": 40,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0] * 8,
+                "long_factor": [1.0 + number for number in range(8)],
+            },
+        },
+    ),
     "bloom": ("BloomConfig", _SPREAD | {"hidden_size": 64, "n_layer": 2, "n_head": 4}),
     "cohere": ("CohereConfig", _SIZES | _SPREAD | {"logit_scale": 0.25}),
     "granite": ("GraniteConfig", _SIZES | _SPREAD | {"logits_scaling": 4.0}),

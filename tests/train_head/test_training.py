@@ -128,7 +128,7 @@ def test_predictions_are_in_the_order_of_the_test_file_and_evaluate_reads_them(
     assert [row["id"] for row in written] == list(range(13))
     assert [{"text": row["prompt"], "label": row["label"]} for row in written] == read_lines(test)
     sidecar = json.loads(path.with_name(f"{path.name}.meta.json").read_text())
-    assert (sidecar["rows"], sidecar["task"], sidecar["seed"]) == (13, "emotion", 42)
+    assert (sidecar["rows"], sidecar["task"], sidecar["seed"]) == (13, EMOTION.as_mapping(), 42)
     assert sidecar["trained_parameters"] == sidecar["model_parameters"]
     capsys.readouterr()
     assert evaluate([str(path)]) == 0

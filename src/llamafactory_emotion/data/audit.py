@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, median
 
-from llamafactory_emotion.task import LabelledRow
+from llamafactory_emotion.data.reading import Row
 
-ByText = Mapping[str, Sequence[LabelledRow]]
+ByText = Mapping[str, Sequence[Row]]
 
 CUTOFF_LENGTH = 512
 _LINK = re.compile("http|href", re.IGNORECASE)
@@ -131,7 +131,7 @@ class Audit:
 
 
 def audit_splits(
-    splits: Mapping[str, Sequence[LabelledRow]],
+    splits: Mapping[str, Sequence[Row]],
     labels: Sequence[str],
     *,
     cutoff: int = CUTOFF_LENGTH,
@@ -180,7 +180,7 @@ def conflict_pairs(repeats: Iterable[Repeat]) -> dict[tuple[str, str], int]:
 
 def _audit_split(
     name: str,
-    rows: Sequence[LabelledRow],
+    rows: Sequence[Row],
     labels: Sequence[str],
     by_text: ByText,
     normalised_counts: Mapping[str, int],
@@ -218,17 +218,17 @@ def _leaks(pair: tuple[str, str], by_text: Mapping[str, ByText]) -> Iterator[Lea
             yield Leak(text, pair, tuple(map(_lines, rows)), tuple(map(_labels, rows)))
 
 
-def _by_text(rows: Sequence[LabelledRow]) -> ByText:
+def _by_text(rows: Sequence[Row]) -> ByText:
     """Group rows by their text, in the order of their first rows."""
-    found: dict[str, list[LabelledRow]] = {}
+    found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row.text, []).append(row)
     return found
 
 
-def _lines(rows: Sequence[LabelledRow]) -> tuple[int, ...]:
+def _lines(rows: Sequence[Row]) -> tuple[int, ...]:
     return tuple(row.line for row in rows)
 
 
-def _labels(rows: Sequence[LabelledRow]) -> tuple[str, ...]:
+def _labels(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(row.label for row in rows)

@@ -5,18 +5,40 @@ last question), `assistant` (the answer to it), `system` and `history` (all befo
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.data.records import Record
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.terminal import shortened
-from llamafactory_emotion.text import WITHOUT_SPACES
+from llamafactory_emotion.text import WITHOUT_SPACES, loose_key, shorten
 
-# Tried in this order, in any case, when no column is named.
-TEXT_COLUMNS = ("text", "sentence", "content", "tweet", "utterance", "review", "document", "input")
-LABEL_COLUMNS = ("label", "emotion", "sentiment", "category", "class", "target", "output")
+# Compared by `loose_key`; where no column is named and several hold texts, the first is proposed.
+TEXT_COLUMNS = (
+    *("text", "sentence", "message", "content", "review", "review text", "comment", "post"),
+    *("tweet", "utterance", "query", "question", "document", "body", "description", "title"),
+    *(
+        "文本",
+        "内容",
+        "句子",
+        "评论",
+        "正文",
+        "消息",
+        "问题",
+        "标题",
+        "texto",
+        "mensaje",
+        "contenido",
+    ),
+    *("comentario", "reseña", "frase", "oración", "consulta", "pregunta", "título", "input"),
+)
+LABEL_COLUMNS = (
+    *("label", "labels", "category", "class", "intent", "topic", "sentiment", "emotion", "tag"),
+    *("y", "gold", "标签", "类别", "分类", "意图", "主题", "情感", "情绪", "etiqueta", "categoría"),
+    *("categoria", "clase", "intención", "tema", "sentimiento", "emoción", "output"),
+)
+# The label where there is no other; beside one it is another writing of it, or no label at all.
+_WEAK_LABELS = ("target", "stars", "rating", "polarity", "label text", "label name", "class name")
 NO_COLUMN = ""
 _INPUT, _INSTRUCTION = "input", "instruction"
 _USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
@@ -28,14 +50,15 @@ _ROLES = {
 }
 # Columns that often decide about a label together with a text, by name; others by their length.
 _SECOND_TEXTS = (
-    *("sentence1", "sentence2", "sentence_a", "sentence_b", "text1", "text2", "text_a", "text_b"),
-    *("text_pair", "premise", "hypothesis", "question", "question1", "question2", "answer"),
-    *("context", "passage", "paragraph", "query", "response", "reply", "parent", "title"),
-    *("subject", "headline", "summary", "description", "body", "aspect", "aspect_term", "term"),
-    "target",
+    *("sentence1", "sentence2", "sentence a", "sentence b", "text1", "text2", "text a", "text b"),
+    *("text pair", "premise", "hypothesis", "question1", "question2", "answer", "context"),
+    *("passage", "paragraph", "response", "reply", "parent", "subject", "headline", "summary"),
+    *("aspect", "aspect term", "term", "target", *TEXT_COLUMNS[:-1]),
 )
 _WORDS_OF_A_TEXT = 6
 _CHARACTERS = 12
+_NAMED = 8
+_NUMBER = re.compile(r"[\d\s.,:/+-]*")
 _WITHOUT_SPACES = re.compile(f"[{WITHOUT_SPACES}]")
 
 
@@ -44,12 +67,13 @@ class ColumnChoice(NamedTuple):
 
     Several columns of `text`, with commas between them, are joined. `instruction` holds the texts
     where the first record's `text` is empty, as in alpaca records without an input; `label` is
-    `NO_COLUMN` for none.
+    `NO_COLUMN` for none; with `label_may_lack`, a file without that column has no labels.
     """
 
     text: str | None = None
     label: str | None = None
     instruction: str | None = None
+    label_may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +86,7 @@ class Columns:
         unused_input: The input of an alpaca file whose texts are its instructions.
         guarded: Columns whose content would be dropped, so they must be empty.
         conversation: The column of conversations, or None.
+        left: The columns that are not read.
     """
 
     texts: tuple[str, ...]
@@ -69,14 +94,27 @@ class Columns:
     unused_input: str | None = None
     guarded: tuple[str, ...] = ()
     conversation: str | None = None
+    left: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        labels = f"labels from {self.label}" if self.label else "no labels"
+        more = f" and {len(self.left) - _NAMED} more" if len(self.left) > _NAMED else ""
+        left = f"; left: {', '.join(self.left[:_NAMED])}{more}" if self.left else ""
+        turns = f" (turns of {self.conversation})" if self.conversation else ""
+        return f"texts from {' and '.join(self.texts)}, {labels}{turns}{left}"
 
 
 class RowError(Exception):
-    """Why a row cannot be used; `label` is the value that is no label of the task."""
+    """Why a row cannot be used.
 
-    def __init__(self, reason: str, *, label: str = "") -> None:
+    Attributes:
+        label: The value that is no label of the task.
+        is_empty: The row has no text or no label.
+    """
+
+    def __init__(self, reason: str, *, label: str = "", is_empty: bool = False) -> None:
         super().__init__(reason)
-        self.label = label
+        self.label, self.is_empty = label, is_empty
 
 
 def choose_columns(
@@ -94,12 +132,18 @@ def choose_columns(
     except RowError as error:
         raise DataError(f"{where}: {error}.") from error
     named = _split(choice.text, fields) if choice.text not in (None, conversation) else ()
-    require_columns(fields, (*named, *filter(None, choice[1:])), where)
-    text = named[0] if named else _first_of((_USER,) if conversation else TEXT_COLUMNS, fields)
-    label = guess_label(fields, conversation) if choice.label is None else choice.label or None
+    label = choice.label
+    if label and choice.label_may_lack and label not in fields:
+        label = NO_COLUMN
+    texts = (*named, *filter(None, (choice.instruction,)))
+    require_columns(fields, texts, where, "with text_column")
+    require_columns(fields, filter(None, (label,)), where, "with label_column")
+    if label is None:
+        label = guess_label(fields, conversation, where)
+    text = named[0] if named else _guess_text(fields, conversation, label)
     instruction = choice.instruction
     if not named and (text is None or text.casefold() == _INPUT):
-        instruction = instruction or _first_of((_INSTRUCTION,), fields)
+        instruction = instruction or next(_named_like((_INSTRUCTION,), fields), None)
     unused = None
     if instruction and not (text and fields[text]):
         text, unused = instruction, text
@@ -119,19 +163,51 @@ def choose_columns(
         )
     guarded = {name for name in others if _is_second_text(name, "?", None)}
     guarded = set() if named else guarded | {_SYSTEM, _HISTORY}
-    return Columns((named[1:] and named) or (text,), label, unused, tuple(guarded), conversation)
+    texts = (named[1:] and named) or (text,)
+    left = tuple(str(name) for name in fields if name not in (*texts, label))
+    return Columns(texts, label or None, unused, tuple(guarded), conversation, left)
 
 
-def guess_label(fields: Mapping[str, Any], conversation: str | None) -> str | None:
-    """Return the column that looks like the labels, or None."""
-    return _first_of((_ASSISTANT, *LABEL_COLUMNS) if conversation else LABEL_COLUMNS, fields)
+def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str) -> str | None:
+    """Return the column that looks like the labels, or None.
+
+    Raises:
+        DataError: Several look so.
+    """
+    if conversation and _ASSISTANT in fields:
+        return _ASSISTANT
+    found = list(_named_like(LABEL_COLUMNS, fields)) or list(_named_like(_WEAK_LABELS, fields))
+    if len(found) > 1:
+        raise DataError(
+            f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "
+            f"example with label_column={found[0]}."
+        )
+    return found[0] if found else None
 
 
-def require_columns(fields: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
-    """Raise a DataError that names the file and line if a record lacks a column."""
+def _guess_text(
+    fields: Mapping[str, Any], conversation: str | None, label: str | None
+) -> str | None:
+    """Return the column that looks like the texts, or the only one beside the label."""
+    if conversation:
+        return _USER
+    found = list(_named_like(TEXT_COLUMNS, fields))
+    others = [name for name in fields if name != label and str(name) not in _CONVERSATIONS]
+    is_name = len(others) == 1 and len(str(others[0]).split()) < _WORDS_OF_A_TEXT
+    if not found and is_name and _is_text(fields[others[0]]):
+        return others[0]
+    return next((name for name in found if _is_text(fields[name])), found[0] if found else None)
+
+
+def require_columns(
+    fields: Mapping[str, Any], columns: Iterable[str], where: str, how: str
+) -> None:
+    """Raise a DataError that says how to name another one if a record lacks a column."""
     for column in columns:
         if column not in fields:
-            raise DataError(f"{where}: no column {column!r}; {_there(fields)}. Name one of these.")
+            raise DataError(
+                f"{where}: no column {column!r}; {_there(fields)}. Name one of these {how}."
+            )
 
 
 def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
@@ -154,9 +230,9 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
         parts = {column: _flat(fields[column]) for column in columns.texts}
         text = "\n".join(f"{column}: {part}" for column, part in parts.items() if part)
     if text is None or (isinstance(text, str) and not text.strip()):
-        raise RowError("the text is empty")
+        raise RowError("the text is empty", is_empty=True)
     if not isinstance(text, str):
-        raise RowError(f"the text is not a string but {shortened(repr(text))}")
+        raise RowError(f"the text is not a string but {shorten(repr(text))}")
     return text
 
 
@@ -196,14 +272,14 @@ def _turn(number: int, turn: object) -> tuple[str, str]:
         content = None if None in parts else "\n".join(map(str, parts))
     if role.casefold() not in _ROLES or not isinstance(content, str):
         raise RowError(
-            f"turn {number} of the conversation is {shortened(repr(turn))}; only texts of user, "
+            f"turn {number} of the conversation is {shorten(repr(turn))}; only texts of user, "
             "assistant and system are read, so write text and label into columns of their own"
         )
     return _ROLES[role.casefold()], content
 
 
 def _conversation_column(fields: Mapping[str, Any], text_column: str | None) -> str | None:
-    column = _first_of(_CONVERSATIONS, fields)
+    column = next(_named_like(_CONVERSATIONS, fields), None)
     is_other = text_column in fields and text_column != column
     return None if column is None or is_other or not isinstance(fields[column], list) else column
 
@@ -217,15 +293,20 @@ def _split(names: str | None, fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _is_second_text(name: str, value: object, text: object) -> bool:
     """Whether a column beside the text holds another one that does not repeat it."""
-    key = str(name).strip().casefold()
+    key = loose_key(str(name))
     if key in (_SYSTEM, _HISTORY):
         return bool(_flat(value).strip())
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not _is_text(value):
         return False
     if isinstance(text, str) and (text in value or value in text):
         return False
     is_long = len(value.split()) >= _WORDS_OF_A_TEXT
     return key in _SECOND_TEXTS or is_long or len(_WITHOUT_SPACES.findall(value)) >= _CHARACTERS
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text, and no number or date."""
+    return isinstance(value, str) and not _NUMBER.fullmatch(value)
 
 
 def _loss(text: str, lost: Sequence[str]) -> str:
@@ -252,6 +333,7 @@ def _there(fields: Mapping[str, Any]) -> str:
     return f"the columns are {', '.join(map(str, fields)) or 'none'}"
 
 
-def _first_of(names: Iterable[str], fields: Mapping[str, Any]) -> str | None:
-    by_name = {str(column).strip().casefold(): column for column in fields}
-    return next((by_name[name] for name in names if name in by_name), None)
+def _named_like(names: Iterable[str], fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the columns of these names, in the order of the names."""
+    by_name = {loose_key(str(column)): column for column in fields}
+    yield from (by_name[name] for name in names if name in by_name)

@@ -12,15 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.files import lock, open_text, write_whole
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task, load_task
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.data.reading import Row
 
 FILE_NAME = "dataset_info.json"
 ALPACA_FORMATTING, EMOTION_FORMATTING = "alpaca", "emotion"
+# The key of an entry that names its task: a built-in one, or a file in the same folder.
+# LLaMA-Factory passes over keys that it does not know.
+TASK_KEY = "emotion_task"
 # Said in every entry, not left to LLaMA-Factory's defaults.
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
 # Legal in JSON, but some readers take them for the end of a line.
@@ -78,6 +83,32 @@ def read_entry(entries: Mapping[str, Any], name: str, folder: Path) -> Mapping[s
     return entry
 
 
+def task_file(folder: Path, name: str) -> Path:
+    """Return the file that holds the task of the data sets called `name`."""
+    return folder / f"{name}_task.yaml"
+
+
+def task_of_entry(entries: Mapping[str, Any], name: str, folder: Path) -> Task | None:
+    """Return the task that a registered data set asks, or None where its entry does not say.
+
+    Raises:
+        DataError: Its task's file is not there, or is none.
+    """
+    entry = read_entry(entries, name, folder)
+    named = entry.get(TASK_KEY)
+    if named is None:
+        return EMOTION if entry.get("formatting") == EMOTION_FORMATTING else None
+    if named in BUILT_IN_TASKS:
+        return BUILT_IN_TASKS[named]
+    path = folder / str(named)
+    if not path.is_file():
+        raise DataError(
+            f"{path}, the task of the data set {name!r} ({TASK_KEY} in {folder / FILE_NAME}), is "
+            "not there; put it back, or name the task with task=FILE."
+        )
+    return load_task(path)
+
+
 def extended_text(info: DatasetInfo, new: Mapping[str, Any]) -> str:
     """Return the file's text with new entries; those of the same name are replaced where they are.
 
@@ -117,20 +148,22 @@ def check_free(folder: Path, names: Iterable[str], info: DatasetInfo) -> None:
 
 def write_datasets(
     folder: Path,
-    datasets: Mapping[str, Sequence[Row]],
+    datasets: "Mapping[str, Sequence[Row]]",
     task: Task,
     *,
     overwrite: bool,
     also: Mapping[Path, str],
+    asks: str | None = None,
 ) -> DatasetInfo:
     """Write each data set to its file and register it; all or nothing.
 
     Args:
         folder: LLaMA-Factory's `dataset_dir`; made when it is not there.
         datasets: Name to rows.
-        task: Gives the instruction.
+        task: Gives the instruction and the answer words.
         overwrite: Replace files and entries of these names.
         also: Other files that belong to the run: path to text, to which a line end is added.
+        asks: The task as the entries name it: a built-in one, or its file's name in the folder.
 
     Returns:
         What `dataset_info.json` held before.
@@ -155,6 +188,7 @@ def write_datasets(
                 "file_name": data_file(folder, name).name,
                 "formatting": ALPACA_FORMATTING,
                 "columns": _COLUMNS,
+                **({TASK_KEY: asks} if asks else {}),
             }
             for name in datasets
         }
@@ -186,11 +220,12 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _alpaca_lines(rows: Iterable[Row], task: Task) -> Iterator[str]:
+def _alpaca_lines(rows: "Iterable[Row]", task: Task) -> Iterator[str]:
     """Yield each row as a line of JSON; a text is data and every character of it survives."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
-        line = encode({"instruction": task.instruction, "input": row.text, "output": row.label})
+        answer = task.word_of(row.label)
+        line = encode({"instruction": task.instruction, "input": row.text, "output": answer})
         yield line.translate(_LINE_ENDS) + "\n"
 
 

@@ -175,7 +175,7 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
                 "another folder with dataset_dir, or a file that is there."
             )
         entry = read_entry(entries, name, folder)
-        _check_readable(name, entry, folder)
+        _check_readable(name, entry)
         formatting = entry.get("formatting", ALPACA_FORMATTING)
         place = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
         tags = {**_TAGS, **entry.get("tags", {})}
@@ -183,7 +183,7 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
     return found
 
 
-def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
+def _check_readable(name: str, entry: Mapping[str, Any]) -> None:
     """Refuse what LLaMA-Factory reads and we do not."""
     formatting = entry.get("formatting", ALPACA_FORMATTING)
     unread = [key for key in ("system", "history", "tools") if entry.get("columns", {}).get(key)]
@@ -209,8 +209,6 @@ def _check_readable(name: str, entry: Mapping[str, Any], folder: Path) -> None:
             f"the data set {name!r} has neither {_FILE} nor {HUB}; download it and name a file of "
             "its texts."
         )
-    if HUB not in entry and (folder / str(entry[_FILE])).is_dir():
-        raise CallError(f"the data set {name!r} is a folder of files; name one of them instead.")
 
 
 def unreachable(url: str, token: str | None) -> str | None:

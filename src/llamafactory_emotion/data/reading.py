@@ -5,8 +5,9 @@ and one `DataError` lists what is wrong with the whole file.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from llamafactory_emotion.data.records import (
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.terminal import shortened
+from llamafactory_emotion.text import shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -55,25 +56,61 @@ class TextRow(NamedTuple):
     label: str | None
 
 
-def read_rows(path: str | Path, task: Task, **options: str | None) -> list[Row]:
+@dataclass
+class FileNotes:
+    """What the reader of a file found that is worth telling.
+
+    Attributes:
+        columns: The columns that it took; None before the first row is read.
+        skipped: Rows left out because they are empty.
+        tidied: (Value, label) to its rows, for texts that are not written as their label is.
+    """
+
+    columns: Columns | None = None
+    skipped: int = 0
+    tidied: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class UnknownLabelsError(DataError):
+    """A file has labels that are none of the task's."""
+
+
+def read_rows(path: str | Path, task: Task, **options: Any) -> list[Row]:
     """Read and check a whole file; see `iterate_rows`."""
     return list(iterate_rows(path, task, **options))
 
 
+def read_ids(
+    path: str | Path, *, encoding: str | None = None, sheet: str | None = None
+) -> dict[int, str]:
+    """Return line to id, of a file with a column `custom_id` or `id`."""
+    ids: dict[int, str] = {}
+    for record in open_source(path, encoding=encoding, sheet=sheet).records:
+        if isinstance(record, Record):
+            identity = record.fields.get("custom_id", record.fields.get("id"))
+            if isinstance(identity, float) and identity.is_integer():  # as pandas writes it
+                identity = int(identity)
+            if identity not in (None, ""):
+                ids[record.line] = str(identity)
+    return ids
+
+
 def iterate_rows(
     path: str | Path,
-    task: Task,
+    task: Task | None,
     *,
     text_column: str | None = None,
     label_column: str | None = None,
     encoding: str | None = None,
     sheet: str | None = None,
+    skip_empty: bool | None = None,
+    notes: FileNotes | None = None,
 ) -> Iterator[Row]:
     """Yield the labelled rows of a file, one in memory at a time.
 
     Args:
         path: A file of any format that `records.open_source` knows.
-        task: A value may be a label's name or its id.
+        task: A value may be a label's name or its id; without a task any value is a label.
         text_column: The column of the texts, or several with commas, which are joined; guessed from
             `TEXT_COLUMNS` when not given. In an alpaca file it is `input`, or `instruction` where
             the first row has no input; in a conversation, the last turn of the user.
@@ -81,6 +118,9 @@ def iterate_rows(
             conversation it is the last turn of the assistant.
         encoding: Of a text file.
         sheet: Of a workbook.
+        skip_empty: Leave out rows without a text or a label instead of refusing the file; None
+            where the caller cannot.
+        notes: Is filled with what the reader finds.
 
     Raises:
         CallError: The file is not there or its format is not known.
@@ -89,7 +129,8 @@ def iterate_rows(
             its encoding is not certain.
     """
     source = open_source(path, encoding=encoding, sheet=sheet)
-    yield from labelled_rows(source, task, ColumnChoice(text_column, label_column))
+    choice = ColumnChoice(text_column, label_column)
+    yield from labelled_rows(source, task, choice, skip_empty=skip_empty, notes=notes)
 
 
 def read_texts(
@@ -100,28 +141,43 @@ def read_texts(
     label_column: str | None = None,
     encoding: str | None = None,
     sheet: str | None = None,
+    label_may_lack: bool = False,
+    notes: FileNotes | None = None,
 ) -> Iterator[TextRow]:
     """Yield the texts of a file lazily, with their labels where there are any.
 
     Like `iterate_rows`, but a row may have no label (an empty value or the id -1), and without a
     task any value is one. Plain text is one text a line, unless `task` is given and each of the
     first lines ends in a semicolon and one of its labels. Standard input is JSON Lines when it
-    opens with `{`. `label_column` is `NO_COLUMN` for none.
+    opens with `{`. `label_column` is `NO_COLUMN` for none; with `label_may_lack` a file
+    without that column has no labels.
     """
     split_labels = _has_labels(path, task, encoding)
     source = open_source(path, encoding=encoding, sheet=sheet, split_labels=split_labels)
-    yield from text_rows(source, task, ColumnChoice(text_column, label_column))
+    choice = ColumnChoice(text_column, label_column, label_may_lack=label_may_lack)
+    yield from text_rows(source, task, choice, notes=notes)
 
 
-def labelled_rows(source: Source, task: Task, choice: ColumnChoice) -> Iterator[Row]:
+def labelled_rows(
+    source: Source,
+    task: Task | None,
+    choice: ColumnChoice,
+    *,
+    skip_empty: bool | None = None,
+    notes: FileNotes | None = None,
+) -> Iterator[Row]:
     """Check the records of a source and yield them as labelled rows; see `iterate_rows`."""
-    for line, text, label in _checked_rows(source, task, choice, label_needed=True):
+    problems = _Problems(notes or FileNotes(), skip_empty)
+    for line, text, label in _checked_rows(source, task, choice, problems, label_needed=True):
         yield Row(text, label or "", line)
 
 
-def text_rows(source: Source, task: Task | None, choice: ColumnChoice) -> Iterator[TextRow]:
+def text_rows(
+    source: Source, task: Task | None, choice: ColumnChoice, *, notes: FileNotes | None = None
+) -> Iterator[TextRow]:
     """Check the records of a source and yield their texts; see `read_texts`."""
-    yield from _checked_rows(source, task, choice, label_needed=False)
+    problems = _Problems(notes or FileNotes())
+    yield from _checked_rows(source, task, choice, problems, label_needed=False)
 
 
 def is_no_label(value: object, task: Task | None) -> bool:
@@ -153,14 +209,22 @@ def _has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bo
 class _Problems:
     """The first problems of a source, how many there are, and the labels that are unknown."""
 
+    notes: FileNotes
+    skip_empty: bool | None = None
     count: int = 0
+    empty: int = 0
     shown: list[str] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, where: str, reason: str, label: str = "") -> None:
+    def add(self, where: str, error: RowError) -> None:
+        if error.is_empty and self.skip_empty:
+            self.notes.skipped += 1
+            return
         self.count += 1
+        self.empty += error.is_empty
         if len(self.shown) < _PROBLEMS_SHOWN:
-            self.shown.append(f"{where}: {reason}")
+            self.shown.append(f"{where}: {error}")
+        label = error.label
         # A wrong column may hold a different value in every row.
         if label and (label in self.labels or len(self.labels) < _LABELS_COUNTED):
             self.labels[label] += 1
@@ -175,41 +239,64 @@ class _Problems:
             known = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
             lines.append(
                 f"unknown labels and their rows: {counts}{'' if few else ', ...'}; "
-                f"task {task.name!r} has {known}"
+                f"{task.described} has {known}"
             )
+        if self.empty and self.skip_empty is not None:
+            lines.append(f"empty rows: {self.empty:,}; skip_empty=true leaves them out")
         count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
         listed = "\n  ".join(lines)
-        raise DataError(f"{name} has {count}; mend or remove these rows:\n  {listed}")
+        kind = UnknownLabelsError if self.labels else DataError
+        raise kind(f"{name} has {count}; mend or remove these rows:\n  {listed}")
 
 
 def _checked_rows(
-    source: Source, task: Task | None, choice: ColumnChoice, *, label_needed: bool
+    source: Source,
+    task: Task | None,
+    choice: ColumnChoice,
+    problems: _Problems,
+    *,
+    label_needed: bool,
 ) -> Iterator[TextRow]:
     """Yield the rows until one is wrong; then check the rest and raise."""
-    problems = _Problems()
+    notes = problems.notes
     columns: Columns | None = None
     record = None
     for record in source.records:
-        if isinstance(record, BrokenRecord):
-            problems.add(source.place_of(record.line), record.reason)
-            continue
-        if columns is None:
-            where = source.place_of(record.line)
-            columns = choose_columns(record, choice, where, label_needed=label_needed)
+        where = partial(source.place_of, record.line)
         try:
-            fields = with_turns(record.fields, columns.conversation)
-            if columns.label is None and choice.label is None:
-                columns = replace(columns, label=guess_label(fields, columns.conversation))
-            row = _checked_row(record.line, fields, columns, task, label_needed=label_needed)
+            fields, columns = _fields(record, columns, choice, where, label_needed=label_needed)
+            notes.columns = notes.columns or columns
+            row, value = _checked_row(record.line, fields, columns, task, label_needed=label_needed)
         except RowError as error:
-            problems.add(source.place_of(record.line), str(error), error.label)
-        else:
-            if not problems.count:
-                yield row
+            problems.add(where(), error)
+            continue
+        if value != row.label and type(value) is str and row.label is not None:
+            notes.tidied[value, row.label] += 1
+        if not problems.count:
+            yield row
     if problems.count:
         problems.raise_for(source.name, task)
     if record is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right one.")
+
+
+def _fields(
+    record: Record | BrokenRecord,
+    columns: Columns | None,
+    choice: ColumnChoice,
+    where: Callable[[], str],
+    *,
+    label_needed: bool,
+) -> tuple[Mapping[str, Any], Columns]:
+    """Return what a record holds, and the columns to read, which the first record decides."""
+    if isinstance(record, BrokenRecord):
+        raise RowError(record.reason, is_empty=record.is_empty)
+    if columns is None:
+        columns = choose_columns(record, choice, where(), label_needed=label_needed)
+    fields = with_turns(record.fields, columns.conversation)
+    if columns.label is None and choice.label is None:
+        columns = replace(columns, label=guess_label(fields, columns.conversation, where()))
+    return fields, columns
 
 
 def _checked_row(
@@ -219,7 +306,8 @@ def _checked_row(
     task: Task | None,
     *,
     label_needed: bool,
-) -> TextRow:
+) -> tuple[TextRow, object]:
+    """Return a row, and the value that is its label."""
     text = text_of(fields, columns)
     try:
         text.encode()
@@ -230,15 +318,15 @@ def _checked_row(
         text = text.removeprefix(f"{task.instruction}\n")
     value = fields.get(columns.label) if columns.label else None
     if is_no_label(value, task) and not label_needed:
-        return TextRow(line, text, None)
+        return TextRow(line, text, None), None
     if value is None or value == "":
-        raise RowError(f"no label in the column {columns.label!r}")
-    return TextRow(line, text, str(value) if task is None else _checked_label(value, task))
+        raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
+    return TextRow(line, text, str(value) if task is None else _checked_label(value, task)), value
 
 
 def _checked_label(value: object, task: Task) -> str:
     label = task.label_of(value)
     if label is None:
-        shown = shortened(repr(value))
+        shown = shorten(repr(value))
         raise RowError(f"unknown label {shown}", label=shown)
     return label

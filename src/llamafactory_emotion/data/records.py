@@ -10,7 +10,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from llamafactory_emotion.data.tables import (
     WORKBOOKS,
     Numbered,
     arrow_rows,
-    opened_parquet,
+    is_saved,
     parquet_rows,
     saved_rows,
     sheet_rows,
@@ -40,6 +40,7 @@ _QUOTED_LINES = 100
 _MAC_LINE_END = r"a line end is \r alone; save the file with \n or \r\n"
 _JSON = (".jsonl", ".ndjson", ".json")
 _ARROW = (".arrow", ".feather")
+_SPLIT = re.compile(r"(?<![a-z])(train|test|val|dev)(?:idation|ing)?(?![a-z])")
 _SUFFIXES = (*_JSON, ".csv", ".tsv", ".txt", ".parquet", *_ARROW, *WORKBOOKS)
 
 
@@ -57,6 +58,7 @@ class BrokenRecord:
 
     line: int
     reason: str
+    is_empty: bool = False
 
 
 Records = Iterator[Record | BrokenRecord]
@@ -71,22 +73,17 @@ class Source:
     place_of: Callable[[int], str]
 
 
-def read_records(
-    path: str | Path, *, split_labels: bool = True, name_labels: bool = True
-) -> Records:
-    """Yield the records of a file; see `open_source`."""
-    return open_source(path, split_labels=split_labels, name_labels=name_labels).records
-
-
 def open_source(
     path: str | Path,
     *,
     encoding: str | None = None,
     sheet: str | None = None,
     split_labels: bool = True,
-    name_labels: bool = True,
 ) -> Source:
-    """Open a file, a folder of `save_to_disk` or standard input (`-`: JSON Lines or plain text).
+    """Open a file, a folder of files or of `save_to_disk`, or standard input (`-`).
+
+    Standard input is JSON Lines or plain text. The files of a folder are of one format and are read
+    one after another, by name.
 
     The format is known by the suffix (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt`, `.parquet`,
     `.arrow`, `.xlsx`, each but the last also with `.gz`). Everything is streamed but a JSON list,
@@ -98,7 +95,6 @@ def open_source(
         sheet: Of a workbook; by default the first.
         split_labels: Read a line of plain text as `text;label`, split at the last semicolon;
             otherwise the whole line is the text.
-        name_labels: Replace label ids by their names, where a file of `datasets` has these.
 
     Raises:
         CallError: The file is not there or its suffix is not known.
@@ -107,11 +103,13 @@ def open_source(
     suffix = _suffix(path)
     by_row = True
     if str(path) != STANDARD_STREAM and Path(path).is_dir():
-        records = _row_records(saved_rows(Path(path), name_labels=name_labels))
+        if not is_saved(Path(path)):
+            return _folder_source(Path(path), partial(open_source, encoding=encoding, sheet=sheet))
+        records = _row_records(saved_rows(Path(path)))
     elif suffix == ".parquet":
-        records = _row_records(parquet_rows(path, name_labels=name_labels))
+        records = _row_records(parquet_rows(path))
     elif suffix in _ARROW:
-        records = _row_records(arrow_rows(path, name_labels=name_labels))
+        records = _row_records(arrow_rows(path))
     elif suffix in WORKBOOKS:
         records = _table(row for row in enumerate(sheet_rows(path, sheet), start=1) if any(row[1]))
     elif suffix in (*_JSON, ".csv", ".tsv", ".txt") or str(path) == STANDARD_STREAM:
@@ -124,6 +122,46 @@ def open_source(
                 f"{path} has no known suffix; name it {known} (or one of these and .gz)."
             )
     return Source(str(path), records, partial(_place, path, ": row " if by_row else ":"))
+
+
+def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:
+    """Chain the data files of a folder; lines are counted on from one to the next."""
+    opened: list[tuple[int, Source]] = []  # with the lines before it
+
+    def records() -> Records:
+        last = 0
+        for path in _data_files(folder):
+            source, before = open_file(path), last
+            opened.append((before, source))
+            for record in source.records:
+                last = before + record.line
+                yield replace(record, line=last)
+
+    def place_of(line: int) -> str:
+        before, source = next(one for one in reversed(opened) if one[0] < line)
+        return source.place_of(line - before)
+
+    return Source(str(folder), records(), place_of)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold data, by name.
+
+    Raises:
+        CallError: There are none, or they are of several formats or splits.
+    """
+    files = [path for path in sorted(folder.iterdir()) if _suffix(path) in _SUFFIXES]
+    files = [path for path in files if path.is_file() and not path.name.startswith((".", "_"))]
+    kinds = {_suffix(path) for path in files}
+    splits = {match[1] for path in files if (match := _SPLIT.search(path.name.lower()))}
+    if len(kinds) == 1 and len(splits) < 2:
+        return files
+    several = f"files of several {'splits' if len(kinds) == 1 else 'formats'}"
+    inside = ", ".join(path.name for path in files[:5] or sorted(folder.iterdir())[:5])
+    raise CallError(
+        f"{folder} is a directory with {several if files else 'no data file'} "
+        f"({inside or 'it is empty'}); name a file in it."
+    )
 
 
 def _place(path: str | Path, between: str, line: int) -> str:
@@ -158,23 +196,6 @@ def _text_file_records(
 
 def _row_records(rows: Numbered) -> Records:
     return (Record(number, fields) for number, fields in rows)
-
-
-def count_records(path: str | Path) -> int:
-    """Count a file's records, broken ones too; Parquet and JSON Lines are not decoded for it.
-
-    Raises:
-        CallError: The file is not there or its suffix is not known.
-        DataError: It cannot be read.
-    """
-    suffix = _suffix(path)
-    if suffix == ".parquet":
-        with opened_parquet(path) as file:
-            return int(file.metadata.num_rows)
-    if suffix not in _JSON or _peek(read_lines(path))[0].lstrip().startswith("["):
-        return sum(1 for _ in read_records(path))
-    with open_binary(path) as binary:
-        return sum(1 for line in binary if line.strip())
 
 
 def _suffix(path: str | Path) -> str:
@@ -375,7 +396,7 @@ def _text_records(lines: Lines, *, split_labels: bool) -> Records:
         if not line.strip():
             blank.append(number)
             continue
-        yield from (BrokenRecord(blank_line, "the line is empty") for blank_line in blank)
+        yield from (BrokenRecord(number, "the line is empty", is_empty=True) for number in blank)
         blank.clear()
         if not split_labels:
             yield Record(number, {TEXT: line})

@@ -1,4 +1,4 @@
-"""Drop rows that would mislead, and draw a validation split from the training rows."""
+"""Drop rows that would mislead, and draw splits from the training rows."""
 
 import hashlib
 from collections import Counter
@@ -47,10 +47,15 @@ def drop_rows(
     return kept, dropped
 
 
-def draw_validation(
-    rows: Sequence[Row], size: float | None, *, seed: int
+def draw_split(
+    rows: Sequence[Row],
+    size: float | None,
+    *,
+    seed: int,
+    key: str = "validation_size",
+    total: int | None = None,
 ) -> tuple[list[Row], list[Row]]:
-    """Split the training rows into those that stay and a stratified validation split.
+    """Split the training rows into those that stay and a stratified split.
 
     Each class gets its part of the drawn rows by largest remainder, and keeps at least one row for
     training. Only rows whose normalised text occurs once may be drawn, so that the drawn split
@@ -61,44 +66,47 @@ def draw_validation(
         rows: The training rows.
         size: How many rows, or below 1 which share of them; by default a tenth, at most 2,000.
         seed: Of the draw.
+        key: The key that gives the size.
+        total: The rows that a share is of, where they are not `rows`.
 
     Returns:
-        Training and validation rows, each in the order of `rows`.
+        Training rows and those drawn, each in the order of `rows`.
 
     Raises:
         CallError: `size` is no whole number, or leaves a class no training rows.
         DataError: A class has too few rows of a text of their own.
     """
-    count = min(int(DEFAULT_FRACTION * len(rows)), LARGEST_DEFAULT)
+    total = len(rows) if total is None else total
+    count = min(int(DEFAULT_FRACTION * total), LARGEST_DEFAULT)
     if size is not None:
         if size > 1 and not float(size).is_integer():
             raise CallError(
-                f"validation_size={size} is neither a number of rows nor a share below 1; give for "
-                "example 500, 0.1 or 0."
+                f"{key}={size} is neither a number of rows nor a share below 1; give for example "
+                "500, 0.1 or 0."
             )
-        count = round(size * len(rows)) if size < 1 else int(size)
+        count = round(size * total) if size < 1 else int(size)
     if count == 0:
         return list(rows), []
     sizes = Counter(row.label for row in rows)
     if count > len(rows) - len(sizes):
         raise CallError(
-            f"a validation split of {count:,} rows leaves fewer of the {len(rows):,} for training "
-            f"than one a class; give validation_size={len(rows) - len(sizes)} or less."
+            f"a split of {count:,} rows leaves fewer of the {len(rows):,} for training than one a "
+            f"class; give {key}={len(rows) - len(sizes)} or less."
         )
     keys = [normalised(row.text) for row in rows]
     counts = Counter(keys)
     candidates: dict[str, list[tuple[bytes, int]]] = {row.label: [] for row in rows}
-    for position, (key, row) in enumerate(zip(keys, rows, strict=True)):
-        if counts[key] == 1:
+    for position, row in enumerate(rows):
+        if counts[keys[position]] == 1:
             lot = hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
             candidates[row.label].append((lot, position))
     drawn: set[int] = set()
     for label, quota in largest_remainder(sizes, count).items():
         if quota > len(candidates[label]):
             raise DataError(
-                f"a validation split of {count:,} rows needs {quota:,} of the class {label!r}, but "
-                f"only {len(candidates[label]):,} texts of it occur once; give a smaller "
-                "validation_size or drop=repeats."
+                f"a split of {count:,} rows needs {quota:,} of the class {label!r}, but only "
+                f"{len(candidates[label]):,} texts of it occur once; give a smaller {key}, or "
+                "remove repeated texts."
             )
         drawn.update(position for _, position in sorted(candidates[label])[:quota])
     train = [row for position, row in enumerate(rows) if position not in drawn]

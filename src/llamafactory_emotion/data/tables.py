@@ -23,27 +23,16 @@ _BATCH_ROWS = 4096
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 
 
-def parquet_rows(path: str | Path, *, name_labels: bool) -> Numbered:
+def parquet_rows(path: str | Path) -> Numbered:
     """Yield number and fields of the rows of a Parquet file."""
-    with opened_parquet(path) as file:
-        batches = file.iter_batches(batch_size=_BATCH_ROWS)
-        yield from _numbered(batches, file.schema_arrow, name_labels=name_labels)
-
-
-@contextlib.contextmanager
-def opened_parquet(path: str | Path) -> Iterator[Any]:
-    """Open a Parquet file.
-
-    Raises:
-        DataError: It is broken, here or while it is read.
-    """
     from pyarrow import parquet
 
     with open_binary(path) as binary, _readable(path, "Parquet file"):
-        yield parquet.ParquetFile(binary)
+        file = parquet.ParquetFile(binary)
+        yield from _numbered(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
 
 
-def arrow_rows(path: str | Path, *, name_labels: bool) -> Numbered:
+def arrow_rows(path: str | Path) -> Numbered:
     """Yield number and fields of the rows of an Arrow file, in the file or the stream format."""
     from pyarrow import ipc
 
@@ -55,14 +44,19 @@ def arrow_rows(path: str | Path, *, name_labels: bool) -> Numbered:
             batches = map(reader.get_batch, range(reader.num_record_batches))
         else:
             batches = reader = ipc.open_stream(binary)
-        yield from _numbered(batches, reader.schema, name_labels=name_labels)
+        yield from _numbered(batches, reader.schema)
 
 
-def saved_rows(folder: Path, *, name_labels: bool) -> Numbered:
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder."""
+    return any((folder / name).is_file() for name in (_SAVED, _SAVED_SPLITS))
+
+
+def saved_rows(folder: Path) -> Numbered:
     """Yield number and fields of the rows of a folder that `save_to_disk` wrote.
 
     Raises:
-        CallError: The folder is another one, or holds several splits.
+        CallError: The folder holds several splits.
         DataError: It is broken.
     """
     if (folder / _SAVED_SPLITS).is_file():
@@ -70,22 +64,15 @@ def saved_rows(folder: Path, *, name_labels: bool) -> Numbered:
         raise CallError(
             f"{folder} holds a data set's splits; name one of them: {', '.join(splits) or 'none'}."
         )
-    if not (folder / _SAVED).is_file():
-        inside = ", ".join(sorted(path.name for path in itertools.islice(folder.iterdir(), 5)))
-        raise CallError(
-            f"{folder} is a directory that save_to_disk did not write; name a file in it "
-            f"({inside or 'it is empty'})."
-        )
     from datasets import load_from_disk
 
     with _readable(folder, "folder of save_to_disk"):
         rows = load_from_disk(str(folder)).with_format("arrow")
-        batches = rows.iter(batch_size=_BATCH_ROWS)
-        yield from _numbered(batches, rows.data.schema, name_labels=name_labels)
+        yield from _numbered(rows.iter(batch_size=_BATCH_ROWS), rows.data.schema)
 
 
-def _numbered(batches: Iterable[Any], schema: Any, *, name_labels: bool) -> Numbered:
-    names = schema_class_names(schema) if name_labels else {}
+def _numbered(batches: Iterable[Any], schema: Any) -> Numbered:
+    names = schema_class_names(schema)
     rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
     for number, fields in enumerate(rows, start=1):
         yield number, with_class_names(fields, names)
@@ -139,12 +126,6 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
         raise CallError(f"{path} has no sheet {sheet!r}; name one of {', '.join(names)}.")
     for row in cells.itertuples(index=False, name=None):
         yield ["" if cell is None else str(cell) for cell in row]
-
-
-def parquet_class_names(path: str | Path) -> ClassNames:
-    """Return the names of label ids by column; empty where the file has none."""
-    with opened_parquet(path) as file:
-        return schema_class_names(file.schema_arrow)
 
 
 def schema_class_names(schema: Any) -> ClassNames:

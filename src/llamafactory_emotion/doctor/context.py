@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llamafactory_emotion.data.dataset_folder import read_dataset_info
+from llamafactory_emotion.data.dataset_folder import read_dataset_info, task_of_entry
 from llamafactory_emotion.doctor.loading import BaseModel, DataSet, load_data_set
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin import host, host_data
@@ -101,7 +101,7 @@ class Context:
         values: The recipe's keys and values.
         machine: The machine that the recipe is judged for.
         recipe: The recipe's file, or None when keys alone were given.
-        task: The task that the data should be of, where one was named.
+        task: The task that all data should be of, where the call names one.
     """
 
     values: Mapping[str, Any]
@@ -239,6 +239,16 @@ class Context:
         except EmotionError as problem:
             return {}, str(problem)
         return info.entries, None if info.text else "it is not there"
+
+    def task_of(self, name: str) -> Task | None:
+        """Return the task that a data set should be of: the call's, or the one its entry names.
+
+        Raises:
+            DataError: The file that its entry names is gone, or no task.
+        """
+        if self.task is not None or name not in self.registry[0]:
+            return self.task
+        return task_of_entry(self.registry[0], name, self.dataset_dir)
 
     @cached_property
     def loaded(self) -> Mapping[str, DataSet]:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.data.audit import audit_splits
-from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
+from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME, TASK_KEY
 from llamafactory_emotion.data.entries import HUB
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
 from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
+from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
-from llamafactory_emotion.task import EMOTION, ClassName
+from llamafactory_emotion.task import EMOTION, ClassName, Task
 
 LABELS_AT_MOST = 200
 _IDS_SHOWN, _ANSWERS_SHOWN = 8, 100
@@ -71,7 +73,7 @@ def check_entry(context: Context) -> Iterator[Finding]:
     known, columns = entry_keys()
     for data_set in context.loaded.values():
         entry = data_set.entry
-        strange = [(key, known) for key in entry if key not in known]
+        strange = [(key, known) for key in entry if key not in (*known, TASK_KEY)]
         strange += [(key, columns) for key in entry.get("columns") or () if key not in columns]
         for key, usual in strange:
             near = get_close_matches(key, usual, n=1)
@@ -338,13 +340,30 @@ def check_cutoff(context: Context) -> Iterator[Finding]:
 
 
 def check_task(context: Context) -> Iterator[Finding]:
-    """Answers that are no label of the task named with `task=`, and another instruction."""
-    if (task := context.task) is None:
-        return
-    for data_set in context.loaded.values():
-        answers = (answer.strip() for _, answer in data_set.examples)
-        strange = Counter(answer for answer in answers if answer not in task.labels)
+    """Answers that are no label of the task that the call or the data names, and its question."""
+    for name, data_set in context.loaded.items():
+        try:
+            task = context.task_of(name)
+        except EmotionError as problem:
+            sentence, _, remedy = str(problem).rstrip(".").partition("; ")
+            yield error(sentence, remedy or "mend the task's file")
+            continue
+        if task is None:
+            continue
+        if context.task is None and task != EMOTION:
+            yield note(f"{name!r} is of the task {task.name!r}, as {FILE_NAME} says")
+        answers = Counter(answer.strip() for _, answer in data_set.examples)
+        words = {*map(task.word_of, task.labels)}
+        strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
         extent = f"{data_set.extent} of {data_set.name!r}"
+        if stale := sum(
+            n for one, n in answers.items() if one in task.answers and one not in words
+        ):
+            yield warning(
+                f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
+                "word, and the word is what will be scored",
+                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
+            )
         if strange:
             shown = strange.most_common(_ANSWERS_SHOWN)
             named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
@@ -363,31 +382,39 @@ def check_task(context: Context) -> Iterator[Finding]:
             )
 
 
-def labels_of(context: Context) -> Sequence[str]:
-    """Return the task's labels, or the answers in the data where they can be a label set."""
-    if context.task is not None:
-        return context.task.labels
+def tasks_of(context: Context) -> list[Task]:
+    """Return the tasks of the data sets; nothing where one of them has none."""
+    with suppress(EmotionError):  # which `check_task` reports
+        tasks = [context.task_of(name) for name in context.loaded] or [context.task]
+        if None not in tasks:
+            known = [task for task in tasks if task]
+            return [one for index, one in enumerate(known) if one not in known[:index]]
+    return []
+
+
+def possible_answers(context: Context) -> Sequence[str]:
+    """Return the answers of the tasks, or those in the data where they can be a label set."""
+    if tasks := tasks_of(context):
+        words = (task.word_of(label) for task in tasks for label in task.labels)
+        return list(dict.fromkeys(words))
     examples = (example for one in context.loaded.values() for example in one.examples)
     answers = {answer.strip() for _, answer in examples if answer}
     if 0 < len(answers) <= LABELS_AT_MOST:
         return sorted(answers)
-    named = [context.registry[0].get(name) for name in context.data_sets("dataset")]
-    if any(isinstance(one, dict) and one.get("formatting") == EMOTION_FORMATTING for one in named):
-        return EMOTION.labels
     return ()
 
 
 def check_answer_length(context: Context) -> Iterator[Finding]:
     """Labels that `max_new_tokens` cuts off: what is left may read as another label."""
-    most, labels = int(context.number("max_new_tokens")), labels_of(context)
-    if not context.is_on("predict_with_generate") or not labels or most < 1:
+    most, answers = int(context.number("max_new_tokens")), possible_answers(context)
+    if not context.is_on("predict_with_generate") or not answers or most < 1:
         return
-    if (encoded := context.encode(labels)) is None:
+    if (encoded := context.encode(answers)) is None:
         return
-    needed, label = max(zip(map(len, encoded.answers), labels, strict=True))
+    needed, answer = max(zip(map(len, encoded.answers), answers, strict=True))
     if needed > most:
         yield error(
-            f"max_new_tokens {most}: the label {label!r} and its end are {needed} tokens, and what "
-            "is left of a label once cut may read as another one",
+            f"max_new_tokens {most}: the label {answer!r} and its end are {needed} tokens, and "
+            "what is left of a label once cut may read as another one",
             f"write max_new_tokens: {needed}",
         )

@@ -4,17 +4,19 @@ import filecmp
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.data import labels_of
+from llamafactory_emotion.doctor.data import possible_answers, tasks_of
 from llamafactory_emotion.doctor.loading import BaseModel
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
 from llamafactory_emotion.scoring.loading import is_path, quiet_loading
-from llamafactory_emotion.scoring.prompts import read_template
+from llamafactory_emotion.scoring.templates import read_chat_template, trained_template
+from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -139,22 +141,22 @@ def _same_model(one: str, other: str) -> bool:
 
 def check_labels(context: Context) -> Iterator[Finding]:
     """How many tokens each label has under this tokenizer, and whether they can be told apart."""
-    labels = labels_of(context)
-    encoded = context.encode(labels)
-    if not labels or encoded is None:
+    labels, encode = possible_answers(context), _answer_encoder(context)
+    if not labels or encode is None:
         return
-    answers = {
-        label: tuple(token for token in answer if token != encoded.end)
-        for label, answer in zip(labels, encoded.answers, strict=True)
-    }
+    answers = dict(zip(labels, encode(labels), strict=True))
     same = [ids for ids, count in Counter(answers.values()).items() if count > 1]
+    longer = [label for label, ids in answers.items() if len(ids) > 1]
+    words: dict[str, str] = {}
+    for task in tasks_of(context):
+        words |= suggest_words(task, encode)
+    remedy = f"write into the task's file  {words_line(words)}" if words else ""
     if same:
         alike = [label for label, ids in answers.items() if ids == same[0]]
         yield error(
             f"the labels {', '.join(map(repr, alike))} are the same tokens under this tokenizer",
-            "rename one of them",
+            remedy or "rename one of them, or give it a word (`words:` in a task's file)",
         )
-    longer = [label for label, ids in answers.items() if len(ids) > 1]
     seen = context.of_first_rows("dataset", "eval_dataset") if context.task is None else ""
     if not longer:
         yield note(f"each of the {len(labels)} labels{seen} is one token under this tokenizer")
@@ -163,10 +165,24 @@ def check_labels(context: Context) -> Iterator[Finding]:
     yield note(
         f"{len(longer)} of {len(labels)} labels{seen} are several tokens "
         f"({', '.join(longer[:_SHOWN])}{', ...' if len(longer) > _SHOWN else ''});"
-        f" {firsts} different first tokens",
-        "nothing must be done: they are scored exactly, a little slower; `export_classifier` needs "
-        "labels of one token",
+        f" {firsts} different first tokens; they are scored exactly, a little slower, and "
+        "`export_classifier` needs labels of one token",
+        remedy or "nothing must be done; `words:` in a task's file gives them words of one token",
     )
+
+
+def _answer_encoder(context: Context) -> Encode | None:
+    """Return what encodes answers as the run will, without their end token."""
+    if context.encode([]) is None:
+        return None
+
+    def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
+        if (encoded := context.encode(answers)) is None:
+            return []
+        # A line break may follow the end token, which is no part of the answer.
+        return [tuple(takewhile(lambda one: one != encoded.end, ids)) for ids in encoded.answers]
+
+    return encode
 
 
 def check_end_token(context: Context) -> Iterator[Finding]:
@@ -204,9 +220,19 @@ def _generation_ends(model: str) -> list[int]:
 
 
 def check_own_template(context: Context) -> Iterator[Finding]:
-    """A trained folder that is asked with another template than the one it carries."""
-    adapters = [one for one in context.names("adapter_name_or_path") if Path(one).is_dir()]
+    """A trained folder that is asked with another template than its run's record or its own."""
+    named = filter(None, context.names("adapter_name_or_path"))
+    adapters = [one for one in named if Path(one).is_dir()]
     if context.template is None or not (context.is_on("do_predict") or adapters):
+        return
+    if found := trained_template((adapters or [context.model])[0]):
+        name, file = found
+        if name != context.template:
+            yield warning(
+                f"{file} says that the model was trained with the template {name}, and the recipe "
+                f"has {context.template}",
+                f"set template: {name}",
+            )
         return
     folders = [BaseModel(one, context.base.options) for one in adapters]
     carriers = [one for one in (*folders, context.base) if _carries_template(one)]
@@ -234,11 +260,9 @@ def _turn(tokenizer: Any) -> tuple[str, str] | None:
 
     Empty thoughts and white space, which copies of one template differ in, are left out.
     """
-    from jinja2 import TemplateError
-
     try:
-        found = read_template(tokenizer, "")
-    except (ModelError, TemplateError):
+        found = read_chat_template(tokenizer)
+    except ModelError:
         return None
     between = re.sub(r"</?think>|\s", "", found.tail + found.answer_prefix)
     return between, " ".join(map(str, tokenizer.convert_ids_to_tokens(list(found.end_ids))))

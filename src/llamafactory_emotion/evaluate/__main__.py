@@ -30,11 +30,12 @@ from llamafactory_emotion.files import (
     write_whole,
     write_whole_binary,
 )
-from llamafactory_emotion.options import Options, key
+from llamafactory_emotion.options import DataOptions, key
 from llamafactory_emotion.predictions.formats import Columns
 from llamafactory_emotion.predictions.reading import name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
-from llamafactory_emotion.task import EMOTION, MATCH_RULES, Task, load_task
+from llamafactory_emotion.task import MATCH_RULES, Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 from llamafactory_emotion.terminal import print_blocks, printable, run_command
 
 PAGES, CARDS, PLOTS = (".html", ".htm"), (".md",), (".png", ".svg")
@@ -42,13 +43,14 @@ _ROWS_BETWEEN_LOOKS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(DataOptions):
     """What a call of `evaluate` asks for."""
 
     files: list[str] = key(
         [], about="predictions as JSON Lines, gzip too; - is stdin", metavar="FILE", positional=True
     )
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     match: str | None = key(
         None,
         about="what counts as a right answer (default: the task's rule, usually flexible)",
@@ -78,9 +80,6 @@ class EvaluateOptions(Options):
     prediction_column: str | None = key(
         None, about="the key or column of the answers (default: predict, response, ...)"
     )
-    label_column: str | None = key(
-        None, about="the key or column of the gold labels (default: label, labels, ...)"
-    )
     overwrite: bool = key(False, about="replace output files that exist")
 
     @classmethod
@@ -104,8 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: EvaluateOptions) -> int:
     _check_paths(options)
-    task = load_task(options.task)
-    source, train, floor = _read_data(options, task)
+    paths = (options.source, options.train, options.floor)
+    known = Sources(files=paths, predictions=options.files)
+    task = choose_task(options.task, options.labels, known)
+    source, train, floor = data = [*_read_data(options, task)]
     evaluations: list[Evaluation] = []
     answers: list[Answers] = []
     errors_file = (
@@ -121,6 +122,8 @@ def _run(options: EvaluateOptions) -> int:
             gathered = Answers(file, TextFinder(task))
             if len(options.files) > 1:
                 observers.append(gathered)
+            # Beside data files that it names a column of, a row may have the usual key.
+            columns = Columns(options.prediction_column, options.label_column, any(data))
             with _progress(file) as progress:
                 evaluation = evaluate_file(
                     path,
@@ -131,7 +134,8 @@ def _run(options: EvaluateOptions) -> int:
                     source=source,
                     train=train,
                     floor=floor,
-                    columns=Columns(options.prediction_column, options.label_column),
+                    columns=columns,
+                    encoding=options.encoding,
                     observers=[*observers, *progress],
                 )
             gathered.broken = evaluation.broken
@@ -169,7 +173,7 @@ def _check_paths(options: EvaluateOptions) -> None:
         for output in outputs:
             if output.suffix.lower() not in known:
                 raise CallError(f"{name}={output}: the name must end in one of {', '.join(known)}.")
-    taken = [*inputs, options.task]
+    taken = [*inputs, *filter(None, (options.task, options.labels))]
     taken += [str(sidecar) for path in options.files for sidecar in sidecar_paths(path)]
     json = None if _prints_json(options) else options.json
     written = [*filter(None, (json, options.errors, *options.report, *options.plot))]
@@ -189,7 +193,8 @@ def _read_data(options: EvaluateOptions, task: Task) -> Iterator[DataFile | None
         if path and path not in read:
             from llamafactory_emotion.data.reading import read_rows
 
-            read[path] = DataFile(path, read_rows(path, task))
+            rows = read_rows(path, task, **options.reading)
+            read[path] = DataFile(path, rows, options.encoding, options.sheet)
         yield read[path] if path else None
 
 

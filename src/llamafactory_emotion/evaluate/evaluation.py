@@ -129,6 +129,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     floor: DataFile | None = None,
     observers: Sequence[Observer] = (),
     columns: Columns = BY_KEYS,
+    encoding: str | None = None,
 ) -> Evaluation:
     """Read a file of predictions, judge its rows and compute their figures.
 
@@ -143,6 +144,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         floor: The training data for a tf-idf SVM that answers the same rows.
         observers: Called with every judged row.
         columns: The keys of answers and gold labels, where the call names them.
+        encoding: Of a table that is neither UTF-8 nor certain.
 
     Raises:
         CallError: The file is not there.
@@ -165,7 +167,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     watching = [tally, *observers, *(one for one in (lookup, floored) if one is not None)]
 
     broken = BrokenRows(file, skip=skip_broken)
-    rows = _read(path, broken, columns)
+    rows = _read(path, broken, columns, encoding)
     judge = AnswerJudge(task, match=match or task.match)
     for judged in judge.judge(join.correct(rows, broken) if join else rows, broken):
         for observer in watching:
@@ -209,15 +211,17 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     )
 
 
-def _read(path: str | Path, broken: BrokenRows, columns: Columns) -> Iterator[Prediction]:
+def _read(
+    path: str | Path, broken: BrokenRows, columns: Columns, encoding: str | None
+) -> Iterator[Prediction]:
     """Read predictions from JSON Lines, or from a table with a column for each key."""
     if not str(path).lower().removesuffix(".gz").endswith(_TABLES):
         yield from read_predictions(path, broken, columns)
         return
-    from llamafactory_emotion.data.records import BrokenRecord, read_records
+    from llamafactory_emotion.data.records import BrokenRecord, open_source
 
     seen = SeenIds()
-    for record in read_records(path):
+    for record in open_source(path, encoding=encoding).records:
         if isinstance(record, BrokenRecord):
             broken.add(record.reason, record.line)
             continue

@@ -96,9 +96,9 @@ class AnswerJudge:
         if row.label is None or not str(row.label).strip():
             said = (
                 'have no gold label beside "predict" (give them with --source FILE, which joins '
-                "rows by text or prompt; a batch's custom_id is not joined: add the labels)"
+                "rows by text, by prompt or by a batch's custom_id)"
             )
             broken.add(said, row.line)
         else:
-            kind = f"have a label outside the task {self._task.name!r}"
+            kind = f"have a label outside the {self._task.described}"
             broken.add(kind, row.line, str(row.label).strip() or " ")

@@ -7,24 +7,29 @@ explains. Both hold the data they compare with.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
-from llamafactory_emotion.task import ANSWER_CUE, LabelledRow, Task
-from llamafactory_emotion.text import SPECIAL_TOKEN
+from llamafactory_emotion.task import ANSWER_CUE, Task
+from llamafactory_emotion.text import SPECIAL_TOKEN, shorten
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.data.reading import Row
 
 LISTED = 10
-_LONGEST_SHOWN = 80
+_shown = partial(shorten, length=80)
 # Rows from which a frame is learned, and the share of texts found that makes it needless.
 _SAMPLE = 30
 _ENOUGH_FOUND = 0.8
@@ -46,10 +51,12 @@ _ROLES = re.compile(
 
 
 class DataFile(NamedTuple):
-    """A data file's name and rows."""
+    """A data file's name and rows, and how it is read."""
 
     name: str
-    rows: Sequence[LabelledRow]
+    rows: "Sequence[Row]"
+    encoding: str | None = None
+    sheet: str | None = None
 
 
 def join_key(text: str) -> str:
@@ -147,10 +154,6 @@ class Listed:
             self.first.append((line, said))
 
 
-def _shown(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
-
-
 @dataclass
 class RowCheck:
     """Predictions against their source."""
@@ -165,7 +168,10 @@ class RowCheck:
 
 
 class SourceJoin:
-    """Joins predictions with their source by text; each source row is taken once."""
+    """Joins predictions with their source by text, or by id where they have no prompts.
+
+    Each source row is taken once.
+    """
 
     def __init__(self, source: DataFile, task: Task, finder: TextFinder) -> None:
         """Join with a source; `finder` learns from it where the prompts hold their texts."""
@@ -174,10 +180,9 @@ class SourceJoin:
         self._finder = finder
         self._gold = GoldReader(task)
         self._check = RowCheck(source.name, len(source.rows))
-        # Text to label to the rows not yet taken, the first one last.
-        self._free: defaultdict[str, dict[str, list[LabelledRow]]] = defaultdict(dict)
-        for row in reversed(source.rows):
-            self._free[join_key(row.text)].setdefault(row.label, []).append(row)
+        self._ids: dict[int, str] | None = None  # by line, where rows are joined by id
+        # Text or id, to label, to the rows not yet taken, the first one last.
+        self._free: defaultdict[str, dict[str, list[Row]]] = defaultdict(dict)
 
     def correct(self, rows: Iterable[Prediction], broken: BrokenRows) -> Iterator[Prediction]:
         """Yield every row found in the source, once, with the source's gold label and text.
@@ -187,9 +192,15 @@ class SourceJoin:
         """
         stream = iter(rows)
         sample = list(islice(stream, _SAMPLE))
-        self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
+        if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
+            self._ids = self._read_ids(broken.source)
+        for known in reversed(self._source.rows):
+            key = join_key(known.text) if self._ids is None else self._ids.get(known.line, "")
+            self._free[key].setdefault(known.label, []).append(known)
+        if self._ids is None:
+            self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
-            text = self._finder.find(prediction)
+            text = self._finder.find(prediction) if self._ids is None else prediction.id
             if text is None:
                 broken.add("hold no text that can be told from the prompt", prediction.line)
                 continue
@@ -203,14 +214,37 @@ class SourceJoin:
                 self._check.other_gold.add(prediction.line, said)
             yield prediction._replace(label=row.label, text=row.text)
         if not self._check.matched:
+            if self._ids is not None:
+                raise DataError(
+                    f"{self._source.name} has none of the ids of {broken.source}; name the file "
+                    "that was predicted."
+                )
             raise DataError(
                 f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
                 f"instruction of the task {self._task.name!r} nor texts of that file; name the "
                 "file that was predicted, or the right task with task=."
             )
 
-    def _take(self, line: int, text: str, label: str | None) -> LabelledRow | None:
-        free = self._free.get(join_key(text))
+    def _read_ids(self, predictions: str) -> dict[int, str]:
+        from llamafactory_emotion.data.reading import read_ids
+
+        name, _, encoding, sheet = self._source
+        ids = {} if name == STANDARD_STREAM else read_ids(name, encoding=encoding, sheet=sheet)
+        if not ids:
+            raise DataError(
+                f"{predictions} has ids and no prompts, and {name} has no column custom_id or id "
+                "to join them with; add it, as it was in the requests."
+            )
+        repeated = [one for one, count in Counter(ids.values()).items() if count > 1]
+        if repeated:
+            raise DataError(
+                f"{name} has {len(repeated):,} ids more than once, first {repeated[0]!r}; rows "
+                "cannot be joined by them."
+            )
+        return ids
+
+    def _take(self, line: int, text: str, label: str | None) -> "Row | None":
+        free = self._free.get(join_key(text) if self._ids is None else text)
         if free is None:
             self._check.extra.add(line, _shown(text))
             return None

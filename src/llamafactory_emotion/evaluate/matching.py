@@ -236,22 +236,10 @@ def _by_id(first: Answers, second: Answers) -> RowMatch | None:
 
 def _by_position(first: Answers, second: Answers) -> RowMatch:
     rows, other_rows = (len(one.gold) + one.broken for one in (first, second))
-    if rows != other_rows:
+    if rows != other_rows or first.broken or second.broken:
         raise DataError(
             f"{first.file} ({rows:,} rows) and {second.file} ({other_rows:,} rows) cannot be "
-            "matched: their rows have no prompts and no ids, and they are not equally long; "
-            "predict the same data with both, or name the data with source=."
+            "matched: their rows have no prompts and no ids, and they are not equally long or "
+            "have broken rows; predict the same data with both, or name the data with source=."
         )
-    if not (first.broken or second.broken):
-        return RowMatch("position", np.arange(rows), np.arange(rows))
-    # A row that was left out must not shift those after it, and a blank line is no row.
-    for one in (first, second):
-        if one.lines[-1] > rows:
-            raise DataError(
-                f"{one.file} has blank lines beside broken rows, so its rows cannot be "
-                "matched by position; remove the blank lines."
-            )
-    _, left, right = np.intersect1d(
-        np.asarray(first.lines), np.asarray(second.lines), return_indices=True
-    )
-    return RowMatch("position", left, right)
+    return RowMatch("position", np.arange(rows), np.arange(rows))

@@ -9,7 +9,7 @@ escaped, so that it is shown and neither laid out nor run.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
@@ -28,6 +28,7 @@ from llamafactory_emotion.evaluate.tables import (
 )
 from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.terminal import Block, Facts, printable
+from llamafactory_emotion.text import shorten
 
 ANSWERS_SHOWN = 5
 _LONGEST_ANSWER = 120
@@ -84,23 +85,16 @@ def model_card(evaluations: Sequence[Evaluation], pairs: Sequence[PairedComparis
 
 
 def _figures(evaluation: Evaluation) -> CardFigures:
-    metrics, check = evaluation.metrics, evaluation.row_check
+    check = evaluation.row_check
     data = PurePath(check.source if check else evaluation.file).name
-    return CardFigures(
-        task=evaluation.task.name,
-        data=one_line(data) or "data",
-        match=evaluation.match,
-        n=metrics.n,
-        accuracy=metrics.accuracy,
-        accuracy_ci=metrics.accuracy_ci,
-        f1_macro=metrics.f1_macro,
-        f1_macro_ci=metrics.f1_macro_ci,
-        invalid=metrics.invalid,
-        invalid_rate=metrics.invalid_rate,
-        majority_label=metrics.majority_label,
-        majority_baseline=metrics.majority_baseline,
-        broken=evaluation.broken,
-    )
+    own: dict[str, Any] = {
+        "task": evaluation.task.name,
+        "data": one_line(data) or "data",
+        "match": evaluation.match,
+        "broken": evaluation.broken,
+    }
+    names = {one.name for one in fields(CardFigures)} - own.keys()
+    return CardFigures(**own, **{name: getattr(evaluation.metrics, name) for name in names})
 
 
 def _model_name(evaluation: Evaluation) -> str:
@@ -154,8 +148,7 @@ def _invalid_answers(evaluation: Evaluation) -> Iterator[str]:
     if not examples:
         return
     yield f"### Invalid answers, the first {len(examples)} of {evaluation.metrics.invalid:,}"
-    answers = (" ".join(one.predict.split()) for one in examples)
-    shown = [one if len(one) <= _LONGEST_ANSWER else f"{one[:_LONGEST_ANSWER]}…" for one in answers]
+    shown = [shorten(" ".join(one.predict.split()), _LONGEST_ANSWER) for one in examples]
     rows = [(one.gold, one.reason or "", text) for one, text in zip(examples, shown, strict=True)]
     yield _table(("gold", "reason", "answer"), rows, mark="---")
 

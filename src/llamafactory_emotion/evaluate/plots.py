@@ -22,6 +22,7 @@ from llamafactory_emotion.evaluate.tables import INVALID, short_names
 from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Metrics
 from llamafactory_emotion.terminal import printable
+from llamafactory_emotion.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,5 +163,4 @@ def _draw_reliability(axes: "Axes", calibration: Calibration | None) -> None:
 
 
 def _short(name: str, *, length: int = _LONGEST_NAME) -> str:
-    name = printable(" ".join(name.split()))
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    return shorten(printable(" ".join(name.split())), length)

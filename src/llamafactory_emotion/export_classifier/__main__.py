@@ -11,7 +11,8 @@ from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import check_apart, check_output_folder
 from llamafactory_emotion.options import Call, key
 from llamafactory_emotion.predict.options import ModelOptions
-from llamafactory_emotion.task import load_task
+from llamafactory_emotion.run_record import RECORD_NAME
+from llamafactory_emotion.task_choice import Sources
 from llamafactory_emotion.terminal import printable, run_command
 
 # What predict can do to scores and a head cannot.
@@ -20,6 +21,7 @@ _NO_HEAD = ("normalize", "calibrate", "generate", "log_likelihoods")
 _EXPORTED = (
     *("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "README.md", ".gitattributes"),
+    RECORD_NAME,
 )
 
 
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def export(options: ExportOptions, call: Call) -> int:
     """Write the folder and print what was found; return the exit code."""
     _check_output(options, call.recipe)
-    task = load_task(options.task)
+    task = options.choose_task(Sources(files=[options.verify, options.few_shot]))
     from llamafactory_emotion.export_classifier.folder import write_classifier
 
     print(printable("\n".join(write_classifier(options, task))))
@@ -89,8 +91,8 @@ def export(options: ExportOptions, call: Call) -> int:
 def _check_output(options: ExportOptions, recipe: Path | None) -> None:
     """Refuse an output that is read, or that holds what no export wrote."""
     output = Path(options.output)
-    read = [options.model_name_or_path, options.adapter_name_or_path, options.task, recipe]
-    read += [options.few_shot, options.verify, options.evaluation]
+    read = [options.model_name_or_path, options.adapter_name_or_path, recipe]
+    read += [options.task, options.labels, options.few_shot, options.verify, options.evaluation]
     # A name of the hub or of a built-in task is no path.
     check_apart([output], [path for path in read if path and Path(path).exists()])
     check_output_folder(output, overwrite=options.overwrite)

@@ -90,8 +90,9 @@ def model_card(
 # {markdown_text(name)}
 
 A sequence classifier with the labels {", ".join(map(markdown_text, encoder.task.labels))}. It was \
-a language model that answers a prompt with one of them; its head holds those labels' rows of the \
-output matrix, and its tokenizer puts the prompt around every text. Give it the text alone.
+a language model that answers a prompt with a word for one of them; its head holds those words' \
+rows of the output matrix, and its tokenizer puts the prompt around every text. Give it the text \
+alone.
 
 ## Use
 

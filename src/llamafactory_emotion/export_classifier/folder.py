@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamafactory_emotion.data.columns import NO_COLUMN
 from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.export_classifier.card import model_card, read_evaluation
@@ -37,13 +38,10 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
-        texts = [
-            row.text
-            for row in read_texts(options.verify, task=task, text_column=options.text_column)
-        ]
-        if not texts:
-            raise DataError(f"{options.verify} holds no text; name another file with verify.")
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+        reading = options.reading | {"label_column": NO_COLUMN}
+        rows = read_texts(options.verify, task=task, **reading)
+        texts = [row.text for row in rows]
+    examples = draw_examples(options, task)
     if find_head(source) is not None:
         raise CallError(
             f"{source.adapter or source.model} is a classification head already; transformers, "
@@ -71,7 +69,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
                 f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
                 "to verify on; raise it or name another file."
             )
-        layers = loaded.model.config.get_text_config().num_hidden_layers
+        layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
         told = _verified(
@@ -80,7 +78,11 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    lines = [f"{output}: a sequence classifier ({dtype})", *(f"  {one}" for one in told)]
+    lines = [
+        *notices,
+        f"{output}: a sequence classifier ({dtype})",
+        *(f"  {one}" for one in told),
+    ]
     if real.left_out:
         lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:

@@ -15,11 +15,13 @@ import torch
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
+from llamafactory_emotion.run_record import BAKED_PROMPT, RunRecord, write_record
 from llamafactory_emotion.scoring.forward import logit_factor
-from llamafactory_emotion.scoring.heads import BAKED_PROMPT, set_labels
+from llamafactory_emotion.scoring.heads import set_labels
 from llamafactory_emotion.scoring.loading import quiet_loading
-from llamafactory_emotion.scoring.models import LoadedModel
+from llamafactory_emotion.scoring.models import LoadedModel, versions
 from llamafactory_emotion.scoring.prompts import PromptEncoder
+from llamafactory_emotion.scoring.words import suggest_words, words_line
 
 
 def check_exportable(loaded: LoadedModel, encoder: PromptEncoder) -> None:
@@ -42,10 +44,13 @@ def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
         if len(ids) > 1:
             long.append(f"{label!r} ({' '.join(tokenizer.convert_ids_to_tokens(list(ids)))})")
     if long:
+        words = suggest_words(encoder.task, encoder.answer_ids)
+        found = f"`{words_line(words)}`, say" if words else "answer words of one token"
         yield (
             f"{len(long)} of {len(encoder.task.labels)} labels have several tokens after this "
-            f"prompt, and a head has one row a label: {', '.join(long)}; train with labels of one "
-            "token each"
+            f"prompt, and a head has one row a label: {', '.join(long)}; write into the task's "
+            f"file {found}, prepare and train again, or train a classification head with "
+            "train_head"
         )
     shared = [labels for labels in first.values() if len(labels) > 1]
     if shared:
@@ -86,18 +91,19 @@ def save_classifier(
     classifier = _build_classifier(
         loaded, encoder, padding=loaded.tokenizer.convert_tokens_to_ids(padding)
     )
-    begin = loaded.tokenizer.convert_ids_to_tokens(list(encoder.template.bos_ids))
     # By this predict writes the whole prompt into each row.
     record = {
         "task": encoder.task.name,
         "instruction": encoder.task.instruction,
-        "before": "".join(begin) + encoder.opening,
-        "after": encoder.template.tail,
+        "before": encoder.template.before + encoder.opening,
+        "after": encoder.template.tail + encoder.template.after,
         "lost_when_truncated": baked.glue_after,
     }
     setattr(classifier.config, BAKED_PROMPT, record)
     with quiet_loading():
         classifier.save_pretrained(folder)
+    made = RunRecord((encoder.task,), encoder.template_name, versions=versions())
+    write_record(folder, made)
     own = loaded.tokenizer
     names = ("bos_token", "eos_token", "unk_token")
     tokenizer = PreTrainedTokenizerFast(

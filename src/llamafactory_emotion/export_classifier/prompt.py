@@ -106,11 +106,12 @@ class _Frame:
             add_special_tokens=False,
             split_special_tokens=self._split,
         )["input_ids"]
-        before_ids = [*encoder.template.bos_ids, *plain]
+        before_ids = [*encoder.template.before_ids, *plain]
         inner = self._inner
         inner.normalizer = normalizers.Sequence(self._own)
         inner.encode_special_tokens = self._split
-        after_ids = inner.encode(encoder.template.tail[len(after) :], add_special_tokens=False).ids
+        rest = inner.encode(encoder.template.tail[len(after) :], add_special_tokens=False).ids
+        after_ids = [*rest, *encoder.template.after_ids]
         # Prepend has no twin; an empty match at the very end is replaced instead.
         glue = [normalizers.Prepend(before)] * bool(before)
         glue += [normalizers.Replace(Regex(r"\z"), after)] * bool(after)

@@ -17,10 +17,13 @@ from typing import Any
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
 from llamafactory_emotion.files import nearest_there
+from llamafactory_emotion.init.lm_eval import lm_eval_recipe
 from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.task import EMOTION, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
 FOLDERS = ("data", "examples")
+_TASKS = Path("examples", "tasks")
 _REGISTRY = Path("data") / FILE_NAME
 _BY_PRODUCT = re.compile(r"/(\.|__pycache__/)")
 _NAMED = 5
@@ -42,6 +45,11 @@ class InitOptions(Options):
     folder: list[str] = key(
         [], about="the folder to write; made when not there", metavar="DIR", positional=True
     )
+    task: str = key(
+        EMOTION.name,
+        about="a built-in task or a task's YAML file, to be copied too",
+        metavar="FILE",
+    )
     overwrite: bool = key(False, about="replace files that exist")
 
     @classmethod
@@ -59,10 +67,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: InitOptions, _: Call) -> int:
     folder = Path(options.folder[0])
-    count = write_workspace(folder, overwrite=options.overwrite)
+    commands: tuple[str, ...] = _NEXT
+    own: dict[Path, str] = {}
+    if options.task != EMOTION.name:
+        task = load_task(options.task)
+        name = re.sub(r"[^A-Za-z0-9]+", "_", task.name).strip("_") or "mine"
+        file = _TASKS / f"{name}.yaml"
+        own = {
+            file: Path(options.task).read_text(encoding="utf-8-sig"),
+            Path("examples", f"lm_eval_{name}.yaml"): lm_eval_recipe(
+                task, f"data/{name}_test.jsonl"
+            ),
+        }
+        prepare = f"prepare train=YOUR_FILE task={file} test_size=0.1 name={name} dataset_dir=data"
+        commands = (f"python -m llamafactory_emotion.{prepare}",)
+    count = write_workspace(folder, own, overwrite=options.overwrite)
     print(f"{printable(str(folder))}: {count} files. Next:\n")
     print(f"  cd {printable(shlex.quote(str(folder)))}")
-    print("\n".join(f"  {command}" for command in _NEXT))
+    print("\n".join(f"  {command}" for command in commands))
     return 0
 
 
@@ -82,15 +104,19 @@ def workspace_files() -> dict[Path, Path]:
     return files
 
 
-def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
+def write_workspace(
+    folder: Path, own: Mapping[Path, str] | None = None, *, overwrite: bool = False
+) -> int:
     """Write the working folder, all of it or nothing, and return the number of files.
 
+    `own` holds more files: path in the folder to text.
     Entries that someone has added to `data/dataset_info.json` stay, also when it is overwritten.
     """
     if folder.exists() and not folder.is_dir():
         raise CallError(f"{folder} is a file; name a folder.")
-    files = workspace_files()
-    taken = [str(folder / path) for path in files if (folder / path).exists()]
+    files, own = workspace_files(), own or {}
+    paths = [*files, *(path for path in own if path not in files)]
+    taken = [str(folder / path) for path in paths if (folder / path).exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
         raise CallError(
@@ -106,16 +132,17 @@ def write_workspace(folder: Path, *, overwrite: bool = False) -> int:
                 staged = Path(staging) / path
                 staged.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, staged)
-            (Path(staging) / _REGISTRY).write_text(registry, encoding="utf-8", newline="")
+            for path, text in {_REGISTRY: registry, **own}.items():
+                (Path(staging) / path).write_text(text, encoding="utf-8", newline="")
             # The registry last: what it names is there by then.
-            for path in sorted(files, key=lambda path: path == _REGISTRY):
+            for path in sorted(paths, key=lambda path: path == _REGISTRY):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(staging) / path).replace(folder / path)
     except OSError as error:
         raise EmotionError(
             f"{folder} cannot be written ({error.strerror}); name another folder."
         ) from error
-    return len(files)
+    return len(paths)
 
 
 if __name__ == "__main__":

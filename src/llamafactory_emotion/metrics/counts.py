@@ -14,8 +14,7 @@ a file that was never asked about it. It is left out of balanced accuracy, as sc
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +26,6 @@ Interval = tuple[float, float]
 
 # The 97.5 % quantile of the normal distribution: every interval here is a 95 % one.
 _Z = 1.959963984540054
-_BOUNDS = (0.025, 0.975)
-_RESAMPLES = 2000
-# Resamples are drawn in blocks of at most this many counts, so that a task of many labels
-# does not take memory in proportion to resamples times labels squared.
-_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -209,34 +203,3 @@ def f1_macro_interval(confusion: Counts) -> Interval | None:
     n = int(support.sum())
     effective = f1 * (1 - f1) / variance if variance > 0 and f1 > 0 else n
     return wilson_interval(f1 * effective, effective)
-
-
-def bootstrap_intervals(
-    cells: Counts,
-    figures: Callable[[Counts], Mapping[str, NDArray[np.float64]]],
-    *,
-    seed: int,
-    width: int,
-) -> dict[str, Interval]:
-    """Compute the 95 % percentile intervals of figures of a table, resampling the rows it counts.
-
-    Drawing n rows with replacement is drawing the cells of the table from a multinomial
-    distribution, so the cost does not depend on n.
-
-    Args:
-        cells: The rows in each cell, none of them 0.
-        figures: Takes resamples of shape (resamples, cells) and gives the values of each figure,
-            of shape (resamples,).
-        seed: Draws the resamples.
-        width: The most counts that `figures` holds for one resample.
-    """
-    generator = np.random.default_rng(seed)
-    n = int(cells.sum())
-    size = max(1, _BLOCK // width)
-    drawn: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for start in range(0, _RESAMPLES, size):
-        resamples = generator.multinomial(n, cells / n, size=min(size, _RESAMPLES - start))
-        for name, values in figures(resamples).items():
-            drawn[name].append(values)
-    bounds = {name: np.quantile(np.concatenate(parts), _BOUNDS) for name, parts in drawn.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

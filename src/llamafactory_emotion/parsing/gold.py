@@ -2,8 +2,8 @@
 
 Gold is read like an answer, for a run may have trained answers that are more than the label, and
 LLaMA-Factory writes them as they were trained: with an empty block of reasoning, an end token, an
-answer tag, as JSON or as `key: value`. What is left must be a label exactly; an alias, which stands
-for what a model may say, is no gold value.
+answer tag, as JSON or as `key: value`. What is left must be a label or its answer word exactly; an
+alias, which stands for what a model may say, is no gold value.
 """
 
 from dataclasses import replace

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llamafactory_emotion.parsing.phrases import ORDINARY_WORDS
+from llamafactory_emotion.parsing.phrases import OF_ALL, ORDINARY_WORDS
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.text import WITHOUT_SPACES, fold
 
@@ -40,7 +40,8 @@ class Name(NamedTuple):
         label: The label.
         start: Where the name begins.
         end: Where it ends.
-        kind: `label`, `alias`, or `ordinary` for a label that is an ordinary word.
+        kind: `label` (or its answer word), `alias`, `number`, or `ordinary` for one that is an
+            ordinary word or a single letter.
     """
 
     label: str
@@ -55,10 +56,7 @@ class LabelNames:
     def __init__(self, task: Task) -> None:
         names = _folded_names(task)
         self._longest = max(map(len, names), default=0)
-        self._kinds = {
-            name: "ordinary" if name in ORDINARY_WORDS else ("alias" if is_alias else "label")
-            for name, (_, is_alias) in names.items()
-        }
+        self._kinds = {name: _kind(name, is_alias) for name, (_, is_alias) in names.items()}
         self._meanings: list[tuple[str, str]] = []
         self._names = names
         self._levels = "".join(sign for sign in _LEVELS if any(sign in name for name in names))
@@ -148,11 +146,14 @@ class LabelNames:
         found = _NUMBER.fullmatch(text.strip(" \t\n\r\"'`*.()[]"))
         return self._numbers.get(float(found[0])) if found else None
 
+    def out_of(self, text: str, name: Name) -> int:
+        """Return where `out of 5` or `/5` ends behind a number, 5 being the highest; else 0."""
+        of_all = OF_ALL.match(text, name.end) if name.kind == "number" else None
+        return of_all.end() if of_all and float(of_all[1]) == max(self._numbers, default=0) else 0
+
     def continues(self, text: str, name: Name) -> bool:
         """Whether a name is a level of a longer, unknown one: `Ship | Rowing`, `Sea > Ship`."""
-        after = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}(?:[|/>]|:(?=\S)|: (?=\S))").match(
-            text, name.end
-        )
+        after = _NEXT_LEVEL.match(text, name.end)
         sign = after[0].strip()[-1] if after else ""
         if after and (sign in self._levels or sign in "|/>"):
             follows = WORD_CHARACTER.match(text, _skip_space(text, after.end()))
@@ -173,16 +174,22 @@ def _skip_space(text: str, position: int) -> int:
     return position
 
 
+def _kind(name: str, is_alias: bool) -> str:  # noqa: FBT001
+    if name in ORDINARY_WORDS or re.fullmatch("[a-z]", name):
+        return "ordinary"
+    return "alias" if is_alias else "number" if _NUMBER.fullmatch(name) else "label"
+
+
 def has_word(text: str) -> bool:
     """Say whether any letter or digit is left."""
     return WORD_CHARACTER.search(text) is not None
 
 
 def _numbers(task: Task) -> dict[float, str]:
-    """Map the value of each label that is a number to the label, where all values differ."""
+    """Map the value of each numeric label or word to the label, where all values differ."""
     values: dict[float, str] = {}
-    for label in task.labels:
-        found = _NUMBER.fullmatch(fold(label).strip())
+    for name, label in task.answers.items():
+        found = _NUMBER.fullmatch(fold(name).strip())
         if found and values.setdefault(float(found[0]), label) != label:
             return {}
     return values
@@ -191,7 +198,7 @@ def _numbers(task: Task) -> dict[float, str]:
 def _folded_names(task: Task) -> dict[str, tuple[str, bool]]:
     """Map each folded name to its label and whether it is an alias; `Task` has told them apart."""
     names = {fold(alias).strip(): (label, True) for alias, label in task.aliases.items()}
-    return names | {fold(label).strip(): (label, False) for label in task.labels}
+    return names | {fold(name).strip(): (label, False) for name, label in task.answers.items()}
 
 
 def _squeezed(names: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
@@ -242,7 +249,7 @@ def _guard_before(first: str) -> str:
     if not re.match(_SPACED, first):
         return ""
     guard = rf"(?<!{_SPACED}{quoted})(?<!{_SPACED}[-_]{quoted})(?<![{_combining_marks()}]{quoted})"
-    return guard + (rf"(?<!-{quoted})(?<!\d[.,]{quoted})" if first.isdecimal() else "")
+    return guard + (rf"(?<![-$€£¥]{quoted})(?<!\d[.,]{quoted})" if first.isdecimal() else "")
 
 
 @functools.cache
@@ -250,7 +257,7 @@ def _guard_after() -> str:
     """Write what may not follow a name; it depends on the name's last character alone."""
     return (
         rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_]{_SPACED}|[{_combining_marks()}]))"
-        r"(?!(?<=\d)[.,]\d)"
+        r"(?!(?<=\d)(?:[.,]\d|\s?%|\+))"
     )
 
 

@@ -6,6 +6,8 @@ phrases is no grammar: the rules use them where an answer is, and leave the rest
 
 import re
 
+from llamafactory_emotion.text import WITHOUT_SPACES
+
 _EDGE = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
 
@@ -35,7 +37,7 @@ ORDINARY_WORDS = frozenset(
 
 # Keys of a JSON object or fragment, the parts of an answer tag, and the words of `Answer: joy`.
 JSON_KEYS = (
-    r"(?:predicted[ _]?|final[ _]?|the[ _]?)?(?:emotion[ _]?)?"
+    r"(?:(?:predicted|final|the|primary|main|dominant|overall)[ _]?)?(?:emotion[ _]?)?"
     r"(?:label|emotion|answer|sentiment|class|category|classification|prediction|intent|topic"
     r"|output|result|choice|rating|polarity|mood|feeling)"
 )
@@ -49,6 +51,10 @@ _MARKER_WORDS = (
 _MARKER_WORDS_WITHOUT_SPACES = (
     "答案|情感|情绪|情緒|感情|标签|標籤|类别|類別|分类|分類|类型|回答|答え|罪名|结果|結果|结论|評価|评价"
     "|判断|倾向|意图|主题"
+)
+# What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
+ANOTHER = re.compile(
+    r"\b(?:second(?:ary)?|other|alternative|not|wrong|incorrect|least likely)[ _-]\Z"
 )
 _CLOSING = r"""[\s"'`*_)\]]{0,6}"""
 MARKER = _any(
@@ -64,13 +70,22 @@ LEAD = re.compile(r"""[\s"'`*_:({\[>#$\\-]{0,8}""")
 ALTERNATIVE = _any(
     rf"{_CLOSING}(?:,?\s*(?:and/or|and|or|&|\+|/|,|;|y/o|y|o|u|e|et|ou|und|oder)(?![^\W\d_])"
     r"|/|\||、|和|或|与|还是|還是|以及|跟|\n)"
-    r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then)\s+)?"""
+    r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then)\s+)?""",
 )
+SIDE_BY_SIDE = re.compile(r"\s+(?=\S)|\s*\((?=[^()\n]{1,40}\))")
 CLAUSE_END = _any(
     r"""[\s"'`*_)\]}]{0,6}(?:[.,;:!?。，；：！？(（\[|–—\n→]|\s-{1,2}\s|--|\Z)""",
     r"\s*(?:because|since|as|due to|given|for the|porque|ya que|debido|parce que|weil|da|denn)\b",
-    "因为|因為|由于",
+    "因为|因為|由于|选?项",
 )
+# A number that rates: `4 stars`, `4 out of 5`; and what is none, the scale or what it is out of.
+UNIT = re.compile(r"\s*(?:stars?|points?|estrellas?|puntos?|étoiles?|sterne?|★|⭐|星|分)")
+OF_ALL = re.compile(r"\s?(?:/|out of|von|sur|de)\s?(\d{1,3})(?:\.0)?(?![\d.%])")
+SCALE = re.compile(
+    r"(?:\d\s?(?:/|out of|von|sur|de|to|-)|(?:scale|range) (?:of|from)|from|between)\s?\Z"
+    r"|\b(?:from|of) \d{1,3} to\s?\Z"
+)
+LETTER_LEAD = re.compile(r"\b(?:in|with|option|letter|answer|choice)\s*\Z")
 CLAUSE_SIGNS = ".,;:!?()[]—–-\n。，；：！？、（）→"
 CLAUSE_BREAK = _any(r"[.;:!?,。，；：\n—–→]", r"\b(?:but|sino|sondern|mais)\b", "而是", " - ")
 
@@ -78,7 +93,7 @@ CLAUSE_BREAK = _any(r"[.;:!?,。，；：\n—–→]", r"\b(?:but|sino|sondern|
 COPULA = _phrases(
     r"(?:is|are|was|be|as|pick|picked|choose|chose|select|say|option|choice|class"
     r"|es|son|elijo|diría|est|suis|choisis|ist|wähle|é)\s+",
-    without_spaces=r"(?<=\w)'s\s+|[是为為选選]|选择|属于|屬於|→|->",
+    without_spaces=r"(?<=\w)'s\s+|选择|[是为為选選]|属于|屬於|构成了?|犯了?|→|->",
 )
 # Behind these too, but a denial further off reaches it: `does not seem to express joy`.
 EXPRESSING = _phrases(
@@ -88,19 +103,50 @@ EXPRESSING = _phrases(
 )
 ARTICLE = re.compile(r"\s*(?:an?|the|una?|el|la|los|las|une|le|les|eine?|der|die|das|um|uma|o)\s+")
 CONTRAST = _phrases(
-    r"(?:but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais|sondern|mas)\s+",
+    r"(?:(?<!anything )(?<!all )but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais"
+    r"|sondern|mas)\s+",
     without_spaces="而是|只有|却是|但是",
 )
 
 NEGATION = _phrases(
     "(?:not|no|never|neither|nor|without|cannot|non|isnt|arent|wasnt|dont|doesnt|didnt|cant|wont"
-    "|aint|lacks|absence of|lack of|ni|sin|nunca|jamás|tampoco|ningún|ninguna|ne|pas|sans|jamais"
-    "|aucune?|nicht|kein|keine|nie|ohne|não|nem|sem)" + _END,
-    without_spaces=rf"n't{_END}|不是|没有|沒有|并非|並非|不属于|不屬於|不算|不像|并不|不|没|沒|无|無|非|未",
+    "|aint|lacks|absence of|lack of|loss of|opposite of|far from|hardly|barely|anything but|all but"
+    "|other than|except|nada|poco|carece|ni|sin|nunca|jamás|tampoco|ningún|ninguna|ne|pas|sans"
+    "|jamais|aucune?|nicht|kein|keine|nie|ohne|não|nem|sem)" + _END,
+    without_spaces=rf"n't{_END}|不是|没有|沒有|并非|並非|不属于|不屬於|不算|不太?像|除了|缺乏|并不|不|没|沒|无|無|非|未",
 )
 NO_DENIAL = _any(
     "not (?:only|just|merely|simply)|nothing but|no doubt",
     "不只|不仅|sin (?:duda|embargo)|no obstante|没有疑问|毫无疑问",
+)
+# Behind a name, in its clause: what is said of it is that it is not the answer.
+DENIED_AFTER = _any(
+    r"""[\s"'`*_)\]]{0,4}\s*(?:(?:is|was|would be|can be|does|do|could|should|seems)"""
+    r"(?:n't|\s+(?:not|absent|missing|wrong|incorrect|ruled out|excluded|unlikely))"
+    r"|isnt|can't|cannot|no (?:es|está)|n'est pas|ist nicht|não é)" + _END,
+    "[\"'”」]{0,2}(?:并?不是(?=[主答正最这。，]|\\Z)|不对|不成立)",
+)
+# What a name is a part of when it follows: a condition, and what is left open.
+HYPOTHETICAL = re.compile(
+    rf"(?:{_EDGE}(?:if|whether|unless|as though|wenn|ob)\s[^.;:!?,\n]{{0,50}}"
+    r"|(?:如果|是否|假如|难说)[^。；：！？，,\n]{0,20})\Z"
+)
+QUESTION = re.compile(r"[^.!?;\n。！；]{0,100}(?:[?？]|[吗嗎])")
+# An answer that takes back what it has said: `joy... wait, I mean sadness`.
+CORRECTION = _any(
+    rf"{_EDGE}(?:wait|i mean|correction|or rather|scratch that|on second thought"
+    rf"|mejor dicho){_END}",
+    "不对，|等等，|更正",
+)
+# The next example that a base model writes itself, or the options that it repeats.
+NEXT_EXAMPLE = re.compile(
+    r"\n\s*(?:#{1,4}\s*)?(?:\*\*)?(?:text|review|sentence|tweet|comment|message|example|input"
+    r"|texto|reseña|frase|texte|phrase|eingabe|文本|评论|句子|输入)(?:\s*\d{1,4})?(?:\*\*)?\s*[:：]"
+)
+OPTIONS = re.compile(
+    r"\s*(?:(?:the\s+)?(?:possible\s+)?(?:options?|labels|choices|categories|classes|emotions)"
+    r"(?:\s+are)?\b[^.\n]*[.\n]|[^.!?？\n]*[?？]"
+    r"|\w{0,20}\s*\([^()\n]*\)\s*:|[\w /|-]*/[\w /|-]*:)"
 )
 DOUBT = _any(
     r"(?:n't|not|no|ne|nicht|não|不)[^.;\n]{0,16}(?:think|believe|say|feel|see|creo|pienso|crois"
@@ -117,6 +163,18 @@ SAID_OF_SOMEBODY = re.compile(
     r"|mes|ich|mein|meine|eu|meu|minha)"
     r"(?:\s+(?:am|are|was|were|do|did|just|really|so|very|all|always|have))*\s+|我)\Z"
 )
+
+# `love you`: a verb. And a text in quotes is not what the answer says.
+SAID_TO_SOMEBODY = re.compile(
+    r"\s+(?:you|him|her|them|it|me|us|this|that|these|those|my|your|his|their|our)" + _END
+)
+QUOTED = re.compile(r'"([^"\n]{1,300})"')
+# An answer that begins with another word than a label, as a sentence or line of its own.
+_OTHER = rf"""[\s"'*_]*([^\W\d_{WITHOUT_SPACES}]{{4,20}})["'*_]*\s*"""
+OTHER_WORD = re.compile(
+    rf"(?:{_MARKER_WORDS})[\s*_]{{0,4}}:{_OTHER}[,.(;\n]|{_OTHER}(?:\.(?!\w)|\n|\()"
+)
+INTERJECTIONS = frozenset(("okay", "sure", "well", "right", "hello", "thanks", "option", "class"))
 
 OFFER = _phrases(
     r"(?:i'd|i would|i'll) (?:be )?(?:so |very |more than )?"

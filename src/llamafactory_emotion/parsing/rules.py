@@ -44,6 +44,7 @@ _BARE_VALUE = re.compile(r"[^,}\]\r\n]*")
 _FIELD = re.compile(
     r"\s*([^\W\d][\w \t-]{0,24}?)\s*[:=]\s*([^,;\n:=]{1,200}?)\s*(?:[,;\n]|\.?\s*\Z)"
 )
+_SCORE = re.compile(r"""["'`*]{0,3}\s*[:=(|-]?\s*(\d{1,3}(?:\.\d{1,15})?)(?![\d.])""")
 # In characters: what is longer is no statement; no answer that declines; more than its last lines.
 _STATEMENT = 400
 _PROSE = 4_000
@@ -125,6 +126,10 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
     for marker in phrases.MARKER.finditer(text):
         if marker["word"] and text[marker.start() - 1 : marker.start()].isalnum():
             continue
+        if found is not None and phrases.NEXT_EXAMPLE.search(text, found.end, marker.start()):
+            break
+        if phrases.ANOTHER.search(text, max(0, marker.start() - 20), marker.start()):
+            continue
         start = skip_lead(text, marker.end())
         name = names.at(text, start) or names.at(text, marker.end())
         if name is not None and marker["plural"] and phrases.ITEM_AFTER.match(text, name.end):
@@ -138,21 +143,48 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
 
 def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Accept a name that is the whole first or last line, or the clause the answer begins with."""
-    lines = [line for line in (text[:_LINES].split("\n")) if has_word(line)]
-    last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
-    is_list = (
-        len(lines) > 1 and phrases.LINE_ITEM.match(lines[-1]) and phrases.LINE_ITEM.match(lines[-2])
-    )
-    found = {label for label in (names.only(lines[0]), names.only(last)) if label is not None}
+    lines = [line for line in text[:_LINES].split("\n") if has_word(line)]
+    is_list = len(lines) > 1 and all(map(phrases.LINE_ITEM.match, lines[-2:]))
     if (len(lines) > 1 or len(text) > _LINES) and not is_list:
+        last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
+        found = {names.only(lines[0]), names.only(last)} - {None}
         if len(found) == 2:
             return _INVALID[AMBIGUOUS]
         if found:
             return _labelled(found.pop())
     name = names.at(text, skip_lead(text, 0))
-    if name is None or not (ends_clause(text, name.end) or _beside(text, name.end, names)):
+    if name is None or text[name.end :].lstrip(" \"'*`)")[:1] == "?":
         return None
+    ends = _rates(text, name, names) if name.kind == "number" else ends_clause(text, name.end)
+    is_option = name.kind == "ordinary" and text.startswith(") ", name.end) and "\n" not in text
+    if not (ends or is_option or _beside(text, name, names)):
+        return None
+    correction = phrases.CORRECTION.search(text[:_STATEMENT], name.end)
+    if correction and any(one.label != name.label for one in names.find(text, correction.end())):
+        return _INVALID[AMBIGUOUS]
     return _answered(text, name, names)
+
+
+def named_otherwise(text: str, names: LabelNames) -> ParsedAnswer | None:  # noqa: ARG001
+    """Settle an answer that begins with another word than a label: `Disgust. Not joy`."""
+    word = phrases.OTHER_WORD.match(text)
+    said = word and (word[1] or word[2])
+    if not said or said in phrases.INTERJECTIONS or said.endswith("ly"):
+        return None
+    return _INVALID[NO_LABEL]
+
+
+def behind_options(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Read what follows the options, where the answer repeats them first."""
+    options = phrases.OPTIONS.match(text[:_STATEMENT])
+    if options is None or len({one.label for one in names.find(options[0])}) < 2:
+        return None
+    rest = text[options.end() :].strip()
+    label = names.only(rest)
+    if label is None and not options[0].endswith(":") and len(rest) <= _STATEMENT and rest:
+        said, expected = _stated(rest, names)
+        label = said.label if expected else None
+    return _labelled(label)
 
 
 def declined(text: str, names: LabelNames) -> ParsedAnswer | None:
@@ -201,9 +233,16 @@ def _stated(text: str, names: LabelNames) -> tuple[ParsedAnswer, bool]:
     around = Surroundings(text)
     stated: dict[str, bool] = {}  # label to whether it is where an answer is expected
     any_denied = False
+    beside: Name | None = None
     for name in names.find(text):
         counts, expected = around.counts(name)
+        counts = counts and (name.kind != "number" or _rates(text, name, names))
+        if counts and beside == name:  # `between 3 and 4`, of which the first does not count
+            return _INVALID[AMBIGUOUS], False
+        beside = None
         if not counts:
+            uncounted = name.kind in ("number", "ordinary")
+            beside = _beside(text, name, names) if uncounted else None
             continue
         if around.enumerates(name):
             return _INVALID[AMBIGUOUS], False
@@ -238,7 +277,9 @@ RULES: tuple[Rule, ...] = (
     json_field,
     fields,
     after_marker,
+    behind_options,
     line_of_its_own,
+    named_otherwise,
     declined,
     statement,
 )
@@ -248,8 +289,8 @@ class LabelParser:
     """Parse answers of one task under one match rule.
 
     Args:
-        task: The labels and aliases.
-        match: `strict` (equal to a label's name after strip and case folding) or `flexible`
+        task: The labels, their answer words and aliases.
+        match: `strict` (equal to a label or its word after strip and case folding) or `flexible`
             (the rules of this module).
 
     Raises:
@@ -262,7 +303,7 @@ class LabelParser:
         self.task = task
         self.match = match
         names = dict(task.aliases) if match == "flexible" else {}
-        names |= {label: label for label in task.labels}
+        names |= task.answers
         self._plain = {
             name.strip().casefold(): ParsedAnswer(label, None) for name, label in names.items()
         }
@@ -284,38 +325,52 @@ class LabelParser:
         text = clean(answer)
         if text is None:
             return _INVALID[UNFINISHED]
-        for rule in RULES:
-            parsed = rule(text, self._names)
-            if parsed is not None:
+        following = self._next_example.search(text)
+        if following:
+            parsed = _ruled(text[: following.start()], self._names)
+            if parsed.label:
                 return parsed
-        return _INVALID[NO_LABEL]
+        return _ruled(text, self._names)
 
     def contains(self, answer: str, label: str) -> bool:
-        """Say whether `answer` contains the name of the gold `label`, or one of its aliases.
+        """Say whether `answer` contains the name of the gold `label`, its word or an alias.
 
         The rule of zero-shot studies: right when the right class name occurs anywhere in the
         answer, whatever else occurs. Both are folded (Unicode NFKC, case). The label's own name
-        counts as a substring (`fear` in `fearless`), which is the published rule; an alias, which
-        that rule does not know, only as a whole word, or else `ira` would be in `admiration`. In
-        scripts without spaces an alias is a substring too. Negation and reasoning do not matter.
+        counts as a substring (`fear` in `fearless`), which is the published rule; its answer word
+        or an alias, which that rule does not know, only as a whole word that is no ordinary one, or
+        else `ira` would be in `admiration`. In scripts without spaces these are substrings too.
+        Negation and reasoning do not matter.
         """
         text = fold(answer)
         name = fold(label).strip()
         if name in text if name else label in answer:
             return True
         found = () if self._names is None else self._names.find(text)
-        return any(one.label == label and one.kind == "alias" for one in found)
+        kinds = ("alias", "label") if label in self.task.words else ("alias",)
+        return any(one.label == label and one.kind in kinds for one in found)
+
+    @functools.cached_property
+    def _next_example(self) -> re.Pattern[str]:
+        instruction = re.escape(fold(self.task.instruction).strip())
+        return re.compile(rf"{phrases.NEXT_EXAMPLE.pattern}|\n\s*{instruction}")
 
     @functools.cached_property
     def _glue(self) -> re.Pattern[str]:
-        labels = sorted(self.task.labels, key=lambda label: -len(label))
-        small = "|".join(re.escape(label) for label in labels if label[-1:].islower())
+        names = sorted(self.task.answers, key=lambda name: -len(name))
+        small = "|".join(re.escape(name) for name in names if name[-1:].islower())
         return re.compile(rf"[\s\u200b-\u200f\ufeff]*({small or '(?!)'})[A-Z]")
 
     def _glued(self, answer: str) -> ParsedAnswer | None:
         """Read a label that the next word is glued to, where its end can be told: `joyThe`."""
         match = self._glue.match(answer)
-        return _labelled(match[1]) if match else None
+        return _labelled(self.task.answers[match[1]]) if match else None
+
+
+def _ruled(text: str, names: LabelNames) -> ParsedAnswer:
+    """Return what the first rule that decides says."""
+    found = (rule(text, names) for rule in RULES)
+    return next((parsed for parsed in found if parsed is not None), _INVALID[NO_LABEL])
 
 
 def _labelled(label: str | None) -> ParsedAnswer | None:
@@ -328,15 +383,44 @@ def _answered(text: str, name: Name, names: LabelNames) -> ParsedAnswer:
         return _INVALID[NO_LABEL]
     beside: Name | None = name
     while beside is not None:
-        beside = _beside(text, beside.end, names)
+        beside = _beside(text, beside, names)
         if beside is not None and beside.label != name.label:
             return _INVALID[AMBIGUOUS]
-    return ParsedAnswer(name.label, None)
+    side = phrases.SIDE_BY_SIDE.match(text, name.end)
+    other = names.at(text, side.end()) if side else None
+    if other is not None and other.kind == "label" and other.label != name.label:
+        return _INVALID[AMBIGUOUS]
+    return _best_scored(text, name, names) or ParsedAnswer(name.label, None)
 
 
-def _beside(text: str, end: int, names: LabelNames) -> Name | None:
+def _best_scored(text: str, first: Name, names: LabelNames) -> ParsedAnswer | None:
+    """Read the label of the highest score from the first one on: `joy: 0.1, sadness: 0.9`."""
+    scores: dict[str, float] = {}
+    for name in names.find(text[:_STATEMENT], first.start):
+        score = _SCORE.match(text, name.end)
+        if score is not None and name.kind != "number":
+            scores[name.label] = float(score[1])
+    if len(scores) < 2 or first.label not in scores:
+        return None
+    best = [label for label, score in scores.items() if score == max(scores.values())]
+    # Whole numbers may be ranks, unless they are 0 and one 1 or percentages.
+    told = max(scores.values()) <= 1 or "%" in text
+    return ParsedAnswer(best[0], None) if told and len(best) == 1 else _INVALID[AMBIGUOUS]
+
+
+def _rates(text: str, name: Name, names: LabelNames) -> bool:
+    """Whether a number is where a rating is, and counts nothing: `4.`, `4 stars`, `4 out of 5`."""
+    if phrases.SCALE.search(text, max(0, name.start - 16), name.start):
+        return False
+    ends = ends_clause(text, name.end) or phrases.UNIT.match(text, name.end)
+    return bool(ends or names.out_of(text, name))
+
+
+def _beside(text: str, name: Name, names: LabelNames) -> Name | None:
     """Return the name that follows another one as its alternative: `joy or love`, `joy/love`."""
-    other = phrases.ALTERNATIVE.match(text, end)
+    if names.out_of(text, name):
+        return None
+    other = phrases.ALTERNATIVE.match(text, name.end)
     return None if other is None else names.at(text, other.end())
 
 

@@ -36,6 +36,11 @@ class Surroundings:
         self._expressing = {_bare(text, one.end()) for one in phrases.EXPRESSING.finditer(text)}
         self._contrasts = {_bare(text, one.end()) for one in phrases.CONTRAST.finditer(text)}
         self._first_person = phrases.FIRST_PERSON.search(text) is not None
+        self._quoted = [
+            one.span(1)
+            for one in phrases.QUOTED.finditer(text)
+            if not phrases.ORDINARY_WORDS.isdisjoint(one[1].split())
+        ]
         sentence = phrases.SENTENCE.match(text)
         self._first_sentence = sentence.end() if sentence else 0
 
@@ -44,32 +49,41 @@ class Surroundings:
         text = self._text
         before = _bare(text, name.start)
         ends = ends_clause(text, name.end)
+        span = name.start, name.end
+        quoted = any(a <= span[0] and span[1] <= b and span != (a, b) for a, b in self._quoted)
+        if quoted or phrases.QUESTION.match(text, name.end):
+            return False, False
         by_itself = ends and (before == 0 or text[before - 1] in phrases.CLAUSE_SIGNS)
         if before and text[before - 1] in _COMMAS and text[name.end : name.end + 1] in _COMMAS:
             by_itself = False  # between two commas: an item of a list
         behind = self._contrasts | self._copulas | self._expressing
         expected = by_itself or before in behind
         if name.kind == "ordinary":
-            return expected and ends, expected
+            of_letter = name.end - name.start == 1 and phrases.LETTER_LEAD.search(text[:before])
+            return ends and bool(expected or of_letter), expected
         if expected and name.kind == "label":
             return True, True
         if name.kind == "alias" and not by_itself:
             is_short = len(text) <= _SHORT
             return is_short and not self._first_person, expected
         of_one_word = " " not in text[name.start : name.end]
-        if (
-            not by_itself
-            and of_one_word
-            and phrases.SAID_OF_SOMEBODY.search(text, max(0, name.start - _NEAR), name.start)
-        ):
-            return False, False
+        if not by_itself and of_one_word:
+            start = max(0, name.start - _NEAR)
+            said_of = phrases.SAID_OF_SOMEBODY.search(text, start, name.start)
+            if said_of or phrases.SAID_TO_SOMEBODY.match(text, name.end):
+                return False, False
         is_told_first = name.start < self._first_sentence and not self._first_person
         return is_told_first or len(text) <= _SHORT, expected
 
     def denies(self, name: Name) -> bool:
-        """Whether a negation comes before a name in its clause."""
+        """Whether a name is denied: by what is before it in its clause, or right behind it."""
         text = self._text
         before = _bare(text, name.start)
+        start = max(0, name.start - _NEAR)
+        if phrases.DENIED_AFTER.match(text, name.end):
+            return True
+        if phrases.HYPOTHETICAL.search(text, start, name.start):
+            return True
         if before in self._contrasts or before in self._copulas:
             return False
         return any(

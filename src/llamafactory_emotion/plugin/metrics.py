@@ -5,8 +5,8 @@ model gets right: 99 % shown where 90 % of the labels are right (hiyouga/LLaMA-F
 Its supervised workflow passes all that belongs to a run to
 `CustomSeq2SeqTrainer(data_collator=..., tokenizer=..., compute_metrics=...)`. `offer_metrics`
 replaces that one name of the workflow's module; the replacement creates the same trainer, with our
-metric where the collator has our template. Nothing is kept between runs, so they may follow one
-another in a process, or run in threads.
+metric and the record of the run where the collator has our template. Nothing is kept between runs,
+so they may follow one another in a process, or run in threads.
 """
 
 import sys
@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.judging import AnswerJudge
 from llamafactory_emotion.metrics.counts import label_metrics
+from llamafactory_emotion.plugin.record import RecordOfTheRun
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task
 
@@ -56,7 +57,7 @@ def offer_metrics(template: type) -> None:
 
 
 class _TrainerOfTheRun:
-    """Create LLaMA-Factory's trainer, with our metric where the run has our template."""
+    """Create LLaMA-Factory's trainer, with our metric and record where it has our template."""
 
     def __init__(self, trainer: Callable[..., Any], template: type) -> None:
         self._trainer = trainer
@@ -65,29 +66,36 @@ class _TrainerOfTheRun:
     def __call__(self, *args: Any, **run: Any) -> Any:
         ours = self._ours(run)
         trainer = self._trainer(*args, **run | ours)
-        if ours:
+        if "compute_metrics" in ours:
             ours["callbacks"][-1].log = getattr(trainer, "log", None)
         return trainer
 
     def _ours(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments to replace: none where no metric is asked for."""
+        """Return the arguments to replace."""
         theirs, tokenizer = run.get("compute_metrics"), run.get("tokenizer")
         template = getattr(run.get("data_collator"), "template", None)
-        if theirs is None:
-            return {}
         if template is None or tokenizer is None:
             _LOGGER.warning_rank0_once(f"no accuracy of labels: {_TRAINER} has other arguments")
             return {}
         if not isinstance(template, self._template):
             return {}
+        given = tuple(run.get("callbacks") or ())
+        record = RecordOfTheRun(given)
+        callbacks = [*given, record]
+        if theirs is None:
+            return {"callbacks": callbacks}
         generates = getattr(run.get("args"), "predict_with_generate", False)
-        ours = GeneratedMetrics(theirs, tokenizer) if generates else _answer_metrics(tokenizer)
-        callbacks = [*(run.get("callbacks") or ()), _MetricsOfTheRun(ours)]
-        return {"compute_metrics": ours, "callbacks": callbacks}
+        task = record.only_task() or EMOTION
+        ours = (
+            GeneratedMetrics(theirs, tokenizer, task)
+            if generates
+            else _answer_metrics(tokenizer, task)
+        )
+        return {"compute_metrics": ours, "callbacks": [*callbacks, _MetricsOfTheRun(ours)]}
 
 
-def _answer_metrics(tokenizer: "PreTrainedTokenizerBase") -> "AnswerMetrics":
-    labels = [ANSWER_PREFIX + label for label in EMOTION.labels]
+def _answer_metrics(tokenizer: "PreTrainedTokenizerBase", task: Task) -> "AnswerMetrics":
+    labels = [ANSWER_PREFIX + task.word_of(label) for label in task.labels]
     return AnswerMetrics(
         end_id=tokenizer.eos_token_id,
         labels=[tuple(tokenizer.encode(one, add_special_tokens=False)) for one in labels],
@@ -248,6 +256,7 @@ class GeneratedMetrics:
     Args:
         similarity: LLaMA-Factory's `ComputeSimilarity`; it sees every batch as it comes.
         tokenizer: Decodes.
+        task: What the run's data asks, as far as it is known.
 
     Attributes:
         rows: How many rows the set has, or None (streaming); see `AnswerMetrics`.
@@ -257,10 +266,12 @@ class GeneratedMetrics:
         self,
         similarity: Callable[..., dict[str, float] | None],
         tokenizer: "PreTrainedTokenizerBase",
+        task: Task = EMOTION,
     ) -> None:
         self.rows: int | None = None
         self._similarity = similarity
         self._tokenizer = tokenizer
+        self._task = task
         self._answers: list[tuple[str, str]] = []
 
     def __call__(self, evaluated: Any, *, compute_result: bool = True) -> dict[str, float] | None:
@@ -277,7 +288,7 @@ class GeneratedMetrics:
         if not compute_result:
             return figures
         answers, self._answers = self._answers[: self.rows], []
-        return {**(figures or {}), **_figures_of_labelled(answers)}
+        return {**(figures or {}), **_figures_of_labelled(answers, self._task)}
 
     def _decoded(self, values: Any) -> list[str]:
         ids = _as_array(values)
@@ -285,7 +296,7 @@ class GeneratedMetrics:
         return self._tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
-def _figures_of_labelled(answers: Sequence[tuple[str, str]]) -> dict[str, float]:
+def _figures_of_labelled(answers: Sequence[tuple[str, str]], task: Task) -> dict[str, float]:
     labelled = [(predicted, gold) for predicted, gold in answers if gold.strip()]
     if without := len(answers) - len(labelled):
         told = "accuracy of the others" if labelled else "no accuracy"
@@ -293,24 +304,26 @@ def _figures_of_labelled(answers: Sequence[tuple[str, str]]) -> dict[str, float]
     if not labelled:
         return {}
     try:
-        return generated_figures(*zip(*labelled, strict=True))
+        return generated_figures([one for one, _ in labelled], [gold for _, gold in labelled], task)
     except DataError as error:
         # The answers are not written yet, and must not be lost.
         _LOGGER.warning_rank0(f"no accuracy of labels: {error}")
         return {}
 
 
-def generated_figures(predicted: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
+def generated_figures(
+    predicted: Sequence[str], gold: Sequence[str], task: Task = EMOTION
+) -> dict[str, float]:
     """Compute the figures of generated answers under the match rule of `task_of_gold`.
 
-    They equal `evaluate` with the run's task on the same rows if every label of the task occurs as
-    gold, and for `EMOTION` always. `evaluate` averages the F1 of a label without gold rows in as 0;
-    of another task than `EMOTION` such a label is unknown here, so macro-F1 is the mean over the
+    They equal `evaluate` on the same rows where the gold answers are of the given task. Of a task
+    that is not known a label without gold rows is not either, so macro-F1 is the mean over the
     labels that occur, and an answer that names another one is invalid.
 
     Args:
         predicted: The answers as decoded.
         gold: The gold answers of the same rows, none of them blank.
+        task: The one they are of, as far as that is known.
 
     Returns:
         `accuracy` and `f1_macro` (higher is better) and `invalid`, the share of answers that name
@@ -319,7 +332,7 @@ def generated_figures(predicted: Sequence[str], gold: Sequence[str]) -> dict[str
     Raises:
         DataError: As `task_of_gold`.
     """
-    task = task_of_gold(gold)
+    task = task_of_gold(gold, task)
     rows = (
         Prediction(line, answer, label, None, None, None, None)
         for line, (answer, label) in enumerate(zip(predicted, gold, strict=True), start=1)
@@ -331,11 +344,11 @@ def generated_figures(predicted: Sequence[str], gold: Sequence[str]) -> dict[str
     return {**figures, "invalid": float(np.mean(indices[:, 1] == labels))}
 
 
-def task_of_gold(gold: Iterable[str]) -> Task:
+def task_of_gold(gold: Iterable[str], task: Task = EMOTION) -> Task:
     """Return the task whose labels a run's gold answers are.
 
-    That is `EMOTION` where all of them are its labels, whichever of them occur. Otherwise the
-    labels are the distinct gold answers, without aliases: with several tasks in one run, those of
+    That is `task` where all of them are its labels, whichever of them occur. Otherwise the labels
+    are the distinct gold answers, without aliases: with several tasks in one run, those of
     all of them.
 
     Raises:
@@ -344,8 +357,8 @@ def task_of_gold(gold: Iterable[str]) -> Task:
     """
     labels = {answer.strip().casefold(): answer.strip() for answer in gold}
     # The names alone: `label_of` takes the answer "3" for an id as well.
-    if all(EMOTION.label_of(answer) == name for name, answer in labels.items()):
-        return EMOTION
+    if not any(task.label_of(one) is None or task.is_id(one) for one in labels.values()):
+        return task
     if len(labels) > _MOST_LABELS:
         raise DataError(f"{len(labels):,} different gold answers are no label set.")
     return replace(EMOTION, name="gold answers", labels=tuple(sorted(labels.values())), aliases={})

@@ -18,6 +18,7 @@ from llamafactory.data.template import TEMPLATES, Template, register_template
 from llamafactory_emotion import __version__
 from llamafactory_emotion.errors import DataError, EmotionError
 from llamafactory_emotion.plugin.metrics import offer_metrics
+from llamafactory_emotion.plugin.record import offer_record
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class EmotionTemplate(Template):  # type: ignore[misc]
         tokenizer.split_special_tokens = False
         tokenizer.init_kwargs.pop("split_special_tokens", None)
         offer_metrics(EmotionTemplate)
+        offer_record()
 
 
 @dataclass
@@ -110,7 +112,7 @@ class EmotionConverter(DatasetConverter):  # type: ignore[misc]
                 f"{column!r} at the text {' '.join(words[:_WORDS_SHOWN]) + more!r}; write one of "
                 f"{known}."
             )
-        return [{"role": "assistant", "content": label}]
+        return [{"role": "assistant", "content": EMOTION.word_of(label)}]
 
 
 def register() -> None:

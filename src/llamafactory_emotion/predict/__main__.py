@@ -8,8 +8,8 @@ from llamafactory_emotion.options import Call
 from llamafactory_emotion.predict.inputs import draw_examples, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.predict.outputs import check_outputs, length_table, list_outputs
-from llamafactory_emotion.task import load_task
-from llamafactory_emotion.terminal import print_blocks, run_command
+from llamafactory_emotion.task_choice import Sources
+from llamafactory_emotion.terminal import print_blocks, printable, run_command
 
 _SCORING = ("template", "normalize", "calibrate", "log_likelihoods", "tokens_per_batch")
 
@@ -30,9 +30,18 @@ def predict(options: PredictOptions, call: Call) -> int:
     """Write each predictions file in turn; return the exit code."""
     outputs = list_outputs(options)
     check_outputs(outputs, options, call.recipe)
-    task = load_task(options.task)
-    examples = draw_examples(options.few_shot, task, options.shots, seed=options.seed)
+    named = outputs[0].source
+    task = options.choose_task(
+        Sources(
+            models=[named.adapter, named.model],
+            dataset_dir=options.dataset_dir,
+            datasets=None if options.input else options.eval_dataset,
+            files=[options.input],
+        )
+    )
+    examples = draw_examples(options, task)
     loaded, source = None, None
+    told: set[str] = set()
     for output in outputs:
         inputs = open_inputs(options, task)
         from llamafactory_emotion.predict.writing import PredictionRun
@@ -51,10 +60,20 @@ def predict(options: PredictOptions, call: Call) -> int:
             )
         asked = {name: getattr(options, name) for name in _SCORING}
         asked |= {"few_shot": examples, "cutoff_len": output.cutoff_len}
-        # Nothing holds this scorer, and with it the model, when the next one is loaded.
-        PredictionRun(
-            output, inputs, scorer.scorer_of(loaded, inputs.task, **asked), options, call.recipe
-        ).write()
+        run = PredictionRun(
+            output,
+            inputs,
+            scorer.scorer_of(loaded, inputs.task, **asked),
+            options,
+            call.recipe,
+            frozenset(text for text, _ in examples),
+        )
+        for notice in run.scorer.notices:
+            if notice not in told:
+                print(printable(notice), file=sys.stderr)
+                told.add(notice)
+        run.write()
+        del run  # nothing holds the model when the next one is loaded
     if len(options.cutoff_len) > 1:
         print_blocks([length_table(outputs, task)], sys.stdout)
     return 0

@@ -6,6 +6,7 @@ that begins with the row's own instruction. Rows are read one at a time.
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -26,12 +27,21 @@ from llamafactory_emotion.data.entries import (
     Entry,
     read_entries,
 )
-from llamafactory_emotion.data.reading import is_no_label, iterate_rows, read_texts, text_rows
+from llamafactory_emotion.data.reading import (
+    FileNotes,
+    is_no_label,
+    iterate_rows,
+    read_texts,
+    text_rows,
+)
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
-from llamafactory_emotion.predict.options import PredictOptions
+from llamafactory_emotion.parsing.gold import GoldReader
+from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import tell
+from llamafactory_emotion.text import shorten
 
 
 class InputRow(NamedTuple):
@@ -52,15 +62,16 @@ class Inputs:
 
 def open_inputs(options: PredictOptions, task: Task) -> Inputs:
     """Open what a call names, and read its first row: a wrong file is told before a model loads."""
+    notes = FileNotes()
     if options.input is not None:
         name = "standard input" if options.input == STANDARD_STREAM else options.input
         texts = read_texts(
             options.input,
             task=task,
-            text_column=options.text_column,
-            label_column=options.label_column,
-            encoding=options.encoding,
-            sheet=options.sheet,
+            **options.reading,
+            # What is to be predicted may have no labels where the examples have some.
+            label_may_lack=options.few_shot is not None,
+            notes=notes,
         )
         rows = (InputRow(task.user_content(row.text), row.label) for row in texts)
         inputs = Inputs(task, rows, name)
@@ -75,6 +86,8 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
     first = next(inputs.rows, None)
     if first is None:
         raise DataError(f"{inputs.name} holds no text; name another input.")
+    if notes.columns is not None:
+        tell(f"{inputs.name}: {notes.columns}")
     return replace(inputs, rows=islice(chain([first], inputs.rows), options.max_samples))
 
 
@@ -136,13 +149,13 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
     columns, label_column = ["instruction", "input"], "output"
     if entry.columns:
         columns, label_column = named, entry.response or ""
-    missing = set(named)
+    missing, strange, gold_of = set(named), Counter[str](), GoldReader(task)
     for number, record in enumerate(source.records):
         where = source.place_of(record.line)
         if isinstance(record, BrokenRecord):
             raise DataError(f"{where}: {record.reason}; mend the line.")
         if number == 0:
-            require_columns(record.fields, named[:1], where)
+            require_columns(record.fields, named[:1], where, f"in {FILE_NAME}")
         missing.difference_update(record.fields)
         parts = [record.fields.get(column) for column in columns]
         texts = [part for part in parts if isinstance(part, str) and part]
@@ -152,10 +165,18 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
                 f"row, or name the text's column in {FILE_NAME}."
             )
         gold, label = record.fields.get(label_column), None
-        if not is_no_label(gold, task):  # one of no label is left to the evaluator as it is
+        if not is_no_label(gold, task):
             as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
-            label = task.label_of(gold) or as_text
-        yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
+            label = task.label_of(gold) or as_text  # the evaluator reads what was trained
+            strange[shorten(as_text)] += gold_of.read(gold) is None
+        if not strange.total():
+            yield InputRow("\n".join(texts), label), texts[0] if len(texts) > 1 else None
+    if strange.total():
+        counts = ", ".join(f"{label!r} ({rows:,})" for label, rows in strange.most_common() if rows)
+        raise DataError(
+            f"{source.name} has labels outside the {task.described}, which has "
+            f"{', '.join(task.labels)}: {counts}."
+        )
     # LLaMA-Factory passes over a column that no row has.
     if missing:
         raise DataError(
@@ -164,24 +185,27 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         )
 
 
-def draw_examples(path: str | None, task: Task, shots: int, *, seed: int) -> list[tuple[str, str]]:
-    """Draw `shots` examples (text, label) of each label from a labelled file, and shuffle them.
+def draw_examples(options: ModelOptions, task: Task) -> list[tuple[str, str]]:
+    """Draw `shots` examples (text, label) of each label from the file `few_shot`, and shuffle them.
 
     The same seed draws the same ones. Without a file there are none.
     """
+    path, shots = options.few_shot, options.shots
     if path is None:
         return []
-    chance = random.Random(seed)  # noqa: S311 - a draw of examples keeps no secret
+    notes = FileNotes()
+    chance = random.Random(options.seed)  # noqa: S311 - a draw of examples keeps no secret
     drawn: dict[str, list[str]] = {label: [] for label in task.labels}
     seen = dict.fromkeys(task.labels, 0)
     # Reservoir sampling: the file may be larger than memory.
-    for row in iterate_rows(path, task):
+    for row in iterate_rows(path, task, **options.reading, notes=notes):
         seen[row.label] += 1
         index = chance.randrange(seen[row.label])
         if len(drawn[row.label]) < shots:
             drawn[row.label].append(row.text)
         elif index < shots:
             drawn[row.label][index] = row.text
+    tell(f"{path}: {notes.columns}")
     few = [f"{label} {seen[label]}" for label in task.labels if seen[label] < shots]
     if few:
         raise DataError(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.options import RecipeOptions, key
-from llamafactory_emotion.scoring.loading import DTYPES, ModelSource
-from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.options import DataOptions, RecipeOptions, key
+from llamafactory_emotion.scoring.loading import DTYPES, ModelSource, folder_with
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import KNOWING, LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
 
 _NOT_FOLLOWED = (
     *("add_special_tokens", "add_tokens", "default_system", "new_special_tokens"),
@@ -22,7 +23,7 @@ PREDICTIONS = "generated_predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(RecipeOptions):
+class ModelOptions(RecipeOptions, DataOptions):
     """The keys that name a model and its prompt."""
 
     model_name_or_path: str = key(
@@ -32,7 +33,9 @@ class ModelOptions(RecipeOptions):
         None, about="a LoRA adapter for it", metavar="ADAPTER", host=True
     )
     template: str = key(
-        EMOTION_TEMPLATE, about="emotion, or another for the model's chat template", host=True
+        EMOTION_TEMPLATE,
+        about="emotion, a template of LLaMA-Factory, or chat_template for the model's own",
+        host=True,
     )
     infer_dtype: str = key("auto", about="type of the weights", choices=DTYPES, host=True)
     use_cpu: bool = key(False, about="run on the CPU even where there is a GPU", host=True)
@@ -44,14 +47,12 @@ class ModelOptions(RecipeOptions):
     hf_hub_token: str | None = key(None, about="the hub token", host=True, secret=True)
     trust_remote_code: bool = key(False, about="run code that comes with the model", host=True)
     seed: int = key(42, about="of the draw of examples", host=True)
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     few_shot: str | None = key(
         None, about="a labelled file to draw examples from, for the prompt", metavar="FILE"
     )
     shots: int = key(1, about="how many examples of each label", least=1)
-    text_column: str | None = key(
-        None, about="the column of the texts, or several with commas (default: guessed)"
-    )
     device: str | None = key(None, about="cpu, cuda, cuda:1, ..., auto")
     overwrite: bool = key(False, about="replace an output that exists")
 
@@ -84,6 +85,12 @@ class ModelOptions(RecipeOptions):
             trust_remote_code=self.trust_remote_code,
         )
 
+    def choose_task(self, sources: Sources) -> Task:
+        """Find the task, and say where it was found; `sources` names the data, or other models."""
+        named = (self.adapter_name_or_path, self.model_name_or_path)
+        own = [folder_with(KNOWING, one, self.source) for one in named]
+        return choose_task(self.task, self.labels, replace(sources, models=[*sources.models, *own]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(ModelOptions):
@@ -97,11 +104,6 @@ class PredictOptions(ModelOptions):
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
     )
-    label_column: str | None = key(None, about="the column of the gold labels (default: guessed)")
-    encoding: str | None = key(
-        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
-    )
-    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
     checkpoints: str | None = key(
         None, about="predict with every checkpoint of a training run's folder", metavar="DIR"
     )

@@ -67,7 +67,8 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
     files = [output for output in outputs if not output.is_stream]
     for output in files:
         check_output(output.path, overwrite=options.overwrite or options.resume)
-    read = [recipe, options.task, options.few_shot, options.input]
+    read = [recipe, options.task, options.labels, options.few_shot, options.input]
+    read += [path for name in read[3:] if name for path in Path(name).glob("*")]  # of folders
     if options.input is None:
         folder = Path(options.dataset_dir)
         read.append(folder / "dataset_info.json")

@@ -63,6 +63,7 @@ class PredictionRun:
     scorer: Scorer
     options: PredictOptions
     recipe: Path | None
+    examples: frozenset[str] = frozenset()  # texts whose labels every prompt tells
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -84,7 +85,6 @@ class PredictionRun:
             "adapter": loaded.adapter,
             "model_fingerprint": fingerprint(loaded.base),
             "adapter_fingerprint": fingerprint(loaded.adapter),
-            "task": task.name,
             "task_fingerprint": task.fingerprint,
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "cutoff_len": self.output.cutoff_len,
@@ -92,6 +92,7 @@ class PredictionRun:
         }
         description = {
             **settings,
+            "task": task.as_mapping(),
             "recipe": None if self.recipe is None else str(self.recipe),
             "trained_parameters": loaded.adapter_parameters,
             "model_parameters": sum(weight.numel() for weight in loaded.model.parameters()),
@@ -192,6 +193,7 @@ class PredictionRun:
             # The text, where it cannot be told from the prompt.
             if answers.cut[number] or self.options.few_shot is not None:
                 line["text"] = row.content.removeprefix(opening)
+            self.counts["examples"] += row.content.removeprefix(opening) in self.examples
             line["predict"] = answers.predictions[number]
             if row.label is not None:
                 line["label"] = row.label
@@ -261,6 +263,8 @@ class PredictionRun:
             parts.append(f"{cut:,} texts cut at cutoff_len={self.output.cutoff_len}")
         if special := counts["special_tokens"]:
             parts.append(f"{special:,} texts hold a special token's name (kept as text)")
+        if examples := counts["examples"]:
+            parts.append(f"{examples:,} texts are few-shot examples: their prompts tell the answer")
         print("; ".join(parts), file=sys.stderr)
 
 

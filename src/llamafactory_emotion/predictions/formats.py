@@ -25,10 +25,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the answer and the gold label are, as a call names them; None to go by the keys."""
+    """Where the answer and the gold label are, as a call names them; None to go by the keys.
+
+    With `label_may_lack`, a row without that key has its label where rows usually have it.
+    """
 
     prediction: str | None = None
     label: str | None = None
+    label_may_lack: bool = False
 
 
 BY_KEYS = Columns()
@@ -42,10 +46,12 @@ def as_ours(row: Row, columns: Columns) -> Row:
     """
     if "resps" in row and "doc" in row:
         row = _harness_sample(row)
-    elif "custom_id" in row and isinstance(row.get("response"), dict):
+    elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
         row = _batch_response(row)
     answer = columns.prediction or next((name for name in _ANSWERS if name in row), None)
-    label = columns.label or next((name for name in _GOLD if name in row), None)
+    label = columns.label
+    if label is None or (columns.label_may_lack and label not in row):
+        label = next((name for name in _GOLD if name in row), None)
     ours = dict(row)
     if answer is not None and answer in row:
         ours["predict"] = _one_answer(row[answer])
@@ -101,29 +107,39 @@ def _harness_sample(row: Row) -> Row:
     responses = row.get("filtered_resps") or row["resps"]
     doc = row["doc"] if isinstance(row["doc"], dict) else {}
     ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
-    first = responses[0] if isinstance(responses, list) and responses else ""
-    while isinstance(first, list) and len(first) == 1:
-        first = first[0]
+    first = _unwrapped(responses[0]) if isinstance(responses, list) and responses else ""
     if isinstance(first, list):
         try:
-            scores = [float(_pair(one)[0]) for one in responses]
+            scores = [float(_unwrapped(one)[0]) for one in responses]
         except (TypeError, ValueError, IndexError):
             return {**row, **ours}
         return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
     return {**ours, "predict": first}
 
 
-def _pair(value: Any) -> Any:
+def _unwrapped(value: Any) -> Any:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
 
 
 def _batch_response(row: Row) -> Row:
-    """Read a line of an OpenAI-style batch, to which somebody may have added a label."""
-    body = row["response"].get("body", row["response"])
+    """Read a line of an OpenAI-style batch; `failed` says why a request has no answer."""
+    response = row.get("response") or {}
+    body = response.get("body", response)
     choices = body.get("choices") if isinstance(body, dict) else None
     message = choices[0].get("message", choices[0]) if isinstance(choices, list) and choices else {}
-    said = message.get("content", message.get("text")) if isinstance(message, dict) else None
-    ours = {"id": row["custom_id"], "predict": said if said is not None else ""}
-    return {**ours, **({"label": row["label"]} if "label" in row else {})}
+    said = _first(message, "content", "text", "refusal")
+    if isinstance(said, list):  # of parts
+        said = "".join(str(_first(part, "text", "refusal") or "") for part in said)
+    ours = {**row, "id": row.get("custom_id", row.get("id")), "predict": said}
+    if message:
+        return {**ours, "predict": said or ""}
+    error = row.get("error") or _first(body, "error") or f"status {response.get('status_code')}"
+    return {**ours, "failed": str(_first(error, "message", "code") or error)}
+
+
+def _first(mapping: Any, *keys: str) -> Any:
+    """Return the first value that is there, of a mapping that may be none."""
+    found = (mapping.get(key) for key in keys) if isinstance(mapping, dict) else iter(())
+    return next((value for value in found if value is not None), None)

@@ -10,7 +10,7 @@ are 0, 1, 2, ... as `predict` writes them, a hash of each from the first other o
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,13 +53,11 @@ class BrokenRows:
     Attributes:
         source: The file's name.
         skip: Leave broken rows out rather than stop on them.
-        place_of: Names a row by its line; `source:line` by default.
         counts: Rows of each kind; a kind is a phrase such as 'have no "predict"'.
     """
 
     source: str
     skip: bool = False
-    place_of: Callable[[int], str] | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _lines: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _values: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -83,19 +81,19 @@ class BrokenRows:
         return "; ".join(self._describe(kind, count) for kind, count in self.counts.items())
 
     def _describe(self, kind: str, count: int) -> str:
-        place_of = self.place_of or (lambda line: f"{self.source}:{line}")
-        places = [*map(place_of, self._lines[kind]), *["..."] * (count > len(self._lines[kind]))]
+        lines = [f"{self.source}:{line}" for line in self._lines[kind]]
+        lines += ["..."] * (count > len(lines))
         values = self._values[kind]
         named = [f"{value!r} ({number:,})" for value, number in values.most_common()]
         named += ["..."] * (0 < values.total() < count)
         said = f": {', '.join(named)}" if named else ""
-        return f"{count:,} {kind}{said} (at {', '.join(places)})"
+        return f"{count:,} {kind}{said} (at {', '.join(lines)})"
 
     def check(self) -> None:
         """Stop when a row was broken, unless they are to be skipped.
 
         Raises:
-            DataError: Names every kind with its count and first places.
+            DataError: Names every kind with its count and first lines.
         """
         if self.counts and not self.skip:
             raise DataError(
@@ -180,7 +178,10 @@ def as_prediction(
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
+        if "failed" in row:
+            broken.add("are failed requests of a batch; send them again", line, row["failed"])
+        else:
+            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:

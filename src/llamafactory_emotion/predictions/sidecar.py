@@ -58,7 +58,7 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     """
     if str(path) == STANDARD_STREAM:
         return None
-    sidecar = next((place for place in sidecar_paths(path) if place.is_file()), None)
+    sidecar = next((one for one in sidecar_paths(path) if one.is_file()), None)
     if sidecar is None:
         return None
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
-from llamafactory_emotion.files import STANDARD_STREAM, check_output, lock, real_place
+from llamafactory_emotion.files import STANDARD_STREAM, check_output, lock, real_path
 from llamafactory_emotion.predictions.sidecar import read_sidecar
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 1024
@@ -116,7 +116,7 @@ class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
         self._begun = False
         if str(path) == STANDARD_STREAM:
             return
-        self._target = real_place(path)
+        self._target = real_path(path)
         check_output(Path(path), overwrite=overwrite)
         with self._errors():
             self._target.parent.mkdir(parents=True, exist_ok=True)

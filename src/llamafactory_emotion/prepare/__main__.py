@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,37 @@ from llamafactory_emotion.data.dataset_folder import (
     check_free,
     data_file,
     read_dataset_info,
+    task_file,
     write_datasets,
 )
-from llamafactory_emotion.data.reading import Row, read_rows
+from llamafactory_emotion.data.reading import FileNotes, Row, UnknownLabelsError, read_rows
 from llamafactory_emotion.data.splits import (
     DROPS,
-    draw_validation,
+    draw_split,
     drop_rows,
 )
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output, write_json
-from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.files import (
+    STANDARD_STREAM,
+    check_apart,
+    check_output,
+    real_path,
+    write_json,
+)
+from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.task import EMOTION, Task, load_task
-from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command
+from llamafactory_emotion.prepare.task_file import fitting_task, offer, task_text
+from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, Sources, choose_task
+from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command, tell
 
 SPLITS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_TIDIED = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareOptions(Options):
+class PrepareOptions(DataOptions):
     """What a call of `prepare` asks for."""
 
     train: Path = key(
@@ -55,6 +65,9 @@ class PrepareOptions(Options):
     test: Path | None = key(
         None, about="a test file; it is written as it is, nothing is dropped", metavar="FILE"
     )
+    test_size: float | None = key(
+        None, about="rows or share to draw from train by class, where there is none", least=0
+    )
     name: str | None = key(
         None, about="the data sets become NAME_train, NAME_validation and NAME_test"
     )
@@ -69,15 +82,17 @@ class PrepareOptions(Options):
         choices=tuple(DROPS),
     )
     check_only: bool = key(False, about="print the audit and write no data")
-    task: str = key(EMOTION.name, about="a built-in task or a task's YAML file")
-    text_column: str | None = key(
-        None, about="the column of the texts, or several with commas (default: guessed)"
+    model_name_or_path: str | None = key(
+        None,
+        about="the model to be trained: which labels are several tokens for it, and words of one",
+        metavar="MODEL",
     )
-    label_column: str | None = key(None, about="the column of the labels (default: guessed)")
-    encoding: str | None = key(
-        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
+    task: str | None = key(None, about="a built-in task or a task's YAML file (default: emotion)")
+    labels: str | None = key(None, about=LABELS_ABOUT)
+    write_task: Path | None = key(
+        None, about="write a task that fits the labels of train, and use it", metavar="FILE"
     )
-    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
+    skip_empty: bool = key(False, about="leave out rows without a text or a label")
     json: Path | None = key(
         None, about="write the audit as JSON; - (or --json alone) prints it", bare="-"
     )
@@ -87,8 +102,12 @@ class PrepareOptions(Options):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
         """Say which keys exclude each other, and what a call that writes lacks."""
-        if "validation" in given and "validation_size" in given:
-            yield "validation and validation_size exclude each other; keep one"
+        excluding = [(split, f"{split}_size") for split in (VALIDATION, TEST)]
+        for one, other in [*excluding, ("task", "write_task"), ("labels", "write_task")]:
+            if one in given and other in given:
+                yield f"{one} and {other} exclude each other; keep one"
+        if "write_task" in given and str(given.get("train")) == STANDARD_STREAM:
+            yield "write_task reads train twice, so it must be a file"
         if not given.get("check_only") and not {"name", "dataset_dir"} <= given.keys():
             yield "name and dataset_dir are needed; or write check_only=true"
         name = given.get("name", "x")
@@ -117,24 +136,58 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: PrepareOptions, call: Call) -> int:
-    task = load_task(options.task)
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
-    splits = _read(options, task)
+    also: dict[Path, str] = {}
+    if options.write_task is not None:
+        task = fitting_task(options.train, options.name, _reading(options))
+        also[options.write_task] = task_text(task)
+    else:
+        task = choose_task(options.task, options.labels, Sources())
+        task = replace(task, name=options.name) if options.labels and options.name else task
+    splits, notes = _read(options, task)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
+    report["skipped"] = {split: note.skipped for split, note in notes.items()}
+    if options.model_name_or_path is not None:
+        blocks.append(_answer_words(options.model_name_or_path, task))
     try:
         if folder is not None:
-            blocks += _write(options, folder, splits, task, report)
-        elif options.json_file is not None:
-            write_json(options.json_file, _as_text(report), overwrite=options.overwrite)
+            blocks += _write(options, folder, splits, task, report, also)
+        else:
+            if options.json_file is not None:
+                also[options.json_file] = _as_text(report)
+            for path, text in also.items():
+                write_json(path, text, overwrite=options.overwrite)
     finally:
         # Last, so that a reader who goes away (`| head`) cannot keep the files from being written.
+        for split, note in notes.items():
+            for line in _told(note, task):
+                tell(f"{getattr(options, split)}: {line}")
         if str(options.json) == STANDARD_STREAM:
             print(_as_text(report))
         else:
             print_blocks(blocks, sys.stdout)
     return 0
+
+
+def _reading(options: PrepareOptions) -> dict[str, Any]:
+    return options.reading | {"skip_empty": options.skip_empty}
+
+
+def _told(notes: FileNotes, task: Task) -> Iterator[str]:
+    """Say which columns of a file were taken, and what was not taken as it is."""
+    yield str(notes.columns)
+    if notes.skipped:
+        yield f"rows without a text or a label, left out: {notes.skipped:,}"
+    tidied = [
+        f"{value!r} is {label!r} ({count:,})"
+        for (value, label), count in notes.tidied.items()
+        if not task.is_id(value)
+    ]
+    if tidied:
+        more = ", ..." if tidied[_TIDIED:] else ""
+        yield f"labels were tidied: {', '.join(tidied[:_TIDIED])}{more}"
 
 
 def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | None) -> None:
@@ -144,28 +197,42 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         CallError: The folder is none, or an input or something that exists would be overwritten.
         DataError: `dataset_info.json` is not valid.
     """
-    outputs: list[Path] = []
-    if options.json_file is not None:
-        check_output(options.json_file, overwrite=options.overwrite)
-        outputs.append(options.json_file)
+    outputs = [path for path in (options.json_file, options.write_task) if path is not None]
+    for path in outputs:
+        check_output(path, overwrite=options.overwrite)
     names = [f"{options.name}_{TRAIN}"]
     if options.validation is not None or options.validation_size != 0:
         names.append(f"{options.name}_{VALIDATION}")
-    if options.test is not None:
+    if options.test is not None or options.test_size:
         names.append(f"{options.name}_{TEST}")
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise CallError(f"dataset_dir={folder} is a file; name a folder.")
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
-    inputs = (options.train, options.validation, options.test, options.task, recipe)
-    check_apart(outputs, inputs)
+        task_output = _task_output(options, folder)
+        outputs += [task_output] if task_output else []
+    inputs = [options.train, options.validation, options.test]
+    inputs += [path for one in inputs if one for path in one.glob("*")]  # of folders
+    check_apart(outputs, [*inputs, options.task, options.labels, recipe])
     if folder is not None:
         info = read_dataset_info(folder)
         if not options.overwrite:
             check_free(folder, names, info)
+        if task_output is not None:
+            check_output(task_output, overwrite=options.overwrite)
 
 
-def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
+def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
+    """Return the file to write the task to: none for a built-in one, or where it is that file."""
+    path = task_file(folder, str(options.name))
+    named = options.write_task or options.task or ("" if options.labels else EMOTION.name)
+    is_there = named in BUILT_IN_TASKS or real_path(named) == real_path(path)
+    return None if is_there else path
+
+
+def _read(
+    options: PrepareOptions, task: Task
+) -> tuple[dict[str, Sequence[Row]], dict[str, FileNotes]]:
     """Read the files given; every bad file is in the error.
 
     Raises:
@@ -173,19 +240,40 @@ def _read(options: PrepareOptions, task: Task) -> dict[str, Sequence[Row]]:
         DataError: The content of one file or more is wrong.
     """
     paths = {TRAIN: options.train, VALIDATION: options.validation, TEST: options.test}
-    names = ("text_column", "label_column", "encoding", "sheet")
-    given = {name: getattr(options, name) for name in names}
     splits: dict[str, Sequence[Row]] = {}
+    notes = {split: FileNotes() for split, path in paths.items() if path is not None}
     problems: list[str] = []
-    for split, path in paths.items():
+    offered = ""
+    for split, note in notes.items():
+        path = paths[split] or options.train
         try:
-            if path is not None:
-                splits[split] = read_rows(path, task, **given)
+            splits[split] = read_rows(path, task, **_reading(options), notes=note)
         except DataError as error:
             problems.append(str(error))
+            if isinstance(error, UnknownLabelsError) and split == TRAIN:
+                offered = offer(path, options.name, _reading(options), task)
     if problems:
-        raise DataError("\n".join(problems))
-    return splits
+        raise DataError("\n".join(problems) + offered)
+    return splits, notes
+
+
+def _answer_words(model: str, task: Task) -> Block:
+    """Say which labels are several tokens for a model, under our template, and suggest words."""
+    from llamafactory_emotion.scoring.loading import ModelSource, check_source
+    from llamafactory_emotion.scoring.models import load_tokenizer
+    from llamafactory_emotion.scoring.prompts import PromptEncoder
+    from llamafactory_emotion.scoring.words import suggest_words, words_line
+
+    source = ModelSource(model)
+    check_source(source)
+    encoder = PromptEncoder(load_tokenizer(source), task)
+    ids = zip(task.labels, encoder.answer_ids([*map(task.word_of, task.labels)]), strict=True)
+    several = [label for label, tokens in ids if len(tokens) > 1]
+    lines = [("several tokens", ", ".join(several) or "none of the labels")]
+    if words := suggest_words(task, encoder.answer_ids):
+        lines.append(("for the task's file", words_line(words)))
+    said = tuple((name, printable(fact)) for name, fact in lines)
+    return Facts(f"Answers of {printable(model)}", said)
 
 
 def _write(
@@ -194,26 +282,38 @@ def _write(
     splits: Mapping[str, Sequence[Row]],
     task: Task,
     report: dict[str, Any],
+    also: dict[Path, str],
 ) -> list[Block]:
     """Drop, draw, write and register; return what to say about it, and add it to the report."""
     held_out = {row.text for split in splits.keys() - {TRAIN} for row in splits[split]}
     train, dropped = drop_rows(splits[TRAIN], options.drop, held_out)
     if not train:
         raise DataError("drop leaves no training rows; give fewer of its words.")
-    validation = splits.get(VALIDATION, ())
+    validation, test = splits.get(VALIDATION, ()), splits.get(TEST, ())
+    total, seed = len(train), options.seed
+    if options.test_size:
+        train, test = draw_split(train, options.test_size, seed=seed, key="test_size")
     if VALIDATION not in splits:
-        train, validation = draw_validation(train, options.validation_size, seed=options.seed)
-    chosen = {TRAIN: train, VALIDATION: validation, TEST: splits.get(TEST, ())}
+        train, validation = draw_split(train, options.validation_size, seed=seed, total=total)
+    chosen = {TRAIN: train, VALIDATION: validation, TEST: test}
     datasets = {f"{options.name}_{split}": rows for split, rows in chosen.items() if rows}
     files = {name: str(data_file(folder, name)) for name in datasets}
     written = {name: {"file": files[name], "rows": len(rows)} for name, rows in datasets.items()}
     report |= {"dropped": dropped, "written": written}
-    also = {options.json_file: _as_text(report)} if options.json_file is not None else {}
-    before = write_datasets(folder, datasets, task, overwrite=options.overwrite, also=also)
+    also |= {options.json_file: _as_text(report)} if options.json_file is not None else {}
+    if path := _task_output(options, folder):
+        also[path] = task_text(task)
+    built_in = task in BUILT_IN_TASKS.values()
+    asks = task.name if built_in else task_file(folder, str(options.name)).name
+    before = write_datasets(
+        folder, datasets, task, asks=asks, overwrite=options.overwrite, also=also
+    )
     names = [f"{options.name}_{split}" for split in SPLITS]
     lines = [
+        *(("task", f"{path}: {', '.join(task.labels)}") for path in [options.write_task] if path),
         *((name, f"{files[name]}, {len(rows):,} rows") for name, rows in datasets.items()),
         ("registered", str(folder / FILE_NAME)),
+        *([("task", f"{path}, which the other commands find")] if path else []),
         *(
             (name, "left as an earlier run wrote it; its rows may be in train")
             for name in names

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from llamafactory_emotion.data.audit import Audit, Repeat, SplitAudit, conflict_pairs
 from llamafactory_emotion.terminal import Block, Facts, Table, printable
+from llamafactory_emotion.text import shorten
+
+_SHOWN = 10
 
 
 def audit_blocks(audit: Audit) -> list[Block]:
@@ -25,8 +29,10 @@ def audit_blocks(audit: Audit) -> list[Block]:
         )
         for label in splits[0].classes
     )
+    texts = tuple(islice(_texts(audit), _SHOWN))
     return [
         Facts("Findings", tuple(_findings(audit))),
+        *([Facts(f"Conflicts and leaks (the first {_SHOWN}; json= has all)", texts)] * bool(texts)),
         Table("Splits", ("", *names), rows),
         Table("Classes", ("label", *(cell for name in names for cell in (name, "share"))), classes),
     ]
@@ -63,6 +69,26 @@ def _findings(audit: Audit) -> Iterator[tuple[str, str]]:
                 f"{_counted(split.lengths.over_cutoff, 'text')} of more words than the cutoff of "
                 f"{split.lengths.cutoff} tokens; raise cutoff_len",
             )
+
+
+def _texts(audit: Audit) -> Iterator[tuple[str, str]]:
+    """Yield the lines and labels of each text that conflicts or leaks, with its beginning."""
+    for split in audit.splits:
+        for one in split.conflicts:
+            yield _text(f"{split.name} {_listed(one.lines)}", set(one.labels), one.text)
+    for leak in audit.leaks:
+        pairs = zip(leak.splits, leak.lines, strict=True)
+        where = ", ".join(f"{name} {_listed(lines)}" for name, lines in pairs)
+        yield _text(where, {label for labels in leak.labels for label in labels}, leak.text)
+
+
+def _text(where: str, labels: set[str], text: str) -> tuple[str, str]:
+    said = f"{'/'.join(sorted(labels))}: {' '.join(shorten(text).split())}"
+    return where, printable(said)
+
+
+def _listed(lines: tuple[int, ...]) -> str:
+    return ",".join(map(str, lines[:3])) + (",..." if lines[3:] else "")
 
 
 def _counted(count: int, noun: str) -> str:

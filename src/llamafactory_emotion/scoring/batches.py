@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.scoring.forward import Rows
+from llamafactory_emotion.scoring.forward import Rows, rope_switch
 from llamafactory_emotion.scoring.models import LoadedModel
 from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.task import Task
@@ -90,16 +90,22 @@ class Scorer(ABC):
         tokens_per_batch: The most tokens of texts in one forward pass; halved when memory runs out.
         readout: Where the scores are read off, in words.
         shared_prefix_tokens: How many tokens at the start of every prompt are computed once.
+        notices: What a user must know of the prompt, each a `note: ...` or `warning: ...`.
+        switches: Lengths of prompts that only rows on one side of them share a batch.
     """
 
     readout: str
     shared_prefix_tokens: int = 0
+    notices: tuple[str, ...] = ()
+    switches: tuple[int, ...] = ()
 
     def __init__(self, loaded: LoadedModel, task: Task, tokens_per_batch: int | None) -> None:
         self.loaded = loaded
         self.task = task
         kind = "cpu" if loaded.model.device.type == "cpu" else "cuda"
         self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH[kind]
+        switch = rope_switch(loaded.model.config)
+        self.switches = () if switch is None else (switch,)
 
     @abstractmethod
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
@@ -123,9 +129,9 @@ class Scorer(ABC):
         self.loaded.check_ids(ids)
         scores = np.empty((len(ids), len(self.task.labels)), dtype=np.float32)
         by_length = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        shared = [self.shared_tokens(row) for row in ids]
-        for tokens in sorted(set(shared), reverse=True):
-            self._fill(scores, ids, [row for row in by_length if shared[row] == tokens], tokens)
+        groups = [(self.shared_tokens(row), self.length_class(len(row))) for row in ids]
+        for group in sorted(set(groups), reverse=True):
+            self._fill(scores, ids, [row for row in by_length if groups[row] == group], group[0])
         return Scores(
             self.task.labels,
             scores,
@@ -137,6 +143,10 @@ class Scorer(ABC):
     def shared_tokens(self, ids: Sequence[int]) -> int:  # noqa: ARG002 - for what overrides it
         """Count the tokens at the start of a prompt that are in the cache."""
         return 0
+
+    def length_class(self, length: int) -> int:
+        """Count the `switches` that a prompt is longer than; a batch is of one class."""
+        return sum(length > switch for switch in self.switches)
 
     def _fill(self, scores: NDArray[np.float32], ids: Rows, rows: list[int], shared: int) -> None:
         """Score rows, sorted by length, the longest first: if memory runs out, it does so early."""
@@ -163,7 +173,7 @@ def make_room_or_raise(error: torch.OutOfMemoryError, rows: int, length: int) ->
     if rows == 1:
         raise ModelError(
             f"memory does not suffice for a single text of {length} tokens; lower cutoff_len, "
-            "or load the model in a smaller dtype or with quantization_bit."
+            "or load the model in a smaller type with infer_dtype."
         ) from error
     error.__traceback__ = None  # its frames hold the batch's tensors
     gc.collect()

@@ -64,10 +64,11 @@ def label_log_likelihoods(forward: Forward, ids: Rows, shared: SharedCache | Non
     what follows the shared prefix, or whole prompts where there is none.
     """
     tree = label_tree(forward.label_ids)
+    depth = max(map(len, tree.nodes), default=0)
     filled = None
     if shared is not None:
         filled = shared.spread(keep=bool(tree.nodes))
-    elif tree.nodes and forward.caches:
+    elif tree.nodes and forward.keeps(min(map(len, ids)), max(map(len, ids)) + depth):
         filled = DynamicCache()
     last = forward.last_states(ids, filled)
     first_ids = sorted(set(forward.first_ids))

@@ -21,6 +21,7 @@ LABEL_ROWS, WHOLE_HEAD, OWN_FORWARD = "label rows", "whole head", "own forward"
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 _TOLERANCE_QUANTIZED = 0.3
 _LOGIT_ELEMENTS = 1 << 26
+_ROPE_OF_THE_LENGTH = ("longrope", "su", "dynamic")
 PROBE_TEXTS = ("I did not know what to say.", "So glad")
 # What a model raises when it does not know a cache or an argument.
 UNFIT = (TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
@@ -102,7 +103,8 @@ class Forward:
     """A model's forward pass, split into hidden states and what is read off them.
 
     `caches`: whether keys and values of a prefix may be reused with this architecture; `branches`:
-    whether all continuations of a text may be run side by side in one row.
+    whether all continuations of a text may be run side by side in one row; `switch`: see
+    `rope_switch`.
     """
 
     def __init__(self, model: Any, label_ids: Rows, readout: str) -> None:
@@ -112,6 +114,7 @@ class Forward:
         self.readout = readout
         self.caches = True
         self.branches = False
+        self.switch = rope_switch(model.config)
         self.device = model.get_input_embeddings().weight.device
         self._decoder = _decoder(model)
         self._head = model.get_output_embeddings()
@@ -125,6 +128,10 @@ class Forward:
             cache = DynamicCache()
             self.states([prefix_ids], cache)
             return SharedCache.of(cache)
+
+    def keeps(self, before: int, end: int) -> bool:
+        """Whether keys and values of `before` tokens hold in a row of `end` tokens."""
+        return self.caches and (self.switch is None or not before <= self.switch < end)
 
     def run(
         self, input_ids: torch.Tensor, cache: DynamicCache | None, **own: torch.Tensor
@@ -222,6 +229,23 @@ def build_forward(model: Any, encoder: PromptEncoder) -> Forward:
                 break
         forward.caches = _caches_alike(forward, prompts, encoder.prefix_ids, plain)
     return forward
+
+
+def rope_switch(config: Any) -> int | None:
+    """Return the length beyond which a model's RoPE follows the longest row of a batch, or None.
+
+    LongRoPE (Phi-3, Phi-4-mini) turns every position of a longer row by other angles: rows on
+    either side share neither a batch nor a prefix.
+    """
+    text = config.get_text_config()
+    given = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    found = [
+        part.get("original_max_position_embeddings")
+        or getattr(text, "original_max_position_embeddings", text.max_position_embeddings)
+        for part in (given, *given.values())  # of each kind of layer, in some architectures
+        if isinstance(part, dict) and part.get("rope_type", part.get("type")) in _ROPE_OF_THE_LENGTH
+    ]
+    return min(found, default=None)
 
 
 def logit_factor(config: Any) -> float:

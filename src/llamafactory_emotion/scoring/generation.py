@@ -6,15 +6,19 @@ import torch
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import make_room_or_raise
-from llamafactory_emotion.scoring.prompts import EncodedPrompt, as_ids
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
+from llamafactory_emotion.scoring.templates import as_ids
 
 _ROWS_PER_BATCH = 32
 _USUAL_ANSWER = 8
 
 
 def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
-    """Return how many tokens an answer may have: what is asked for, or enough for every label."""
+    """Return how many tokens an answer may have: what is asked for, or enough for every label.
+
+    What is asked for must do for the words that are trained; a label may be longer than its word.
+    """
     longest, label = max(
         (len(ids), label)
         for ids, label in zip(scorer.encoder.label_ids, scorer.task.labels, strict=True)
@@ -24,7 +28,8 @@ def answer_tokens(scorer: LabelScorer, asked: int | None) -> int:
             f"max_new_tokens={asked} cuts off the label {label!r}, which has {longest} tokens; "
             f"give {longest + 1} or more, or leave the key out."
         )
-    return asked or max(_USUAL_ANSWER, longest + 1)
+    untrained = max(map(len, scorer.encoder.answer_ids(scorer.task.labels)))
+    return asked or max(_USUAL_ANSWER, longest + 1, untrained + 1)
 
 
 def generate_answers(
@@ -34,7 +39,9 @@ def generate_answers(
     remaining = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     answers, size = [""] * len(prompts), _ROWS_PER_BATCH
     while remaining:
-        rows = remaining[-size:]
+        longest = scorer.length_class(len(prompts[remaining[-1]].ids))
+        last = remaining[-size:]
+        rows = [row for row in last if scorer.length_class(len(prompts[row].ids)) == longest]
         try:
             found = _generate(scorer, [prompts[row] for row in rows], max_new_tokens)
         except torch.OutOfMemoryError as error:
@@ -43,14 +50,14 @@ def generate_answers(
             continue
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
-        del remaining[-size:]
+        del remaining[-len(rows) :]
     return answers
 
 
 def _generate(
     scorer: LabelScorer, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> list[str]:
-    tokenizer, model = scorer.loaded.tokenizer, scorer.loaded.model
+    tokenizer, model = scorer.encoder.tokenizer, scorer.loaded.model
     ends = sorted({*scorer.encoder.template.end_ids, *as_ids(tokenizer.eos_token_id)})
     filler = ends[0] if ends else 0
     longest = max(len(prompt.ids) for prompt in prompts)

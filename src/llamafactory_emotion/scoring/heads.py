@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.run_record import BAKED_PROMPT
 from llamafactory_emotion.scoring.batches import Scorer
 from llamafactory_emotion.scoring.forward import Rows
 from llamafactory_emotion.scoring.loading import (
@@ -43,8 +44,6 @@ from llamafactory_emotion.scoring.prompts import (
 )
 from llamafactory_emotion.task import EMOTION, Task
 
-# The key of config.json under which `export_classifier` keeps the prompt of a folder.
-BAKED_PROMPT = "baked_prompt"
 # What a language model keeps free for an answer of one token and its end; `cutoff_len` counts it.
 _ANSWER_TOKENS = 2
 

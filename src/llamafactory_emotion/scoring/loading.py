@@ -7,7 +7,7 @@ they raise becomes one sentence (`as_model_error`).
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -153,6 +153,27 @@ def hub_problem(
             return None
         return f"the hub cannot be reached ({type(error).__name__})"
     return None
+
+
+def folder_with(names: Sequence[str], name: str | None, source: ModelSource) -> str | None:
+    """Return a model's folder; for a hub id, one with those of its files that have these names."""
+    if name is None or is_path(name) or Path(name).exists():
+        return name
+    from httpx import HTTPError
+    from huggingface_hub import snapshot_download
+
+    revision = source.revision if name == source.model else "main"
+    # What is wrong with the id is said when the model is loaded.
+    with quiet_loading(), suppress(OSError, ValueError, HTTPError):
+        return snapshot_download(
+            name,
+            revision=revision,
+            cache_dir=source.cache_dir,
+            token=source.token,
+            allow_patterns=list(names),
+            etag_timeout=_HUB_SECONDS,
+        )
+    return name
 
 
 def fingerprint(name: str | None) -> str | None:

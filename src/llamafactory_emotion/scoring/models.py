@@ -25,6 +25,7 @@ from llamafactory_emotion.scoring.loading import (
     loading_options,
     quiet_loading,
 )
+from llamafactory_emotion.scoring.templates import saved_chat_template
 
 # The packages whose arithmetic a score depends on.
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
@@ -71,7 +72,7 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     """Load a model, its tokenizer and its adapter, which is merged where that is exact."""
     source = with_base(source)
     device = device_of(source)
-    tokenizer = _load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     model = _load_weights(source, device).eval()
     if source.adapter is None:
         return LoadedModel(model, tokenizer, None, source.model, None)
@@ -127,16 +128,13 @@ def read_adapter(adapter: str, source: ModelSource) -> Any:
         return PeftConfig.from_pretrained(adapter, token=source.token, cache_dir=source.cache_dir)
 
 
-def _load_tokenizer(source: ModelSource) -> Any:
+def load_tokenizer(source: ModelSource) -> Any:
+    """Load a model's tokenizer, with the chat template that its adapter was trained with."""
     with as_model_error(f"the tokenizer of {source.model} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(source.model, **hub_options(source))
-    adapter = source.adapter
-    saved = adapter is not None and any(Path(adapter).glob("tokenizer*"))
-    if saved and not getattr(tokenizer, "chat_template", None):
-        # LLaMA-Factory writes the template it trained with beside the adapter.
-        with as_model_error(f"the tokenizer of {adapter} cannot be read"):
-            own = AutoTokenizer.from_pretrained(adapter, trust_remote_code=source.trust_remote_code)
-        tokenizer.chat_template = own.chat_template
+    # LLaMA-Factory writes the template it trained with beside the adapter.
+    if (trained := saved_chat_template(source.adapter)) is not None:
+        tokenizer.chat_template = trained
     return tokenizer
 
 

@@ -1,8 +1,7 @@
 """Texts to the token ids a model is asked with, labels to the ids it may answer with.
 
-The ids are the ones LLaMA-Factory would feed. The template `emotion` is built in; every other one
-is read off the chat template that the tokenizer carries, as LLaMA-Factory saved it there. A text
-stays text: a special token's name inside it never becomes a control token.
+The ids are the ones LLaMA-Factory would feed. A text stays text: a special token's name inside it
+never becomes a control token.
 """
 
 import re
@@ -12,62 +11,12 @@ from itertools import takewhile
 from typing import Any
 
 from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE, read_template
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, Task
 
-EMOTION_TEMPLATE = "emotion"
-_SENTINEL = "zqxjkvtextzqxjkv"
 # How texts usually begin. What all of them share in front of the text is the shared prefix; a text
 # that begins otherwise (a line break may melt into the one before it) is scored without the cache.
 _USUAL_TEXTS = ("the", "I", "1", "(", "爱")
-
-
-@dataclass(frozen=True)
-class Template:
-    """What LLaMA-Factory would write around the user content and after it.
-
-    In this order: `bos_ids`, `head`, the content, `tail`, `answer_prefix`, a label, `end_ids`.
-    """
-
-    bos_ids: tuple[int, ...]
-    head: str
-    tail: str
-    answer_prefix: str
-    end_ids: tuple[int, ...]
-    has_control_tokens: bool
-
-
-def read_template(tokenizer: Any, name: str) -> Template:
-    """Return the template `emotion`, or what the chat template does for any other name."""
-    end_ids = as_ids(tokenizer.eos_token_id)
-    if name == EMOTION_TEMPLATE:
-        bos_ids = as_ids(tokenizer.bos_token_id)
-        return Template(bos_ids, "", ANSWER_CUE, ANSWER_PREFIX, end_ids, has_control_tokens=False)
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"the tokenizer carries no chat template, so the template {name!r} cannot be rendered; "
-            f"use template={EMOTION_TEMPLATE}, or a model folder that LLaMA-Factory saved with "
-            f"template {name}."
-        )
-    user = {"role": "user", "content": _SENTINEL}
-    prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
-    if prompt.count(_SENTINEL) != 1:
-        raise ModelError(
-            "the model's chat template does not show the user's content exactly once; name "
-            "another with template=."
-        )
-    head, tail = prompt.split(_SENTINEL)
-    answered = [user, {"role": "assistant", "content": _SENTINEL + _SENTINEL}]
-    whole = tokenizer.apply_chat_template(answered, tokenize=False)
-    answer_prefix = ""
-    if whole.startswith(prompt) and _SENTINEL + _SENTINEL in whole[len(prompt) :]:
-        answer_prefix, end = whole[len(prompt) :].split(_SENTINEL + _SENTINEL, 1)
-        end_ids = tuple(tokenizer.encode(end, add_special_tokens=False)[:1]) or end_ids
-    return Template((), head, tail, answer_prefix, end_ids, has_control_tokens=True)
-
-
-def as_ids(token_id: int | None) -> tuple[int, ...]:
-    """Return a special token's id in a tuple, which is empty where the tokenizer has none."""
-    return () if token_id is None else (token_id,)
 
 
 @dataclass(frozen=True)
@@ -88,8 +37,8 @@ class PromptEncoder:
 
     Attributes:
         prefix_ids: The token ids that prompts share from their start.
-        label_ids: For each label the token ids of its answer. Where one label's ids begin
-            another's, the end token follows all of them.
+        label_ids: For each label the token ids of its answer, which is its word where it has one.
+            Where one label's ids begin another's, the end token follows all of them.
         limit: The most tokens of a prompt; longer texts are cut.
     """
 
@@ -103,13 +52,14 @@ class PromptEncoder:
         cutoff_len: int = 2048,
         max_positions: int | None = None,
     ) -> None:
-        self.tokenizer = tokenizer
+        self.template, self.tokenizer = read_template(tokenizer, template)
         self.task = task
-        self.template = read_template(tokenizer, template)
+        self.template_name = template
         self._examples = "".join(
-            f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{label}\n\n" for text, label in few_shot
+            f"{text}{ANSWER_CUE}{ANSWER_PREFIX}{task.word_of(label)}\n\n"
+            for text, label in few_shot
         )
-        self._special = special_token_pattern(tokenizer)
+        self._special = special_token_pattern(self.tokenizer)
         self._ends_joined = False
         self.label_ids = self._encode_labels()
         self.prefix_ids = self._shared_prefix()
@@ -117,7 +67,7 @@ class PromptEncoder:
 
     @property
     def opening(self) -> str:
-        """The text in front of every text: the template's head, the instruction, the examples."""
+        """The characters that every text is encoded behind: head, instruction, examples."""
         return self.template.head + self._with_examples(self.task.user_content(""))[0]
 
     def encode(self, texts: Iterable[str]) -> list[EncodedPrompt]:
@@ -132,6 +82,12 @@ class PromptEncoder:
             self._finish(content, start, ids)
             for (content, start), ids in zip(prepared, encoded, strict=True)
         ]
+
+    def answer_ids(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode answers, without an end token."""
+        answers = [f"{self.template.answer_prefix}{word}" for word in words]
+        split = not self.template.has_control_tokens
+        return [tuple(ids) for ids in self._tokenize(answers, split=split)]
 
     def _with_examples(self, content: str) -> tuple[str, int]:
         """Put the examples before the text; return the index too at which the text begins."""
@@ -151,9 +107,7 @@ class PromptEncoder:
                 length=lambda part: len(self._encode_rows([part])[0]),
             )
             ids = self._encode_rows([content])[0]
-        bos = "".join(self.tokenizer.convert_ids_to_tokens(list(self.template.bos_ids)))
-        prompt = f"{bos}{self.template.head}{content}{self.template.tail}"
-        return EncodedPrompt(tuple(ids), prompt, truncated, special)
+        return EncodedPrompt(tuple(ids), self.template.prompt(content), truncated, special)
 
     def _encode_rows(self, contents: Sequence[str]) -> list[list[int]]:
         template = self.template
@@ -163,7 +117,7 @@ class PromptEncoder:
             for number, content in enumerate(contents):
                 if self._special.search(content):
                     encoded[number] = self._encode_around(content)
-        return [[*template.bos_ids, *ids] for ids in encoded]
+        return [[*template.before_ids, *ids, *template.after_ids] for ids in encoded]
 
     def _encode_around(self, content: str) -> list[int]:
         """Encode a content that names special tokens: control in the template, text in it."""
@@ -208,14 +162,14 @@ class PromptEncoder:
         return tuple(column[0] for column in takewhile(lambda one: len(set(one)) == 1, columns))
 
     def _encode_labels(self) -> tuple[tuple[int, ...], ...]:
-        answers = [f"{self.template.answer_prefix}{label}" for label in self.task.labels]
-        label_ids = [tuple(ids) for ids in self._tokenize(answers, split=True)]
+        label_ids = self.answer_ids([self.task.word_of(label) for label in self.task.labels])
         seen: dict[tuple[int, ...], str] = {}
         for label, ids in zip(self.task.labels, label_ids, strict=True):
             if ids in seen:
                 raise ModelError(
                     f"the labels {seen[ids]!r} and {label!r} become the same tokens {list(ids)}, "
-                    "so no model with this tokenizer can tell them apart; rename one of them."
+                    "so no model with this tokenizer can tell them apart; rename one of them, or "
+                    "give it another word (`words:` in the task's file)."
                 )
             seen[ids] = label
         # All distinct, so a label whose tokens begin another's is shorter: the end token decides.

@@ -5,6 +5,7 @@ head (`heads.HeadScorer`). Texts are padded on the right: a causal model never l
 attention mask is needed and every architecture numbers its positions by itself.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,8 @@ from llamafactory_emotion.scoring.forward import Rows, build_forward
 from llamafactory_emotion.scoring.heads import HeadScorer, find_head, load_head
 from llamafactory_emotion.scoring.loading import ModelSource, take_source
 from llamafactory_emotion.scoring.models import LoadedModel, load_model
-from llamafactory_emotion.scoring.prompts import EMOTION_TEMPLATE, EncodedPrompt, PromptEncoder
+from llamafactory_emotion.scoring.prompts import EncodedPrompt, PromptEncoder
+from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE, WARNING, template_notices
 from llamafactory_emotion.task import EMOTION, Task
 
 # Inputs without content, as in Zhao et al. 2021, "Calibrate Before Use".
@@ -33,7 +35,8 @@ class LabelScorer(Scorer):
     """A loaded language model, a task and a prompt, ready to score texts.
 
     Args:
-        template: `emotion`, or any other name for the model's own chat template.
+        template: `emotion`, the name of a template of LLaMA-Factory, or `chat_template` for the
+            model's own.
         few_shot: Examples (text, label) for the shared prefix.
         cutoff_len: The longest prompt and answer in tokens; longer texts are cut in the text.
         normalize: `none`; `tokens` or `bytes` divide a label's log-likelihood by its length.
@@ -69,11 +72,20 @@ class LabelScorer(Scorer):
             max_positions=loaded.max_positions,
         )
         loaded.check_ids([self.encoder.prefix_ids, *self.encoder.label_ids])
+        self.notices = tuple(
+            template_notices(
+                template,
+                self.encoder.template,
+                loaded.tokenizer,
+                base=loaded.base,
+                adapter=loaded.adapter,
+            )
+        )
         tokens = [len(ids) for ids in self.encoder.label_ids]
         lengths = {
             "none": [1] * len(tokens),
             "tokens": tokens,
-            "bytes": [len(label.encode()) for label in task.labels],
+            "bytes": [len(task.word_of(label).encode()) for label in task.labels],
         }
         if normalize not in lengths:
             raise CallError(f"normalize={normalize} is no rule; write one of {', '.join(lengths)}.")
@@ -81,6 +93,9 @@ class LabelScorer(Scorer):
         self.gives_log_likelihoods = log_likelihoods or max(tokens) > 1 or normalize != "none"
         self.forward = build_forward(loaded.model, self.encoder)
         self.forward.branches = can_branch(self.forward, self.encoder)
+        # Prompts whose labels alone reach beyond the switch are a class of their own.
+        self._label_steps = max(tokens) - 1
+        self.switches += tuple(switch - self._label_steps for switch in self.switches)
         self.readout = self.forward.readout
         self._cache = self.forward.cache_prefix(self.encoder.prefix_ids)
         if self._cache is not None:
@@ -119,7 +134,7 @@ class LabelScorer(Scorer):
         """Count the tokens of the shared prefix, or none where a prompt begins otherwise."""
         shared = self.shared_prefix_tokens
         begins = len(ids) > shared and tuple(ids[:shared]) == self.encoder.prefix_ids[:shared]
-        return shared if begins else 0
+        return shared if begins and self.forward.keeps(shared, len(ids) + self._label_steps) else 0
 
 
 def open_model(source: ModelSource) -> LoadedModel:
@@ -150,4 +165,8 @@ def open_scorer(
     `options` are fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
     """
     loaded = open_model(take_source(model, adapter, options))
-    return scorer_of(loaded, task, **options)
+    scorer = scorer_of(loaded, task, **options)
+    for notice in scorer.notices:
+        if notice.startswith(WARNING):
+            warnings.warn(notice.removeprefix(WARNING), stacklevel=2)
+    return scorer

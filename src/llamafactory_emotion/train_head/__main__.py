@@ -40,12 +40,12 @@ def _run(arguments: HeadArguments, call: Call) -> int:
 
     from transformers import set_seed
 
-    from llamafactory_emotion.task import load_task
-    from llamafactory_emotion.train_head.data import read_splits
+    from llamafactory_emotion.task_choice import choose_task
+    from llamafactory_emotion.train_head.data import read_splits, sources_of
     from llamafactory_emotion.train_head.model import load_model
     from llamafactory_emotion.train_head.training import build_trainer, predict_test, train
 
-    task = load_task(arguments.task)
+    task = choose_task(arguments.task, arguments.labels, sources_of(arguments))
     splits = read_splits(arguments, task)
     settings = record.run_settings(arguments, training, task, splits)
     if checkpoint is not None:

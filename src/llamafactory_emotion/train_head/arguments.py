@@ -10,8 +10,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -28,7 +29,7 @@ _LATE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadArguments(Options):
+class HeadArguments(DataOptions):
     """Our keys; where LLaMA-Factory has the same thing, under its name."""
 
     model_name_or_path: str = key(
@@ -45,16 +46,9 @@ class HeadArguments(Options):
         least=0,
     )
     test: str | None = key(None, about="predicted once, at the end", metavar="FILE|NAMES")
-    task: str = key("emotion", about="a built-in task or a task's YAML file")
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     dataset_dir: str = key("data", about="the folder of dataset_info.json", metavar="DIR")
-    text_column: str | None = key(
-        None, about="the column of the texts, or several with commas (default: guessed)"
-    )
-    label_column: str | None = key(None, about="the column of the labels (default: guessed)")
-    encoding: str | None = key(
-        None, about="of text files that are neither UTF-8 nor certain: gb18030, cp1252, ..."
-    )
-    sheet: str | None = key(None, about="the sheet of a workbook (default: the first)")
     max_samples: int | None = key(None, about="the first rows of train alone", least=1)
     cutoff_len: int = key(512, about="the longest text in tokens", least=1)
     finetuning_type: str = key(

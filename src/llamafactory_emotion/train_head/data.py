@@ -3,6 +3,7 @@
 A head reads the text alone, without an instruction.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 from llamafactory_emotion.data.columns import ColumnChoice
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import read_entries
-from llamafactory_emotion.data.reading import Row, labelled_rows, read_rows
-from llamafactory_emotion.data.splits import draw_validation
+from llamafactory_emotion.data.reading import FileNotes, Row, labelled_rows, read_rows
+from llamafactory_emotion.data.splits import draw_split
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import Sources
+from llamafactory_emotion.terminal import tell
 from llamafactory_emotion.train_head.arguments import HeadArguments
 
 # The draw does not follow the run's seed: runs of several seeds are compared on the same rows.
@@ -45,21 +48,30 @@ def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
                 yield key, entry.place
 
 
+def sources_of(arguments: HeadArguments) -> Sources:
+    """Return the data of a run, which may know its task; that of the base model is another."""
+    given = [one for one in (arguments.train, arguments.validation, arguments.test) if one]
+    files = [one for one in given if Path(one).exists()]
+    names = ",".join(one for one in given if one not in files)
+    return Sources(dataset_dir=arguments.dataset_dir, datasets=names, files=files)
+
+
 def read_splits(arguments: HeadArguments, task: Task) -> Splits:
     """Read and check the rows of every split."""
     train: Sequence[Row] = _read(arguments.train, arguments, task)[: arguments.max_samples]
     validation = _read(arguments.validation, arguments, task) if arguments.validation else []
     if arguments.validation_size:
-        size = arguments.validation_size
-        train, validation = draw_validation(train, size, seed=_VALIDATION_SEED)
+        train, validation = draw_split(train, arguments.validation_size, seed=_VALIDATION_SEED)
     test = _read(arguments.test, arguments, task) if arguments.test else []
     return Splits(train, validation, test)
 
 
 def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
     if Path(source).exists():
-        names = ("text_column", "label_column", "encoding", "sheet")
-        return read_rows(source, task, **{name: getattr(arguments, name) for name in names})
+        notes = FileNotes()
+        found = read_rows(source, task, **arguments.reading, notes=notes)
+        _tell(source, notes)
+        return found
     rows: list[Row] = []
     for entry in read_entries(source, Path(arguments.dataset_dir)):
         opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)
@@ -67,8 +79,15 @@ def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
         chosen = ColumnChoice(arguments.text_column or entry.prompt, label)
         if entry.query and not arguments.text_column:
             chosen = ColumnChoice(entry.query, label, instruction=entry.prompt)
-        rows += labelled_rows(opened, task, chosen)
+        notes = FileNotes()
+        rows += labelled_rows(opened, task, chosen, notes=notes)
+        _tell(entry.name, notes)
     return rows
+
+
+def _tell(name: str, notes: FileNotes) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        tell(f"{name}: {notes.columns}")
 
 
 def encode(

@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.files import check_parents, real_place, write_json
+from llamafactory_emotion.files import check_parents, real_path, write_json
 from llamafactory_emotion.scoring.loading import find_checkpoints, fingerprint
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
@@ -26,8 +26,9 @@ FILE_NAME = "train_head.json"
 WORKING = ".training"
 # What a run's weights do not depend on: paths, and rows known by their digest.
 _PASSED_OVER = (
-    *("train", "validation", "test", "task", "dataset_dir", "text_column", "label_column"),
-    *("encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code", "overwrite"),
+    *("train", "validation", "test", "task", "labels", "dataset_dir", "text_column"),
+    *("label_column", "encoding", "sheet", "cache_dir", "hf_hub_token", "trust_remote_code"),
+    "overwrite",
 )
 _TRAINING = (
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim"),
@@ -70,21 +71,22 @@ def choose_folder(
         raise CallError(f"output_dir={folder} is a file; name a folder.")
     check_parents(folder)
     entries = list(folder.iterdir()) if folder.is_dir() else []
-    linked = {real_place(path) for path in entries}
+    linked = {real_path(path) for path in entries}
     read = [("model_name_or_path", Path(arguments.model_name_or_path)), *data_files(arguments)]
-    read += [("task", Path(arguments.task))] if Path(arguments.task).is_file() else []
+    named = [one for one in (arguments.task, arguments.labels) if one and Path(one).is_file()]
+    read += [("task", Path(one)) for one in named]
     read += [("the recipe", recipe)] if recipe is not None else []
     for key, path in read:
-        real = real_place(path)
-        if path.exists() and (real.is_relative_to(real_place(folder)) or real in linked):
+        real = real_path(path)
+        if path.exists() and (real.is_relative_to(real_path(folder)) or real in linked):
             raise CallError(
                 f"output_dir={folder} holds {path}, which is read ({key}); name another folder."
             )
     unfinished = folder / WORKING
-    run = None if checkpoint is None else real_place(checkpoint).parent
-    if run == real_place(unfinished):
+    run = None if checkpoint is None else real_path(checkpoint).parent
+    if run == real_path(unfinished):
         return unfinished
-    if run == real_place(folder) or not entries:
+    if run == real_path(folder) or not entries:
         return folder
     if not arguments.overwrite:
         raise CallError(

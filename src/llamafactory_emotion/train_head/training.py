@@ -295,7 +295,7 @@ def predict_test(
         "model": str(folder) if adapter is None else head.name,
         "adapter": adapter,
         "base_model": head.name,
-        "task": task.name,
+        "task": task.as_mapping(),
         "task_fingerprint": task.fingerprint,
         "readout": "classification head",
         "dtype": str(head.model.dtype).removeprefix("torch."),

@@ -1,0 +1,75 @@
+"""A task that fits labels which are none of the task's: offered, and written by `write_task`."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llamafactory_emotion.data.reading import iterate_rows
+from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.task import Task, instruction_for
+from llamafactory_emotion.text import loose_key
+
+# What names a class has far fewer values than rows, and not thousands of them.
+_MOST_LABELS = 1000
+_ROWS_PER_LABEL = 2
+_FEW = 20  # so many are believed of a small file
+_WHOLE = re.compile(r"^(-?\d+)\.0$")
+
+
+def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Task:
+    """Return a task whose labels are those of a file, in alphabetical order.
+
+    Spellings that a gold value may have (`Billing `, `billing`) are one label, in the most frequent
+    of them. The task's name is `name`, or the file's.
+
+    Raises:
+        CallError: The label column holds too many different values, or no two labels.
+        DataError: The file cannot be read.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    rows = 0
+    for row in iterate_rows(path, None, **{**reading, "skip_empty": True}):
+        rows += 1
+        label = _WHOLE.sub(r"\1", " ".join(row.label.split()))
+        spellings.setdefault(loose_key(label), Counter())[label] += 1
+        if len(spellings) > _MOST_LABELS:
+            break
+    if len(spellings) > min(_MOST_LABELS, max(_FEW, rows / _ROWS_PER_LABEL)):
+        raise CallError(
+            f"{path}: {len(spellings):,} different labels in {rows:,} rows are no classes; name "
+            "the right column with label_column."
+        )
+    common = (counts.most_common(1)[0][0] for counts in spellings.values())
+    labels = sorted(common, key=lambda label: label.zfill(9) if label.isdigit() else label)
+    name = name or path.name.partition(".")[0]
+    try:
+        return Task(name, tuple(labels), instruction_for(labels))
+    except DataError as error:
+        raise CallError(
+            f"{path}: name the column of the labels with label_column; {error}"
+        ) from error
+
+
+def offer(path: Path, name: str | None, reading: Mapping[str, Any], task: Task) -> str:
+    """Return what to say about a file most of whose labels are none of the task's, or nothing."""
+    try:
+        fitting = fitting_task(path, name, reading)
+    except (CallError, DataError):
+        return ""
+    known = sum(task.label_of(label) is not None for label in fitting.labels)
+    if known * 2 > len(fitting.labels):
+        return ""
+    return (
+        f"\nThese labels would be a task of their own; write_task={fitting.name}.yaml in this "
+        f"call writes and uses it:\n{task_text(fitting)}"
+    )
+
+
+def task_text(task: Task) -> str:
+    """Return the text of a task's file."""
+    import yaml
+
+    text = yaml.safe_dump(task.as_mapping(), sort_keys=False, allow_unicode=True, width=10_000)
+    return str(text).rstrip("\n")
