@@ -1,6 +1,6 @@
 """doctor's verdict against what LLaMA-Factory really does, on recipes and data of every kind.
 
-    python benchmarks/doctor_against_host.py [--only NAME] [--every N] [--all]
+    python benchmarks/doctor_against_host.py [--only PATTERN] [--every N] [--all]
 
 Each case of `doctor_cases` is judged by doctor, and then run by the unmodified host (`run_exp`,
 what `llamafactory-cli train` calls; two steps on the CPU), each in a forked process of its own.
@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import time
@@ -164,7 +165,7 @@ def _host(recipe: Path, case: Case) -> tuple[str, str]:
 def main() -> int:
     """Try all cases; return 1 where a sound case is misjudged."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases whose name a regular expression finds")
     parser.add_argument("--every", type=int, default=1, help="each Nth case alone")
     parser.add_argument("--all", action="store_true", help="print every case")
     call = parser.parse_args()
@@ -183,7 +184,7 @@ def main() -> int:
         print("| | case | doctor | LLaMA-Factory | |\n|---|---|---|---|---|")
         for half, cases in (("broken", BROKEN), ("sound", SOUND), ("strict", STRICT)):
             for number, case in enumerate(cases):
-                if call.only not in case.name or number % call.every:
+                if not re.search(call.only, case.name) or number % call.every:
                     continue
                 outcome = try_case(case, Path(scratch) / f"{half}{number}", base)
                 counts[half] += 1

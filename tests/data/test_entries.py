@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion.data import entries
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import HubAddress, hub_class_names, read_entries
+from llamafactory_emotion.data.entries import HubAddress, read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
@@ -241,18 +241,6 @@ def test_an_entry_that_is_not_read_is_one_sentence_for_every_reader(tmp_path, en
     for read in (trained_on, predicted):
         with pytest.raises(error, match=said):
             read(str(tmp_path))
-
-
-def test_the_names_of_ids_are_known_before_the_rows_are_loaded(register, tmp_path):
-    register([{"text": "a", "label": 0}], EMOTION_COLUMNS)
-    names = "".join(f"            '{number}': {name}\n" for number, name in enumerate(NAMES))
-    (tmp_path / "hub" / "README.md").write_text(
-        "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: label\n"
-        f"    dtype:\n      class_label:\n        names:\n{names}---\n"
-    )
-
-    assert hub_class_names(HubAddress(str(tmp_path / "hub"), split="test")) == {"label": NAMES}
-    assert hub_class_names(HubAddress(str(tmp_path / "nowhere"))) == {}
 
 
 def test_a_hub_that_does_not_answer_is_told_in_seconds(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def full_disk():
     ("first", "said"),
     [
         (1, r"cannot be written \(.*\); its first 1 rows are whole: .* resume=true\.$"),
-        (0, r"cannot be written \([^;]*\)\.$"),
+        (0, r"cannot be written \([^;]*\); make room, or name"),
     ],
 )
 def test_a_full_disk_leaves_whole_rows(path, first, said):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "llamafactory_emotion"
 ERRORS = {"CallError", "DataError", "ModelError", "EmotionError"}
-# Reasons that a finding of `doctor` is made of, not sentences of their own.
-REASONS = {"plugin/host_data.py", "plugin/metrics.py"}
+# Reasons that a finding, a warning or another sentence is made of.
+REASONS = {"plugin/host_data.py", "plugin/metrics.py", "plugin/record.py", "run_record.py"}
 ADVICE = re.compile(
     r"(; | is )\{\}\.$|\b(accept|add|allow|ask|begin|change|check|choose|compare|download|drop"
-    r"|export|give|install|keep|leave|load|lower|mend|name|predict|put|raise|remove|rename|report"
+    r"|export|give|install|keep|leave|load|lower|mend|name|predict|put|raise|remove|rename|quote|report"
     r"|resume|save|serve|set|start|take|train|use|wait|write)\b",
     re.IGNORECASE,
 )

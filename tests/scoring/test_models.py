@@ -109,7 +109,7 @@ def test_an_adapter_alone_names_its_base_and_may_bring_its_chat_template(base, t
     [
         ("llama", {"hidden_size": 128}, ""),
         ("llama", {"num_hidden_layers": 1}, "weights have no layer"),
-        ("llama", {"num_hidden_layers": 3}, "no weights for some"),
+        ("llama", {"num_hidden_layers": 3}, "some layers have no weights"),
         ("gpt2", {}, ""),
     ],
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +14,7 @@ from llamafactory_emotion.data.dataset_folder import (
     read_entry,
 )
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source, open_source
-from llamafactory_emotion.data.tables import ClassNames, class_names, with_class_names
+from llamafactory_emotion.data.tables import class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
 
 HUB = "hf_hub_url"
@@ -210,35 +209,6 @@ def _check_readable(name: str, entry: Mapping[str, Any]) -> None:
             f"the data set {name!r} has neither {_FILE} nor {HUB}; download it and name a file of "
             "its texts."
         )
-
-
-@cache
-def hub_class_names(
-    address: HubAddress, *, cache_dir: str | None = None, token: str | None = None
-) -> ClassNames:
-    """Return the names of a data set's label ids by column, without its rows.
-
-    Empty where it does not say them before it is loaded, or the hub does not answer in seconds.
-    """
-    from datasets import load_dataset_builder
-
-    if address.split != HubAddress.split:  # the names are those of all splits: ask once
-        return hub_class_names(
-            replace(address, split=HubAddress.split), cache_dir=cache_dir, token=token
-        )
-    if unreachable(address.url, token):
-        return {}
-    try:
-        builder = load_dataset_builder(
-            address.url,
-            name=address.subset,
-            data_dir=address.folder,
-            cache_dir=cache_dir,
-            token=token,
-        )
-    except _failures():
-        return {}
-    return class_names(builder.info.features or {})
 
 
 def unreachable(url: str, token: str | None) -> str | None:

@@ -238,8 +238,8 @@ class SourceJoin:
         repeated = [one for one, count in Counter(ids.values()).items() if count > 1]
         if repeated:
             raise DataError(
-                f"{name} has {len(repeated):,} ids more than once, first {repeated[0]!r}; rows "
-                "cannot be joined by them."
+                f"{name} has {len(repeated):,} ids more than once, first {repeated[0]!r}; give "
+                "each row its own."
             )
         return ids
 

@@ -30,7 +30,7 @@ def own_template(tokenizer: Any, name: str) -> Template:
             raise CallError(
                 f"LLaMA-Factory has no template {name!r}"
                 + (f" (is {near[0]} meant?)" if near else "")
-                + f"; template={CHAT_TEMPLATE} takes the model's own chat template."
+                + f"; write template={CHAT_TEMPLATE} for the model's own chat template."
             )
         known = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=name))
     # What its encoder would turn into ids, turn by turn; beside the turns it adds an empty thought.

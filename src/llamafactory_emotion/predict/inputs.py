@@ -175,7 +175,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         counts = ", ".join(f"{label!r} ({rows:,})" for label, rows in strange.most_common() if rows)
         raise DataError(
             f"{source.name} has labels outside the {task.described}, which has "
-            f"{', '.join(task.labels)}: {counts}."
+            f"{', '.join(task.labels)}; mend them, or name their task with task=: {counts}."
         )
     # LLaMA-Factory passes over a column that no row has.
     if missing:

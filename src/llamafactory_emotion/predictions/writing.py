@@ -178,7 +178,7 @@ class PredictionsWriter(AbstractContextManager["PredictionsWriter"]):
             whole = (
                 f"its first {self.rows:,} rows are whole: make room and go on with resume=true"
                 if self.rows
-                else "check its rights, or name another output"
+                else "make room, or name another output"
             )
             raise EmotionError(
                 f"{self.path} cannot be written ({error.strerror or error}); {whole}."

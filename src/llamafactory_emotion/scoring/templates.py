@@ -129,7 +129,9 @@ def saved_chat_template(folder: str | None) -> str | None:
             return file.read_text(encoding="utf-8")
         content = json.loads(settings.read_bytes()) if folder and settings.is_file() else {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"the chat template in {folder} cannot be read: {error}.") from error
+        raise ModelError(
+            f"the chat template in {folder} cannot be read ({error}); mend it."
+        ) from error
     found = content.get("chat_template") if isinstance(content, dict) else None
     return found if isinstance(found, str) else None
 
