@@ -230,7 +230,8 @@ def check_fields(context: Context) -> Iterator[Finding]:
                 "write pairs of question and answer, or put it into the text",
             )
         rows = _csv_rows(data_set.path)
-        if context.is_on("streaming") and not context.number("dataloader_num_workers"):
+        workers = context.number("dataloader_num_workers")
+        if context.is_on("streaming") and data_set.path is not None and not workers:
             yield error(
                 f"streaming: true reads no row of a file ({data_set.path}) without a worker: "
                 "LLaMA-Factory stops",
