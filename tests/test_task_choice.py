@@ -1,6 +1,7 @@
 """Which task a call is of: every source in its turn, and what is said when they disagree."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -72,6 +73,8 @@ def test_the_call_wins_and_a_model_of_another_task_is_warned_of(here, capsys):
     # A name is the model's own first, which agrees with itself.
     assert choose_task("x", None, Sources(**MODEL)) == ONE
     assert capsys.readouterr().err == ""
+    for other in (replace(ONE, instruction="Why?"), replace(ONE, words={"x a": "a"})):
+        assert find_task(other, None, Sources(**MODEL))[1] is not None
     with pytest.raises(CallError, match="exclude each other"):
         find_task("x", "a, b", Sources())
 

@@ -200,8 +200,8 @@ def test_an_entry_says_where_on_the_hub_its_rows_are(tmp_path):
     (tmp_path / FILE_NAME).write_text(json.dumps({"mine": entry, "plain": {"hf_hub_url": "a/b"}}))
     mine, plain = read_entries("mine, plain", tmp_path)
 
-    assert mine.place == HubAddress("a/b", "s", "test", "f")
-    assert plain.place == HubAddress("a/b")
+    assert mine.location == HubAddress("a/b", "s", "test", "f")
+    assert plain.location == HubAddress("a/b")
 
 
 @pytest.mark.parametrize("error", [OSError(), datasets.exceptions.DatasetGenerationError("No.")])

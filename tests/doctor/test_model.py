@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import transformers
 from doctor_calls import is_told, judge, sentences, serious, without_hub
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams import DataArguments
 
 from llamafactory_emotion.doctor.__main__ import examine
-from llamafactory_emotion.plugin.host_data import take_chat_template
 from llamafactory_emotion.run_record import RunRecord, write_record
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -114,7 +115,7 @@ def test_a_folder_asked_with_another_template_than_it_carries_is_told(
     model = tmp_path / "model"
     shutil.copytree(folder / "saves" / "tiny_base", model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    take_chat_template(tokenizer, trained)
+    get_template_and_fix_tokenizer(tokenizer, DataArguments(template=trained))
     tokenizer.save_pretrained(model)
 
     found = look(**PREDICT, model_name_or_path=str(model), template=asked)["recipe"]

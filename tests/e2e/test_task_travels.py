@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from calls import read_lines
+from peft import PeftModel
 from programs import ROOT, llamafactory
 from ticket_rows import TICKETS, ticket_rows
 from tiny_llama import write_tiny_llama
+from transformers import AutoModelForCausalLM
 
 from llamafactory_emotion.classifier import EmotionClassifier
 from llamafactory_emotion.doctor import __main__ as doctor
@@ -70,7 +72,10 @@ def test_the_task_of_tickets_is_named_once(tmp_path, monkeypatch, capsys):
     assert {"llamafactory", "llamafactory_emotion", "transformers"} <= record.versions.keys()
     assert read_record("run/checkpoint-1") == record
 
+    base = AutoModelForCausalLM.from_pretrained("base")
+    PeftModel.from_pretrained(base, "run").save_pretrained("run")
     Path("run").rename("kept")
+    assert read_record("kept") == record
     adapter = ("model_name_or_path=base", "adapter_name_or_path=kept/checkpoint-2")
     capsys.readouterr()
     run(predict, *adapter, "input=test.csv", "output=scored.jsonl")

@@ -60,6 +60,7 @@ HOSTILE = {
             "Disgust. There is some anger in it.": None,
             "disgust (closest: anger)": None,
             "Okay. The emotion is joy": "joy",
+            "Analysis\nThe text expresses joy.": "joy",
         },
     ),
     "scores, other keys, quotes, verbs": (

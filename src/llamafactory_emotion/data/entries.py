@@ -68,14 +68,14 @@ class Entry:
         name: Its name there.
         formatting: `alpaca`, `emotion` or `sharegpt`.
         columns: LLaMA-Factory's word for a column to its name; empty where none is named.
-        place: Its file, or where it is on the hub.
+        location: Its file, or where it is on the hub.
         tags: What turns of a conversation call their parts.
     """
 
     name: str
     formatting: str
     columns: Mapping[str, str | None]
-    place: Path | HubAddress
+    location: Path | HubAddress
     tags: Mapping[str, str]
 
     @property
@@ -102,10 +102,10 @@ class Entry:
             CallError: Its file is of no known format.
             DataError: It cannot be loaded from the hub.
         """
-        if isinstance(self.place, Path):
-            source = open_source(self.place)
+        if isinstance(self.location, Path):
+            source = open_source(self.location)
         else:
-            source = self._open_at_hub(self.place, cache_dir, token)
+            source = self._open_at_hub(self.location, cache_dir, token)
         if self.formatting != SHAREGPT_FORMATTING:
             return source
         return replace(source, records=map(self._as_conversation, source.records))
@@ -122,22 +122,22 @@ class Entry:
         renamed = [{"role": roles.get(role, role), "content": text} for role, text in told]
         return Record(record.line, {CONVERSATION: renamed})
 
-    def _open_at_hub(self, place: HubAddress, cache_dir: str | None, token: str | None) -> Source:
+    def _open_at_hub(self, address: HubAddress, cache_dir: str | None, token: str | None) -> Source:
         from datasets import load_dataset
         from huggingface_hub.constants import is_offline_mode
 
-        name = f"the data set {self.name!r} ({place})"
+        name = f"the data set {self.name!r} ({address})"
         # `load_dataset` tries a dead hub again and again, for minutes.
-        if not is_offline_mode() and (problem := unreachable(place.url, token)):
+        if not is_offline_mode() and (problem := unreachable(address.url, token)):
             raise DataError(
                 f"{name}: {problem}; name a file, or set HF_HUB_OFFLINE=1 if it is in the cache."
             )
         try:
             rows = load_dataset(
-                place.url,
-                name=place.subset,
-                data_dir=place.folder,
-                split=place.split,
+                address.url,
+                name=address.subset,
+                data_dir=address.folder,
+                split=address.split,
                 cache_dir=cache_dir,
                 token=token,
             )
@@ -177,9 +177,9 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
         entry = read_entry(entries, name, folder)
         _check_readable(name, entry)
         formatting = entry.get("formatting", ALPACA_FORMATTING)
-        place = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
+        location = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
         tags = {**_TAGS, **entry.get("tags", {})}
-        found.append(Entry(name, formatting, entry.get("columns", {}), place, tags))
+        found.append(Entry(name, formatting, entry.get("columns", {}), location, tags))
     return found
 
 

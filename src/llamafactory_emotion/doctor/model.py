@@ -14,8 +14,13 @@ from llamafactory_emotion.doctor.data import possible_answers, tasks_of
 from llamafactory_emotion.doctor.loading import BaseModel
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import host_data
+from llamafactory_emotion.plugin.host_template import own_template
 from llamafactory_emotion.scoring.loading import is_path, quiet_loading
-from llamafactory_emotion.scoring.templates import read_chat_template, trained_template
+from llamafactory_emotion.scoring.templates import (
+    Template,
+    read_chat_template,
+    trained_template,
+)
 from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
@@ -239,10 +244,14 @@ def check_own_template(context: Context) -> Iterator[Finding]:
     if not carriers:
         return
     carrier = carriers[0]
+    carried = carrier.tokenizer()
     asked = context.base.tokenizer() or carrier.tokenizer()
-    host_data.take_chat_template(asked, context.template)
-    own, here = _turn(carrier.tokenizer()), _turn(asked)
-    if own and here and own != here:
+    try:
+        own = _turn(read_chat_template(carried), carried)
+        here = _turn(own_template(asked, context.template), asked)
+    except ModelError:
+        return  # the one cannot be rendered, or the other lacks tokens
+    if own != here:
         yield warning(
             f"the chat template that {carrier.name} carries is not the template "
             f"{context.template}: between text and answer it has {own[0]!r} and not {here[0]!r}, "
@@ -255,17 +264,14 @@ def _carries_template(model: BaseModel) -> bool:
     return model.tokenizer_problem is None and bool(model.tokenizer().chat_template)
 
 
-def _turn(tokenizer: Any) -> tuple[str, str] | None:
-    """Return what a chat template writes between text and answer, and what ends the answer.
+def _turn(template: Template, tokenizer: Any) -> tuple[str, str]:
+    """Return what a template writes between text and answer, and what ends the answer.
 
     Empty thoughts and white space, which copies of one template differ in, are left out.
     """
-    try:
-        found = read_chat_template(tokenizer)
-    except ModelError:
-        return None
-    between = re.sub(r"</?think>|\s", "", found.tail + found.answer_prefix)
-    return between, " ".join(map(str, tokenizer.convert_ids_to_tokens(list(found.end_ids))))
+    between = template.tail + template.after + template.answer_prefix
+    ends = tokenizer.convert_ids_to_tokens(list(template.end_ids))
+    return re.sub(r"</?think>|\s", "", between), " ".join(map(str, ends))
 
 
 def check_vocabulary(context: Context) -> Iterator[Finding]:

@@ -169,10 +169,10 @@ SAID_TO_SOMEBODY = re.compile(
     r"\s+(?:you|him|her|them|it|me|us|this|that|these|those|my|your|his|their|our)" + _END
 )
 QUOTED = re.compile(r'"([^"\n]{1,300})"')
-# An answer that begins with another word than a label, as a sentence or line of its own.
+# An answer that begins with another word than a label, as a sentence of its own.
 _OTHER = rf"""[\s"'*_]*([^\W\d_{WITHOUT_SPACES}]{{4,20}})["'*_]*\s*"""
 OTHER_WORD = re.compile(
-    rf"(?:{_MARKER_WORDS})[\s*_]{{0,4}}:{_OTHER}[,.(;\n]|{_OTHER}(?:\.(?!\w)|\n|\()"
+    rf"(?:{_MARKER_WORDS})[\s*_]{{0,4}}:{_OTHER}[,.(;\n]|{_OTHER}(?:\.(?!\w)|\()"
 )
 INTERJECTIONS = frozenset(("okay", "sure", "well", "right", "hello", "thanks", "option", "class"))
 

@@ -6,9 +6,13 @@ What counts is where the answer is. An answer is first cleaned (`cleaning`), the
 1. the whole answer is one name;
 2. a field of a JSON object, or of a line of `key: value`, holds one;
 3. one follows the last answer marker (`Answer:`, `答案是`), whatever comes after it;
-4. the answer begins or ends with a line, or begins with a clause, that is nothing but a name;
-5. the answer declines (`refusal`);
-6. a short statement names exactly one label.
+4. one follows the options, where the answer repeats them first (`Yes or no? No.`);
+5. the answer begins or ends with a line, or begins with a clause, that is nothing but a name;
+6. the answer begins with another word as a sentence (`Disgust.`): no label;
+7. the answer declines (`refusal`);
+8. a short statement names exactly one label.
+
+Of an answer that goes on with the next example of a prompt, what is before it counts.
 
 An answer that names no label, or several, is invalid: it is never guessed, dropped or replaced.
 `strict` is plain equality. The rule `contains` names no class, so it is asked with the gold label:

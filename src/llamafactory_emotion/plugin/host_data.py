@@ -372,16 +372,6 @@ def prepare_tokenizer(tokenizer: Any, values: Mapping[str, Any]) -> bool:
     return bool(settings.resize_vocab)
 
 
-def take_chat_template(tokenizer: Any, template: str) -> None:
-    """Replace a tokenizer's chat template by what LLaMA-Factory writes for one of its templates."""
-    tokenizer.chat_template = None
-    with quiet():
-        from llamafactory.data.template import get_template_and_fix_tokenizer
-        from llamafactory.hparams import DataArguments
-
-        get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template))
-
-
 def encode(
     tokenizer: Any,
     template: str,

@@ -121,8 +121,8 @@ def _entry_rows(
         yield from _alpaca_rows(entry, source, task)
         return
     label = entry.response or NO_COLUMN
-    if isinstance(entry.place, Path):
-        rows = read_texts(entry.place, task=task, text_column=entry.prompt, label_column=label)
+    if isinstance(entry.location, Path):
+        rows = read_texts(entry.location, task=task, text_column=entry.prompt, label_column=label)
     else:
         source = entry.open(cache_dir=cache_dir, token=token)
         rows = text_rows(source, task, ColumnChoice(entry.prompt, label))

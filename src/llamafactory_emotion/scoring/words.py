@@ -7,7 +7,7 @@ as a classifier, and a task's `words` make any label one of these.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby, product
+from itertools import chain, groupby, product
 from string import ascii_uppercase
 from unicodedata import category
 
@@ -21,6 +21,7 @@ from llamafactory_emotion.text import WITHOUT_SPACES, name_key
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 _SPACELESS = re.compile(f"[{WITHOUT_SPACES}]")
 _LONGEST_PART = 8
+_SHORTEST = 3
 
 
 def suggest_words(task: Task, encode: Encode) -> dict[str, str]:
@@ -48,12 +49,10 @@ def suggest_words(task: Task, encode: Encode) -> dict[str, str]:
     found: dict[str, str] = {}
     for label in (label for label in task.labels if task.word_of(label) not in kept):
         claimed = {*map(name_key, found.values())}
-        for group in _candidates(task, label, counts):
-            free = [word for word in group if _is_free(task, label, word)]
-            free = [word for word in free if name_key(word) not in claimed]
-            chosen = next((pair for pair in one_token(free) if pair[1] not in taken), None)
-            if chosen is not None:
-                found[label] = taken[chosen[1]] = chosen[0]
+        for word, token in chain.from_iterable(map(one_token, _candidates(task, label, counts))):
+            free = token not in taken and name_key(word) not in claimed
+            if free and _is_free(task, label, word):
+                found[label] = taken[token] = word
                 break
     return {**task.words, **found} if found else {}
 
@@ -73,6 +72,8 @@ def words_line(words: Mapping[str, str]) -> str:
 def _candidates(task: Task, label: str, counts: Mapping[str, int]) -> Iterator[Sequence[str]]:
     """Yield groups of words that a label may have, the best first."""
     own = [part for part in _parts(label) if counts[name_key(part)] == 1]
+    # A short word says little (`de`), a short part of a Chinese one does not.
+    own = [part for part in own if len(part) >= _SHORTEST or _SPACELESS.match(part)]
     yield [spelt for part in own for spelt in (part, part.lower(), part.capitalize())]
     yield [alias for alias, meant in task.aliases.items() if meant == label]
     yield [part[0].upper() for part in _parts(label) if part[0].upper() != part[0].lower()]

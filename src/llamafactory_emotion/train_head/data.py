@@ -44,8 +44,8 @@ def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
             continue
         yield "dataset_dir", folder / FILE_NAME
         for entry in read_entries(source, folder):
-            if isinstance(entry.place, Path):
-                yield key, entry.place
+            if isinstance(entry.location, Path):
+                yield key, entry.location
 
 
 def sources_of(arguments: HeadArguments) -> Sources:
