@@ -13,7 +13,7 @@ from llamafactory_emotion.doctor import loading
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 BROKEN = [
-    ({"dataset_dir": "nowhere"}, "dataset-dir", "it is not there", "init"),
+    ({"dataset_dir": "nowhere"}, "dataset-dir", "is not there", "init"),
     ({"dataset": "soudn"}, "dataset", "no data set 'soudn'", "write sound"),
     ({"dataset": ["sound", "soudn"]}, "dataset", "no data set 'soudn'", "write sound"),
     ({"dataset": "sound,,alpaca"}, "dataset", "comma", "remove"),
