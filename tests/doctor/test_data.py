@@ -13,7 +13,7 @@ from llamafactory_emotion.doctor import loading
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 BROKEN = [
-    ({"dataset_dir": "nowhere"}, "dataset-dir", "it is not there", "init"),
+    ({"dataset_dir": "nowhere"}, "dataset-dir", "is not there", "init"),
     ({"dataset": "soudn"}, "dataset", "no data set 'soudn'", "write sound"),
     ({"dataset": ["sound", "soudn"]}, "dataset", "no data set 'soudn'", "write sound"),
     ({"dataset": "sound,,alpaca"}, "dataset", "comma", "remove"),
@@ -34,6 +34,7 @@ BROKEN = [
     ({"dataset": "hub_reordered"}, "label-ids", "train other labels", "save it as Parquet"),
     ({"eval_dataset": "leaking"}, "audit", "1 of them with another label", "--drop leaks"),
     ({"dataset": "long"}, "cutoff", "1 of 1 rows", "raise cutoff_len"),
+    ({"streaming": True, "max_steps": 9}, "fields", "reads no row of a file", "workers: 1"),
 ]
 
 
@@ -46,6 +47,7 @@ def test_broken_data_is_told_with_its_remedy(look, changes, check, said, remedy)
 
 TEXTS = ["the train was late", "she sent me flowers", "a knock at the door", "so it goes"] * 3
 COLUMNS = {"columns": {"prompt": "text", "response": "label"}}
+HISTORY = {"columns": COLUMNS["columns"] | {"history": "history"}}
 TURNS = {"formatting": "sharegpt"}
 
 
@@ -98,6 +100,7 @@ READ = [
     ("d.jsonl", conversations("user", "assistant"), TURNS, "error", "not user and assistant"),
     ("d.jsonl", conversations("human", "gpt", odd=True), TURNS, "warning", "drops 3 of 6 rows"),
     ("d.jsonl", lines("joy"), COLUMNS | {"ranking": True}, "error", "two answers a row"),
+    ("d.jsonl", lines("joy", history="so"), HISTORY, "error", "LLaMA-Factory passes over it"),
     ("d.tsv", table("joy").replace(",", "\t"), COLUMNS, "error", "Allowed file types: arrow,csv"),
 ]  # fmt: skip
 

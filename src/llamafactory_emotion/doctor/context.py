@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llamafactory_emotion.data.dataset_folder import read_dataset_info, task_of_entry
+from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info, task_of_entry
 from llamafactory_emotion.doctor.loading import BaseModel, DataSet, load_data_set
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin import host, host_data
@@ -238,7 +238,8 @@ class Context:
             info = read_dataset_info(self.dataset_dir)
         except EmotionError as problem:
             return {}, str(problem)
-        return info.entries, None if info.text else "it is not there"
+        path = self.dataset_dir / FILE_NAME
+        return info.entries, None if info.text else f"{path} is not there"
 
     def task_of(self, name: str) -> Task | None:
         """Return the task that a data set should be of: the call's, or the one its entry names.

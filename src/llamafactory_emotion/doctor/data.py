@@ -42,7 +42,7 @@ def check_dataset_dir(context: Context) -> Iterator[Finding]:
     problem = context.registry[1]
     if problem and _names_here(context):
         yield error(
-            f"{context.dataset_dir / FILE_NAME}: {problem}",
+            problem,
             "name the folder with dataset_dir, or write one with `llamafactory_emotion.init`",
         )
 
@@ -218,9 +218,26 @@ def _csv_rows(path: Path | None) -> Sequence[Mapping[str | None, Any]]:
 
 
 def check_fields(context: Context) -> Iterator[Finding]:
-    """Rows of a CSV file with more fields than the header: pandas takes the first for an index."""
+    """What the host reads otherwise, or not at all: text as history, too many fields, no shard."""
     for name, data_set in context.loaded.items():
-        rows = _csv_rows(data_set.path) if data_set.loaded else ()
+        if (loaded := data_set.loaded) is None:
+            continue
+        history = loaded.columns.get("history", "")
+        if loaded.types.get(history) == "string":
+            yield error(
+                f"the column {history!r} of {name!r} ({data_set.path}) is text, and a history is a "
+                "list of pairs: LLaMA-Factory passes over it",
+                "write pairs of question and answer, or put it into the text",
+            )
+        rows = _csv_rows(data_set.path)
+        workers = context.number("dataloader_num_workers")
+        if context.is_on("streaming") and data_set.path is not None and not workers:
+            yield error(
+                f"streaming: true reads no row of a file ({data_set.path}) without a worker: "
+                "LLaMA-Factory stops",
+                "remove streaming, or set dataloader_num_workers: 1",
+            )
+        # pandas takes the first for an index.
         if longer := sum(None in row for row in rows):
             yield error(
                 f"{longer:,} of {data_set.extent} of {name!r} ({data_set.path}) have more fields "

@@ -183,6 +183,8 @@ def _unfit(error: Exception, loaded: LoadedRows, number: int) -> str:
     """Return what about a row does not fit its formatting."""
     row = loaded.raw[number - 1]
     missing = error.args[0] if isinstance(error, KeyError) else None
+    if isinstance(error, KeyError) and missing is None:
+        return "its entry names no column for a part that its formatting reads"
     word = next((word for word, column in loaded.columns.items() if column == missing), None)
     if missing is not None and word is not None and missing not in row:
         known = ", ".join(map(repr, row))
