@@ -45,6 +45,7 @@ def test_a_file_is_clean_and_of_its_task(name):
         entry = json.loads((DATA / "dataset_info.json").read_text("utf-8"))[name]
         columns = {"prompt": "instruction", "query": "input", "response": "output"}
         wanted = {"file_name": f"{name}.jsonl", "formatting": "alpaca", "columns": columns}
+        wanted |= {"emotion_task": "../examples/tasks/demo_sentiment.yaml"}
         assert entry == wanted
 
 

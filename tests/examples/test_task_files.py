@@ -117,7 +117,7 @@ def test_labels_that_the_task_lacks_are_all_listed_with_their_rows(tmp_path: Pat
 
     told = capsys.readouterr().err
     assert "unknown labels and their rows: 'Weather' (2), 'sport' (1)" in told
-    assert "task 'ag_news' has 0 World, 1 Sports, 2 Business, 3 Sci/Tech" in told
+    assert "has 0 World, 1 Sports, 2 Business, 3 Sci/Tech" in told
     assert not (tmp_path / "data").exists()
 
 
@@ -128,6 +128,7 @@ class _Scorer:
 
     class encoder:  # noqa: N801 - stands for an attribute
         label_ids = ((1,), (2, 3, 4, 5))
+        answer_ids = staticmethod(lambda _: [(1,), (2, 3, 4, 5)])
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, 8), (4, 4), (50, 50)])

@@ -338,7 +338,7 @@ def test_the_real_data(shared_data, folder):
     command = [sys.executable, "-m", "llamafactory_emotion.prepare", *arguments, *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stderr.count("the text is in 'text'") == 2
+    assert done.stderr.count("texts from text, labels from label") == 2
     assert "31 repeats, 30 of them conflicting (15 joy/love, 6 fear/surprise," in done.stdout
     assert "11 test texts that are in train too, all 11 with another label" in done.stdout
     report = json.loads((folder / "audit.json").read_text(encoding="utf-8"))

@@ -219,7 +219,7 @@ def one_token_more(folder: Path) -> None:
         (labels_of("up", "down"), "another number of labels: 2 (up, down), and task 'emotion' has"),
         (labels_of(*sorted(EMOTION.labels)), "a classifier with other labels: 6 (anger, fear, joy"),
         (lambda base: (base / "adapter_config.json").touch(), "is an adapter; name the base model"),
-        (lambda base: (base / "config.json").unlink(), "holds no config.json, so it is no model"),
+        (lambda base: (base / "config.json").unlink(), "holds no config.json; name the folder"),
         (never_pads, "has no padding token and no end token"),
         (tokens_around, "cutoff_len=2 leaves no room for a text: 2 special tokens"),
         (one_token_more, "name the tokenizer's own model"),

@@ -189,7 +189,9 @@ def _find_blocks(model: Any) -> tuple[str, nn.ModuleList]:
 def _freeze_blocks(model: Any, count: int) -> None:
     blocks_name, blocks = _find_blocks(model)
     if count > len(blocks):
-        raise CallError(f"freeze_blocks={count}; give the model's {len(blocks)} blocks or fewer.")
+        raise CallError(
+            f"freeze_blocks={count} is more than the model's {len(blocks)} blocks; give fewer."
+        )
     for block in blocks[:count]:
         block.requires_grad_(requires_grad=False)
     for name, module in model.named_modules():
