@@ -171,3 +171,16 @@ def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):
     assert is_no_label(-1, EMOTION)
     assert is_no_label(-1, None)
     assert not is_no_label(-1, Task("signed", ("-1", "1"), "For or against?"))
+
+
+def test_empty_rows_are_left_out_where_the_call_says_so(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("one\n\ntwo\n", encoding="utf-8")
+    with pytest.raises(DataError, match="empty rows: 1; skip_empty=true leaves them out"):
+        opened(f"input={path}")
+
+    inputs = opened(f"input={path}", "skip_empty=true")
+
+    wanted = [(EMOTION.user_content(text), None) for text in ("one", "two")]
+    assert contents(inputs) == wanted
+    assert inputs.notes.skipped == 1

@@ -27,15 +27,15 @@ def broken(tmp_path):
 
 
 def test_a_broken_row_leaves_what_came_before(predict, predict_refuses, tmp_path):
-    path = write_lines(tmp_path / "texts.jsonl", [{"text": f"row {n}"} for n in range(70)])
+    path = write_lines(tmp_path / "texts.jsonl", [{"text": f"row {n}"} for n in range(1030)])
     path.write_text(path.read_text() + '{"tex')
-    call = [f"input={path}", f"output={tmp_path / 'out.jsonl'}", "chunk_rows=16"]
+    call = [f"input={path}", f"output={tmp_path / 'out.jsonl'}", "chunk_rows=1024"]
     code, told = predict_refuses(*call)
-    assert (code, "texts.jsonl:71" in told) == (1, True)
-    assert len(read_lines(tmp_path / "out.jsonl")) == 64
+    assert (code, "texts.jsonl:1031" in told) == (1, True)
+    assert 900 < len(read_lines(tmp_path / "out.jsonl")) < 1030
     path.write_text(path.read_text().removesuffix('{"tex'))
     predict(*call, "resume=true")
-    assert [row["id"] for row in read_lines(tmp_path / "out.jsonl")] == list(range(70))
+    assert [row["id"] for row in read_lines(tmp_path / "out.jsonl")] == list(range(1030))
 
 
 def test_what_is_overwritten_stays_when_the_first_rows_fail(

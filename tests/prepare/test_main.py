@@ -443,3 +443,27 @@ def test_a_folder_of_files_is_read_and_none_in_it_is_replaced(folder, tmp_path, 
     assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
     assert prepare(parts, folder, f"json={parts / 'part-1.jsonl'}", "overwrite=true") == 2
     assert "part-1.jsonl is an input" in capsys.readouterr().err
+
+
+def test_a_written_task_is_told_of_misspellings_and_has_the_words_of_a_model(
+    tiny_base, folder, tmp_path, capsys
+):
+    task = tmp_path / "moods.yaml"
+    usual = [(f"text {n}", ("deep sadness", "great joy")[n % 2]) for n in range(20)]
+    odd = [("one", "great/joy"), ("two", "fear"), ("three", "fear")]
+    train = write_rows(tmp_path / "moods.jsonl", [*usual, *odd])
+
+    assert prepare(train, folder, f"write_task={task}", f"model_name_or_path={tiny_base}") == 0
+
+    told = capsys.readouterr().err
+    assert "'great/joy' (1) may be 'great joy' (10) in another spelling" in told
+    assert told.count("in another spelling") == 1
+    assert load_task(task).words["deep sadness"] == "sadness"
+    assert prepare(train, folder, f"write_task={task}", "name=again") == 2
+    assert f"take it as it is with task={task}, or write it anew" in capsys.readouterr().err
+
+
+def test_an_alias_in_the_data_is_told_with_the_label_it_means(folder, tmp_path, capsys):
+    train = write_rows(tmp_path / "a.jsonl", [("so good", "joy"), ("so bad", "sad")])
+    assert prepare(train, folder) == 1
+    assert "an alias counts in answers alone: write 'sadness' for 'sad'" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def iterate_rows(
     yield from labelled_rows(source, task, choice, skip_empty=skip_empty, notes=notes)
 
 
-def read_texts(
+def read_texts(  # noqa: PLR0913 - what a call may say of a file
     path: str | Path,
     *,
     task: Task | None = None,
@@ -142,6 +142,7 @@ def read_texts(
     encoding: str | None = None,
     sheet: str | None = None,
     label_may_lack: bool = False,
+    skip_empty: bool | None = None,
     notes: FileNotes | None = None,
 ) -> Iterator[TextRow]:
     """Yield the texts of a file lazily, with their labels where there are any.
@@ -155,7 +156,7 @@ def read_texts(
     split_labels = _has_labels(path, task, encoding)
     source = open_source(path, encoding=encoding, sheet=sheet, split_labels=split_labels)
     choice = ColumnChoice(text_column, label_column, label_may_lack=label_may_lack)
-    yield from text_rows(source, task, choice, notes=notes)
+    yield from text_rows(source, task, choice, skip_empty=skip_empty, notes=notes)
 
 
 def labelled_rows(
@@ -173,10 +174,15 @@ def labelled_rows(
 
 
 def text_rows(
-    source: Source, task: Task | None, choice: ColumnChoice, *, notes: FileNotes | None = None
+    source: Source,
+    task: Task | None,
+    choice: ColumnChoice,
+    *,
+    skip_empty: bool | None = None,
+    notes: FileNotes | None = None,
 ) -> Iterator[TextRow]:
     """Check the records of a source and yield their texts; see `read_texts`."""
-    problems = _Problems(notes or FileNotes())
+    problems = _Problems(notes or FileNotes(), skip_empty)
     yield from _checked_rows(source, task, choice, problems, label_needed=False)
 
 
@@ -241,6 +247,9 @@ class _Problems:
                 f"unknown labels and their rows: {counts}{'' if few else ', ...'}; "
                 f"{task.described} has {known}"
             )
+            for alias in (one for one in task.aliases if repr(one) in self.labels):
+                label = task.aliases[alias]
+                lines.append(f"an alias counts in answers alone: write {label!r} for {alias!r}")
         if self.empty and self.skip_empty is not None:
             lines.append(f"empty rows: {self.empty:,}; skip_empty=true leaves them out")
         count = "1 problem" if self.count == 1 else f"{self.count:,} problems"

@@ -83,6 +83,8 @@ def _summary_lines(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     rate = f"{metrics.invalid:,} ({percent(metrics.invalid_rate)})"
     yield "invalid answers", f"{rate}: {reasons}" if reasons else rate
     always = f"(always {printable(metrics.majority_label)})"
+    reached = metrics.accuracy_ci[0] <= metrics.majority_baseline
+    always += ", which the accuracy is not shown to beat" if reached else ""
     yield "majority baseline", f"{metrics.majority_baseline:.4f}  {always}"
     if metrics.without_gold:
         names = printable(", ".join(metrics.without_gold))

@@ -120,7 +120,7 @@ model.classify({example})[0].outputs.probs
 
 ## Evaluation
 
-{"None was given." if figures is None else prose(figures)}
+{"None was given (`evaluation=FILE`)." if figures is None else prose(figures)}
 
 ## Licence and data
 

@@ -9,7 +9,7 @@ from llamafactory_emotion.predict.inputs import draw_examples, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
 from llamafactory_emotion.predict.outputs import check_outputs, length_table, list_outputs
 from llamafactory_emotion.task_choice import Sources
-from llamafactory_emotion.terminal import print_blocks, printable, run_command
+from llamafactory_emotion.terminal import print_blocks, printable, run_command, tell
 
 _SCORING = ("template", "normalize", "calibrate", "log_likelihoods", "tokens_per_batch")
 
@@ -73,6 +73,8 @@ def predict(options: PredictOptions, call: Call) -> int:
                 print(printable(notice), file=sys.stderr)
                 told.add(notice)
         run.write()
+        if skipped := inputs.notes.skipped:
+            tell(f"{inputs.name}: {skipped:,} empty rows left out; ids count the others")
         del run  # nothing holds the model when the next one is loaded
     if len(options.cutoff_len) > 1:
         print_blocks([length_table(outputs, task)], sys.stdout)

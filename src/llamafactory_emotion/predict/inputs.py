@@ -8,7 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +43,8 @@ from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import tell
 from llamafactory_emotion.text import shorten
 
+_ROWS_AHEAD = 1000
+
 
 class InputRow(NamedTuple):
     """A row to predict: the user turn (instruction and text) and the gold label, if any."""
@@ -53,15 +55,22 @@ class InputRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The rows to predict, the task whose instruction they begin with, and their source's name."""
+    """The rows to predict, the task whose instruction they begin with, and their source's name.
+
+    `notes` is complete once all rows are read.
+    """
 
     task: Task
     rows: Iterator[InputRow]
     name: str
+    notes: FileNotes = field(default_factory=FileNotes)
 
 
 def open_inputs(options: PredictOptions, task: Task) -> Inputs:
-    """Open what a call names, and read its first row: a wrong file is told before a model loads."""
+    """Open what a call names, and read its first rows: a wrong file is told before a model loads.
+
+    Standard input is not waited for: of it one row is read.
+    """
     notes = FileNotes()
     if options.input is not None:
         name = "standard input" if options.input == STANDARD_STREAM else options.input
@@ -71,10 +80,11 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             **options.reading,
             # What is to be predicted may have no labels where the examples have some.
             label_may_lack=options.few_shot is not None,
+            skip_empty=options.skip_empty,
             notes=notes,
         )
         rows = (InputRow(task.user_content(row.text), row.label) for row in texts)
-        inputs = Inputs(task, rows, name)
+        inputs = Inputs(task, rows, name, notes)
     else:
         inputs = open_dataset(
             options.eval_dataset or "",
@@ -83,12 +93,12 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             cache_dir=options.cache_dir,
             token=options.hf_hub_token,
         )
-    first = next(inputs.rows, None)
-    if first is None:
+    ahead = list(islice(inputs.rows, 1 if options.input == STANDARD_STREAM else _ROWS_AHEAD))
+    if not ahead:
         raise DataError(f"{inputs.name} holds no text; name another input.")
     if notes.columns is not None:
         tell(f"{inputs.name}: {notes.columns}")
-    return replace(inputs, rows=islice(chain([first], inputs.rows), options.max_samples))
+    return replace(inputs, rows=islice(chain(ahead, inputs.rows), options.max_samples))
 
 
 def open_dataset(

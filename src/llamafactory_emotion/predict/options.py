@@ -101,6 +101,7 @@ class PredictOptions(ModelOptions):
         about="texts: JSON(L), chats, CSV, TSV, Excel, Parquet, Arrow, lines; - is stdin",
         metavar="FILE",
     )
+    skip_empty: bool = key(False, about="leave out rows of input without a text")
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
     )

@@ -36,7 +36,7 @@ from llamafactory_emotion.files import (
 )
 from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.prepare.task_file import fitting_task, offer, task_text
+from llamafactory_emotion.prepare.task_file import fitting_task, look_alikes, offer, task_text
 from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task
 from llamafactory_emotion.task_choice import LABELS_ABOUT, Sources, choose_task
 from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command, tell
@@ -138,13 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: PrepareOptions, call: Call) -> int:
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
-    also: dict[Path, str] = {}
-    if options.write_task is not None:
-        task = fitting_task(options.train, options.name, _reading(options))
-        also[options.write_task] = task_text(task)
-    else:
-        task = choose_task(options.task, options.labels, Sources())
-        task = replace(task, name=options.name) if options.labels and options.name else task
+    task = _task_of(options)
+    also = {options.write_task: task_text(task)} if options.write_task is not None else {}
     splits, notes = _read(options, task)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
@@ -164,11 +159,23 @@ def _run(options: PrepareOptions, call: Call) -> int:
         for split, note in notes.items():
             for line in _told(note, task):
                 tell(f"{getattr(options, split)}: {line}")
+        for line in look_alikes(row.label for row in splits[TRAIN]) if options.write_task else ():
+            tell(f"{options.write_task}: {line}")
         if str(options.json) == STANDARD_STREAM:
             print(_as_text(report))
         else:
             print_blocks(blocks, sys.stdout)
     return 0
+
+
+def _task_of(options: PrepareOptions) -> Task:
+    if options.write_task is None:
+        task = choose_task(options.task, options.labels, Sources())
+        return replace(task, name=options.name) if options.labels and options.name else task
+    task = fitting_task(options.train, options.name, _reading(options))
+    if options.model_name_or_path is None:
+        return task
+    return replace(task, words=_suggested(options.model_name_or_path, task)[1])
 
 
 def _reading(options: PrepareOptions) -> dict[str, Any]:
@@ -198,6 +205,11 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
         DataError: `dataset_info.json` is not valid.
     """
     outputs = [path for path in (options.json_file, options.write_task) if path is not None]
+    if options.write_task is not None and options.write_task.is_file() and not options.overwrite:
+        raise CallError(
+            f"write_task={options.write_task} is there already; take it as it is with "
+            f"task={options.write_task}, or write it anew with overwrite=true."
+        )
     for path in outputs:
         check_output(path, overwrite=options.overwrite)
     names = [f"{options.name}_{TRAIN}"]
@@ -257,20 +269,28 @@ def _read(
     return splits, notes
 
 
-def _answer_words(model: str, task: Task) -> Block:
-    """Say which labels are several tokens for a model, under our template, and suggest words."""
+def _suggested(model: str, task: Task) -> tuple[list[str], dict[str, str]]:
+    """Return the labels that are several tokens for a model, and words of one token for them."""
     from llamafactory_emotion.scoring.loading import ModelSource, check_source
     from llamafactory_emotion.scoring.models import load_tokenizer
     from llamafactory_emotion.scoring.prompts import PromptEncoder
-    from llamafactory_emotion.scoring.words import suggest_words, words_line
+    from llamafactory_emotion.scoring.words import suggest_words
 
     source = ModelSource(model)
     check_source(source)
     encoder = PromptEncoder(load_tokenizer(source), task)
     ids = zip(task.labels, encoder.answer_ids([*map(task.word_of, task.labels)]), strict=True)
     several = [label for label, tokens in ids if len(tokens) > 1]
-    lines = [("several tokens", ", ".join(several) or "none of the labels")]
-    if words := suggest_words(task, encoder.answer_ids):
+    return several, suggest_words(task, encoder.answer_ids)
+
+
+def _answer_words(model: str, task: Task) -> Block:
+    """Say which labels are several tokens for a model, under our template, and suggest words."""
+    from llamafactory_emotion.scoring.words import words_line
+
+    several, words = _suggested(model, task)
+    lines = [("several tokens", ", ".join(several) or "none of the answers")]
+    if words != task.words:
         lines.append(("for the task's file", words_line(words)))
     said = tuple((name, printable(fact)) for name, fact in lines)
     return Facts(f"Answers of {printable(model)}", said)

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from llamafactory_emotion.text import loose_key
 _MOST_LABELS = 1000
 _ROWS_PER_LABEL = 2
 _FEW = 20  # so many are believed of a small file
+# So many times fewer rows, and letters and digits that are nearly the same.
+_TIMES_AS_COMMON, _ALIKE = 4, 0.85
 _WHOLE = re.compile(r"^(-?\d+)\.0$")
 
 
@@ -50,6 +53,20 @@ def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Ta
         raise CallError(
             f"{path}: name the column of the labels with label_column; {error}"
         ) from error
+
+
+def look_alikes(labels: Iterable[str]) -> Iterator[str]:
+    """Say which label of few rows looks like another spelling of one with many more."""
+    counts = Counter(labels)
+    letters = {label: "".join(filter(str.isalnum, loose_key(label))) for label in counts}
+    for label, rows in counts.items():
+        common = {letters[one]: one for one, n in counts.items() if n >= _TIMES_AS_COMMON * rows}
+        for near in get_close_matches(letters[label], common, n=1, cutoff=_ALIKE):
+            other = common[near]
+            yield (
+                f"{label!r} ({rows:,}) may be {other!r} ({counts[other]:,}) in another spelling; "
+                "if it is, mend the data and write the task anew with overwrite=true"
+            )
 
 
 def offer(path: Path, name: str | None, reading: Mapping[str, Any], task: Task) -> str:
