@@ -108,7 +108,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         kind = "a directory" if path.is_dir() else "no regular file"
         raise CallError(f"{path} is {kind}; name a file to write.")
     if path.exists() and not overwrite:
-        raise CallError(f"{path} exists; name another file or allow overwriting.")
+        raise CallError(f"{path} exists; name another file, or replace it with overwrite=true.")
     check_parents(path)
 
 
@@ -117,7 +117,9 @@ def check_output_folder(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not path.is_dir():
         raise CallError(f"{path} is a file; name a folder to write.")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise CallError(f"{path} exists and holds files; name another or allow overwriting.")
+        raise CallError(
+            f"{path} exists and holds files; name another, or replace it with overwrite=true."
+        )
     check_parents(path)
 
 

@@ -72,7 +72,7 @@ def test_an_output_that_appears_meanwhile_stays(tmp_path):
     _, said = slow.communicate(path.read_bytes())
 
     assert slow.returncode == 2
-    assert b"exists; name another file or allow overwriting" in said
+    assert b"exists; name another file, or replace it with overwrite=true" in said
     assert out.read_bytes() == first
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -119,7 +119,12 @@ def test_outputs_are_whole_new_and_different(predictions, tmp_path, capsys, fail
     assert main([path, f"report={out}"]) == 0
     first = out.read_bytes()
     capsys.readouterr()
-    fails(path, f"--report={out}", code=2, saying="exists; name another file or allow overwriting")
+    fails(
+        path,
+        f"--report={out}",
+        code=2,
+        saying="exists; name another file, or replace it with overwrite=true",
+    )
     assert main([path, f"report={out}", "--overwrite"]) == 0
     capsys.readouterr()
     assert out.read_bytes() == first

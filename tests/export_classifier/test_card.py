@@ -65,7 +65,7 @@ def test_a_base_on_the_hub_is_named(tmp_path, monkeypatch, base, named):
     card = ModelCard(text)
     assert (card.data.base_model == base, card.data.eval_results) == (named, None)
     assert (f"derived from {base} and" in text) is named
-    assert "None was given." in text
+    assert "None was given (`evaluation=FILE`)." in text
 
 
 def test_the_card_takes_what_evaluate_writes(tmp_path):

@@ -61,7 +61,12 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("name", "words", "code", "reason"),
     [
-        ("note.txt", [], 2, "exists and holds files; name another or allow overwriting"),
+        (
+            "note.txt",
+            [],
+            2,
+            "exists and holds files; name another, or replace it with overwrite=true",
+        ),
         ("note.txt", ["overwrite=true"], 2, "holds note.txt, which no export writes"),
         ("checkpoint-8/model.safetensors", ["overwrite=true"], 2, "holds checkpoint-8, which"),
         ("adapter_config.json", ["overwrite=true"], 2, "holds adapter_config.json, which"),

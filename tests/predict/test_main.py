@@ -205,7 +205,11 @@ def test_a_terminal_shows_how_far_it_is(predict, texts, tmp_path, monkeypatch, s
         (["text_column=words"], 1, "words"),
         (["model_name_or_path=examples"], 1, "neither config.json"),
         (["cutoff_len=10"], 2, "leaves no room"),
-        (["max_new_tokens=1", "generate=true", f"task={SENTIMENT}"], 2, "cuts off the label"),
+        (
+            ["max_new_tokens=1", "generate=true", f"task={SENTIMENT}", "label_column=none"],
+            2,
+            "cuts off the label",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_call_is_one_sentence(

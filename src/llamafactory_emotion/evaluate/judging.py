@@ -102,3 +102,4 @@ class AnswerJudge:
         else:
             kind = f"have a label outside the {self._task.described}"
             broken.add(kind, row.line, str(row.label).strip() or " ")
+            broken.label_kind = kind

@@ -54,10 +54,12 @@ class BrokenRows:
         source: The file's name.
         skip: Leave broken rows out rather than stop on them.
         counts: Rows of each kind; a kind is a phrase such as 'have no "predict"'.
+        label_kind: The kind whose values are labels outside the task, once there is one.
     """
 
     source: str
     skip: bool = False
+    label_kind: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     _lines: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _values: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -97,9 +99,17 @@ class BrokenRows:
         """
         if self.counts and not self.skip:
             raise DataError(
-                f"{self.source} has rows that cannot be used: {self.describe()}. "
+                f"{self.source} has rows that cannot be used: {self.describe()}. {self._labels()}"
                 "Mend the file, or leave them out (they are counted) with skip_broken=true."
             )
+
+    def _labels(self) -> str:
+        """Offer the labels outside the task as a task, ready to write, where they can be one."""
+        values = self._values[self.label_kind]
+        whole = len(values) > 1 and values.total() == self.counts[self.label_kind]
+        if not whole or any(mark in value for value in values for mark in ',"…'):
+            return ""
+        return f'If these are the labels, write labels="{", ".join(sorted(values))}". '
 
 
 def name_of(path: str | Path) -> str:
