@@ -1,6 +1,5 @@
 """Answers worked out by hand, rule by rule, then properties, bounds and huge answers."""
 
-import dataclasses
 import time
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.parsing.rules import REASONS, LabelParser, ParsedAnswer
+from llamafactory_emotion.parsing.rules import REASONS, LabelParser
 from llamafactory_emotion.task import EMOTION, Task
 
 FLEXIBLE = LabelParser(EMOTION)
@@ -26,637 +25,416 @@ def outcome(answer: str, parser: LabelParser = FLEXIBLE) -> str | None:
     return parsed.label if parsed.label is not None else f"[{parsed.reason}]"
 
 
-WHOLE = [
-    ("joy", "joy"),
-    ("JOY", "joy"),
-    (" joy\n", "joy"),
-    ("Joy.", "joy"),
-    ("joy!!!", "joy"),
-    ("joy?", "joy"),
-    ("**Joy**", "joy"),
-    ("**Joy** 😊", "joy"),
-    ("❤️ love ❤️", "love"),
-    ("_joy_", "joy"),
-    ("__joy__", "joy"),
-    ("***joy***", "joy"),
-    ("~joy~", "joy"),
-    ("`joy`", "joy"),
-    ("```\njoy\n```", "joy"),
-    ("```text\njoy\n```", "joy"),
-    ("# Joy", "joy"),
-    ("### Joy ###", "joy"),
-    ("- joy", "joy"),
-    ("* joy", "joy"),
-    ("• joy", "joy"),
-    ("1. joy", "joy"),
-    ("1) joy", "joy"),
-    ("a) joy", "joy"),
-    ("(joy)", "joy"),
-    ("[joy]", "joy"),
-    ("{joy}", "joy"),
-    ("<joy>", "joy"),
-    ("['joy']", "joy"),
-    ('"joy"', "joy"),
-    ("'joy'", "joy"),
-    ("“joy”", "joy"),
-    ("‘joy’", "joy"),
-    ("„joy“", "joy"),
-    ("«joy»", "joy"),
-    ("（“joy”）", "joy"),
-    ("「悲伤」", "sadness"),
-    ("『愤怒』。", "anger"),
-    ("【恐惧】", "fear"),
-    ("《爱》", "love"),
-    ("> joy", "joy"),
-    ("| joy |", "joy"),
-    ("#joy", "joy"),
-    ("happy", "joy"),
-    ("Happiness", "joy"),
-    ("sad", "sadness"),
-    ("Unhappy.", "sadness"),
-    ("loving", "love"),
-    ("angry!", "anger"),
-    ("scared", "fear"),
-    ("afraid", "fear"),
-    ("surprised", "surprise"),
-    ("喜悦", "joy"),
-    ("惊讶！", "surprise"),
-    ("alegría", "joy"),
-    ("Alegri\u0301a", "joy"),
-    ("ALEGRÍA", "joy"),
-    ("miedo", "fear"),
-    ("¡Sorpresa!", "surprise"),
-    ("¿ira?", "anger"),
-    ("ｊｏｙ", "joy"),
-    ("ＪＯＹ！", "joy"),
-    ("𝗷𝗼𝘆", "joy"),
-    ("j\u200bo\u200by", "joy"),
-    ("\ufeffjoy", "joy"),
-    ("jo\u00ady", "joy"),
-    ("\u202ejoy\u202c", "joy"),
-    ("joy\u00a0", "joy"),
-    ("\u3000joy", "joy"),
-    ("SURPRİSE", "surprise"),
-    ("joy\x00", "joy"),
-    ("\x1b[1;31mjoy\x1b[0m", "joy"),
-    ("j\x1b[0moy", "joy"),
-    ("\x1b]8;;https://example.org/love\x07joy\x1b]8;;\x07", "joy"),
-    ("\x9b31mjoy", "joy"),
-    ("\\njoy\\n", "joy"),
-    ('\\"joy\\"', "joy"),
-    ("<b>joy</b>", "joy"),
-    ("<p>joy</p>", "joy"),
-    ("\\boxed{joy}", "joy"),
-    ("$\\boxed{\\text{joy}}$", "joy"),
-    ("<answer>joy</answer>", "joy"),
-    ("▁joy", "joy"),
-]
+def pairs_of(table: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(answer, expected) for expected, answers in table.items() for answer in answers]
 
-TOKENS = [
-    ("joy<|eot_id|>", "joy"),
-    ("joy<|end_of_text|>", "joy"),
-    ("joy</s>", "joy"),
-    ("<s> joy </s>", "joy"),
-    ("joy<|im_end|>\n<|im_start|>", "joy"),
-    ("joy<|eot_id|>joy", "joy"),
-    ("joy<|eot_id|>joy<|eot_id|>joy", "joy"),
-    ("joy<|eot_id|>love", "joy"),
-    ("<|start_header_id|>assistant<|end_header_id|>\n\njoy<|eot_id|>", "joy"),
-    ("<|im_start|>assistant\njoy<|im_end|>", "joy"),
-    ("joy<｜end▁of▁sentence｜>", "joy"),
-    ("<pad><pad>joy<eos>", "joy"),
-    ("joy<0x0A>", "joy"),
-    ("joy<end_of_turn>", "joy"),
-    ("[INST] classify [/INST] joy", "joy"),
-    ("joy<|eot_id", "joy"),
-    ("not<|eot_id|>joy", "[no_label]"),
-    ("<|eot_id|>", "[empty]"),
-    ("</s></s>", "[empty]"),
-]
 
-REASONING = [
-    ("<think>sad or joy?</think>\njoy", "joy"),
-    ("<think>\n\n</think>\n\njoy", "joy"),
-    ("<THINK>love</THINK>joy", "joy"),
-    ("<think>a</think>joy<think>love</think>", "joy"),
-    ("<think>sad <think> love</think> fear</think> joy", "joy"),
-    ("It may be love, or fear.</think>joy", "joy"),
-    ("<reasoning>love or fear</reasoning><answer>joy</answer>", "joy"),
-    ("<thinking>love</thinking>\n**joy**", "joy"),
-    ("love<think>a</think>b</think>joy", "joy"),
-    ("<think>It is joy", "[unfinished]"),
-    ("joy<think>or love", "[unfinished]"),
-    ("<think>a</think>joy<think>", "[unfinished]"),
-    ("<think>joy</think>", "[empty]"),
-    ("joy</think>", "[empty]"),
-    ("\uff1cthink\uff1elove\uff1c/think\uff1ejoy", "joy"),
-]
+# Outcome to the answers that have it.
+WHOLE = {
+    "joy": [
+        *("joy", "JOY", " joy\n", "Joy.", "joy!!!", "joy?", "**Joy**", "**Joy** 😊", "_joy_"),
+        *("__joy__", "***joy***", "~joy~", "`joy`", "```\njoy\n```", "```text\njoy\n```", "# Joy"),
+        *("### Joy ###", "- joy", "* joy", "• joy", "1. joy", "1) joy", "a) joy", "(joy)", "[joy]"),
+        *("{joy}", "<joy>", "['joy']", '"joy"', "'joy'", "“joy”", "‘joy’", "„joy“", "«joy»"),
+        *("（“joy”）", "> joy", "| joy |", "#joy", "happy", "Happiness", "喜悦", "alegría"),
+        *("Alegri\u0301a", "ALEGRÍA", "ｊｏｙ", "ＪＯＹ！", "𝗷𝗼𝘆", "j\u200bo\u200by", "\ufeffjoy"),
+        *("jo\u00ady", "\u202ejoy\u202c", "joy\u00a0", "\u3000joy", "joy\x00"),
+        *("\x1b[1;31mjoy\x1b[0m", "j\x1b[0moy"),
+        *("\x1b]8;;https://example.org/love\x07joy\x1b]8;;\x07", "\x9b31mjoy", "\\njoy\\n"),
+        *('\\"joy\\"', "<b>joy</b>", "<p>joy</p>", "\\boxed{joy}", "$\\boxed{\\text{joy}}$"),
+        *("<answer>joy</answer>", "▁joy"),
+    ],
+    "love": ["❤️ love ❤️", "《爱》", "loving"],
+    "sadness": ["「悲伤」", "sad", "Unhappy."],
+    "anger": ["『愤怒』。", "angry!", "¿ira?"],
+    "fear": ["【恐惧】", "scared", "afraid", "miedo"],
+    "surprise": ["surprised", "惊讶！", "¡Sorpresa!", "SURPRİSE"],
+}
 
-JSON = [
-    ('{"emotion": "joy"}', "joy"),
-    ('{"Emotion": "Joy"}', "joy"),
-    ('{"emotion":"joy"}', "joy"),
-    ('{"emotion" : " joy "}', "joy"),
-    ('{"emotion": "Joy."}', "joy"),
-    ('{"emotion": "**joy**"}', "joy"),
-    ('{"emotion": "joy 😊"}', "joy"),
-    ('{"emotion": "happy"}', "joy"),
-    ('{"emotion": "悲伤"}', "sadness"),
-    ('{"emotion": "\\u559c\\u60a6"}', "joy"),
-    ("{'label': 'joy'}", "joy"),
-    ("{'label': 'joy'", "joy"),
-    ('{"label": "joy', "joy"),
-    ('"label": "joy"', "joy"),
-    ("{label: joy}", "joy"),
-    ("{label: 'joy'}", "joy"),
-    ("{“label”: “joy”}", "joy"),
-    ('{"label"：“joy”}', "joy"),
-    ('{"label": "joy", "confidence": 0.9}', "joy"),
-    ('{"text": "I love it, so sad", "emotion": "joy"}', "joy"),
-    ('{"emotion": "joy", "explanation": "no sadness, no fear, love"}', "joy"),
-    ('```json\n{"emotion": "joy"}\n```', "joy"),
-    ('```json\n{\n  "emotion": "joy",\n  "why": "love"\n}\n```', "joy"),
-    ('{\\"label\\": \\"joy\\"}', "joy"),
-    ('{\\n  "label": "joy"\\n}', "joy"),
-    ('{"result": {"label": "joy", "other": "love"}}', "joy"),
-    ('{"emotion": {"label": "joy"}}', "joy"),
-    ('{"emotion": "“joy”"}', "joy"),
-    ('{"emotion": "(“**joy**”)"}', "joy"),
-    ('{"emotion": "_**1. joy**_"}', "joy"),
-    ("{'emotion': \"'joy'\"}", "joy"),
-    ('{"label": "", "emotion": "joy"}', "joy"),
-    ('{"label": "joy" "score": 0.9}', "joy"),
-    ('{"label": ["joy"]}', "joy"),
-    ('{"label": ["joy", "happy"]}', "joy"),
-    ('[{"label": "joy"}]', "joy"),
-    ('{"label": "joy"}{"label": "joy"}', "joy"),
-    ('{"sentiment": "positive", "emotion": "joy"}', "joy"),
-    ('{"answer": "joy"}', "joy"),
-    ('{"class": "joy"}', "joy"),
-    ('{"category": "joy"}', "joy"),
-    ('The answer is {"emotion": "joy"} because sad.', "joy"),
-    ('Sadness? {"emotion": "joy"}<|eot_id|>', "joy"),
-    ('{"label": "happy and sad"}', "[ambiguous]"),
-    ('{"label": "joy or love"}', "[ambiguous]"),
-    ('{"label": ["joy", "love"]}', "[ambiguous]"),
-    ('{"label": "joy", "emotion": "love"}', "[ambiguous]"),
-    ('{"label": "joy"}\n{"label": "love"}', "[ambiguous]"),
-    ('{"label": "not joy"}', "[no_label]"),
-    ('{"label": "The emotion is joy"}', "[no_label]"),
-    ('{"label": "neutral"} joy', "[no_label]"),
-    ('{"label": null}', "[no_label]"),
-    ('{"label": ""}', "[no_label]"),
-    ('{"label": 1}', "[no_label]"),
-    ('{"label": true, "text": "joy"}', "[no_label]"),
-    ('{"label": []}', "[no_label]"),
-    ('{"label": {}}', "[no_label]"),
-    ('{"label": "jo', "[no_label]"),
-    ('{"label":', "[no_label]"),
-    ('{"prediction": "joy"}', "joy"),
-    ('{"情感": "喜悦"}', "joy"),
-]
+TOKENS = {
+    "joy": [
+        *("joy<|eot_id|>", "joy<|end_of_text|>", "joy</s>", "<s> joy </s>"),
+        *("joy<|im_end|>\n<|im_start|>", "joy<|eot_id|>joy", "joy<|eot_id|>joy<|eot_id|>joy"),
+        *("joy<|eot_id|>love", "<|start_header_id|>assistant<|end_header_id|>\n\njoy<|eot_id|>"),
+        *("<|im_start|>assistant\njoy<|im_end|>", "joy<｜end▁of▁sentence｜>", "<pad><pad>joy<eos>"),
+        *("joy<0x0A>", "joy<end_of_turn>", "[INST] classify [/INST] joy", "joy<|eot_id"),
+        *("<|im_start|>assistant\njoy", "<|im_start|>joy"),
+    ],
+    "[no_label]": ["not<|eot_id|>joy"],
+    "[empty]": ["<|eot_id|>", "</s></s>"],
+}
 
-MARKERS = [
-    ("Answer: joy", "joy"),
-    ("answer : joy", "joy"),
-    ("ANSWER: JOY", "joy"),
-    ("**Answer:** joy", "joy"),
-    ("**Answer**: joy", "joy"),
-    ("Emotion: joy. Explanation: not anger", "joy"),
-    ("sadness, joy, love, anger, fear, surprise. Answer: joy", "joy"),
-    ("joy or love? Emotion: love", "love"),
-    ("joy or love? Final answer: love.", "love"),
-    ("Label: joy\nLabel: love", "love"),
-    ("joy or love? Label = love", "love"),
-    ("joy or love? predicted_label: love", "love"),
-    ("Emotion: sad, angry\nAnswer: fear", "fear"),
-    ("joy, love. 答案：愤怒", "anger"),
-    ("喜悦还是悲伤？情感：喜悦", "joy"),
-    ("喜悦还是悲伤？情感分类：悲伤。", "sadness"),
-    ("喜悦还是悲伤？答案是喜悦。", "joy"),
-    ("喜悦还是悲伤？答案是：喜悦。", "joy"),
-    ("¿alegría o miedo? Respuesta: miedo", "fear"),
-    ("¿alegría o miedo? La respuesta es miedo.", "fear"),
-    ("¿alegría o miedo? Emoción: miedo", "fear"),
-    ("It could be joy or love, but the answer is **fear**.", "fear"),
-    ("love or fear <answer>joy</answer>", "joy"),
-    ("love or fear \\boxed{joy}", "joy"),
-    ("Answer: joy or love", "[ambiguous]"),
-    ("joy. Answer:", "joy"),
-    ("joy. Answer: it is hard to say", "joy"),
-    ("joy, love. Answer:", "[ambiguous]"),
-    ("love. Answer: not joy", "love"),
-    ("Answer: not joy", "[no_label]"),
-    ("love or fear. The answer is not joy", "[ambiguous]"),
-    ("Answer: joy, the answer is based on love", "joy"),
-    ("love, subclass: joy", "love"),
-    ("Answer:", "[no_label]"),
-]
+REASONING = {
+    "joy": [
+        *("<think>sad or joy?</think>\njoy", "<think>\n\n</think>\n\njoy"),
+        *("<THINK>love</THINK>joy", "<think>a</think>joy<think>love</think>"),
+        "<think>sad <think> love</think> fear</think> joy",
+        "It may be love, or fear.</think>joy",
+        "<reasoning>love or fear</reasoning><answer>joy</answer>",
+        *("<thinking>love</thinking>\n**joy**", "love<think>a</think>b</think>joy"),
+        "\uff1cthink\uff1elove\uff1c/think\uff1ejoy",
+    ],
+    "[unfinished]": ["<think>It is joy", "joy<think>or love", "<think>a</think>joy<think>"],
+    "[empty]": ["<think>joy</think>", "joy</think>"],
+}
 
-WORDS = [
-    ("The emotion is joy.", "joy"),
-    ("The emotion in the text is **sadness**, since he lost it.", "sadness"),
-    ("I think this is fear", "fear"),
-    ("joy joy joy", "joy"),
-    ("joy\njoy\njoy", "joy"),
-    ("joy/happiness", "joy"),
-    ("Joy (喜悦)", "joy"),
-    ("joy, i.e. happy", "joy"),
-    ("sadness (0.92)", "sadness"),
-    ("assistant\n\njoy", "joy"),
-    ("This is joy's expression", "joy"),
-    ("la emoción es alegría", "joy"),
-    ("Creo que es tristeza.", "sadness"),
-    ("答案是joy。", "joy"),
-    ("这段文字表达的情感是愤怒", "anger"),
-    ("我爱你", "[no_label]"),
-    ("可爱", "love"),
-    ("爱好", "love"),
-    ("emotion->joy", "joy"),
-    ("joy—because it is", "joy"),
-    ("return 'joy'", "joy"),
-    ("1️⃣ joy", "joy"),
-    ("joy and love", "[ambiguous]"),
-    ("joy, love", "[ambiguous]"),
-    ("love/hate", "[no_label]"),
-    ("happy-sad", "[no_label]"),
-    ("sadness rather than fear", "[ambiguous]"),
-    ("愤怒和悲伤", "[ambiguous]"),
-    ("joyless", "[no_label]"),
-    ("fearless", "[no_label]"),
-    ("unloved", "[no_label]"),
-    ("lovely", "[no_label]"),
-    ("a miracle, an admiration", "[no_label]"),
-    ("joyjoy", "[no_label]"),
-    ("joy2", "[no_label]"),
-    ("2joy", "[no_label]"),
-    ("EmotionJoy", "[no_label]"),
-    ("label_joy", "[no_label]"),
-    ("joy-filled", "[no_label]"),
-    ("self-love", "[no_label]"),
-    ("self\u2010love", "[no_label]"),
-    ("jo\u0301y", "[no_label]"),
-    ("joy\u0335", "[no_label]"),
-    ("alegria", "[no_label]"),
-    ("jоy", "[no_label]"),  # a Cyrillic o
-    ("I cannot say.", "[refusal]"),
-    ("neutral", "[no_label]"),
-    ("LABEL_1", "[no_label]"),
-    ("3", "[no_label]"),
-]
+JSON = {
+    "joy": [
+        *('{"emotion": "joy"}', '{"Emotion": "Joy"}', '{"emotion":"joy"}', '{"emotion" : " joy "}'),
+        *('{"emotion": "Joy."}', '{"emotion": "**joy**"}', '{"emotion": "joy 😊"}'),
+        *('{"emotion": "happy"}', '{"emotion": "\\u559c\\u60a6"}', "{'label': 'joy'}"),
+        *("{'label': 'joy'", '{"label": "joy', '"label": "joy"', "{label: joy}", "{label: 'joy'}"),
+        *("{“label”: “joy”}", '{"label"：“joy”}', '{"label": "joy", "confidence": 0.9}'),
+        '{"text": "I love it, so sad", "emotion": "joy"}',
+        '{"emotion": "joy", "explanation": "no sadness, no fear, love"}',
+        '```json\n{"emotion": "joy"}\n```',
+        *('```json\n{\n  "emotion": "joy",\n  "why": "love"\n}\n```', '{\\"label\\": \\"joy\\"}'),
+        *('{\\n  "label": "joy"\\n}', '{"result": {"label": "joy", "other": "love"}}'),
+        *('{"emotion": {"label": "joy"}}', '{"emotion": "“joy”"}', '{"emotion": "(“**joy**”)"}'),
+        *('{"emotion": "_**1. joy**_"}', "{'emotion': \"'joy'\"}"),
+        *('{"label": "", "emotion": "joy"}', '{"label": "joy" "score": 0.9}', '{"label": ["joy"]}'),
+        *('{"label": ["joy", "happy"]}', '[{"label": "joy"}]', '{"label": "joy"}{"label": "joy"}'),
+        *('{"sentiment": "positive", "emotion": "joy"}', '{"answer": "joy"}', '{"class": "joy"}'),
+        *('{"category": "joy"}', 'The answer is {"emotion": "joy"} because sad.'),
+        *('Sadness? {"emotion": "joy"}<|eot_id|>', '{"prediction": "joy"}', '{"情感": "喜悦"}'),
+    ],
+    "sadness": ['{"emotion": "悲伤"}'],
+    "[ambiguous]": [
+        *('{"label": "happy and sad"}', '{"label": "joy or love"}', '{"label": ["joy", "love"]}'),
+        *('{"label": "joy", "emotion": "love"}', '{"label": "joy"}\n{"label": "love"}'),
+    ],
+    "[no_label]": [
+        *('{"label": "not joy"}', '{"label": "The emotion is joy"}', '{"label": "neutral"} joy'),
+        *('{"label": null}', '{"label": ""}', '{"label": 1}', '{"label": true, "text": "joy"}'),
+        *('{"label": []}', '{"label": {}}', '{"label": "jo', '{"label":'),
+    ],
+}
 
-NEGATED = [
-    ("not joy", "[no_label]"),
-    ("NOT joy", "[no_label]"),
-    ("not 'joy'", "[no_label]"),
-    ("not **joy**", "[no_label]"),
-    ("not <b>joy</b>", "[no_label]"),
-    ("isn't fear", "[no_label]"),
-    ("isn’t fear", "[no_label]"),
-    ("isnt fear", "[no_label]"),
-    ("doesn't feel any joy", "[no_label]"),
-    ("doesn't feel all that joy", "[no_label]"),
-    ("not a b joy", "[no_label]"),
-    ("not a b c joy", "[no_label]"),
-    ("I do not think it is joy", "[no_label]"),
-    ("no joy", "[no_label]"),
-    ("never love", "[no_label]"),
-    ("without fear", "[no_label]"),
-    ("cannot be fear", "[no_label]"),
-    ("neither joy nor love", "[no_label]"),
-    ("neither joy nor love, but surprise", "surprise"),
-    ("not joy or love", "[no_label]"),
-    ("not sadness but joy", "joy"),
-    ("not joy, love", "love"),
-    ("not joy. Love.", "love"),
-    ("not joy; love", "love"),
-    ("not joy: love", "love"),
-    ("not joy\nlove", "love"),
-    ("not joy (love)", "[no_label]"),
-    ("not joy - love", "love"),
-    ("not joy — love", "love"),
-    ("not joy → love", "love"),
-    ("love, not joy", "love"),
-    ("joy — not love", "joy"),
-    ("It is joy. It isn't love.", "joy"),
-    ("no, joy", "joy"),
-    ("No. Joy.", "joy"),
-    ("not (joy)", "[no_label]"),
-    ("not only joy", "joy"),
-    ("not just joy", "joy"),
-    ("not only joy but love", "[ambiguous]"),
-    ("not joy not love joy", "[no_label]"),
-    ("nothing but joy", "joy"),
-    ("knot joy", "joy"),
-    ("no es tristeza sino alegría", "joy"),
-    ("No es tristeza, es alegría", "joy"),
-    ("ni alegría ni tristeza, sino miedo", "fear"),
-    ("sin miedo", "[no_label]"),
-    ("no es miedo pero alegría", "joy"),
-    ("sin embargo es alegría", "joy"),
-    ("no obstante alegría", "joy"),
-    ("不是恐惧", "[no_label]"),
-    ("不是恐惧，而是愤怒", "anger"),
-    ("不是“恐惧”", "[no_label]"),
-    ("不是 恐惧", "[no_label]"),
-    ("不是fear", "[no_label]"),
-    ("没有爱", "[no_label]"),
-    ("没有恐惧，只有喜悦", "joy"),
-    ("并非喜悦", "[no_label]"),
-    ("喜悦，而不是悲伤", "joy"),
-    ("不是因为恐惧", "fear"),
-    ("不只是恐惧", "fear"),
-    ("not 爱", "[no_label]"),
-]
+MARKERS = {
+    "joy": [
+        *("Answer: joy", "answer : joy", "ANSWER: JOY", "**Answer:** joy", "**Answer**: joy"),
+        "Emotion: joy. Explanation: not anger",
+        *("sadness, joy, love, anger, fear, surprise. Answer: joy", "喜悦还是悲伤？情感：喜悦"),
+        *("喜悦还是悲伤？答案是喜悦。", "喜悦还是悲伤？答案是：喜悦。"),
+        *("love or fear <answer>joy</answer>", "love or fear \\boxed{joy}", "joy. Answer:"),
+        *("joy. Answer: it is hard to say", "Answer: joy, the answer is based on love"),
+        "Emotion: joy\nSecondary emotion: love",
+    ],
+    "love": [
+        *("joy or love? Emotion: love", "joy or love? Final answer: love."),
+        *("Label: joy\nLabel: love", "joy or love? Label = love"),
+        *("joy or love? predicted_label: love", "love. Answer: not joy", "love, subclass: joy"),
+    ],
+    "fear": [
+        *("Emotion: sad, angry\nAnswer: fear", "¿alegría o miedo? Respuesta: miedo"),
+        *("¿alegría o miedo? La respuesta es miedo.", "¿alegría o miedo? Emoción: miedo"),
+        "It could be joy or love, but the answer is **fear**.",
+    ],
+    "anger": ["joy, love. 答案：愤怒"],
+    "sadness": ["喜悦还是悲伤？情感分类：悲伤。"],
+    "[ambiguous]": [
+        *("Answer: joy or love", "joy, love. Answer:", "love or fear. The answer is not joy"),
+    ],
+    "[no_label]": ["Answer: not joy", "Answer:"],
+}
 
-EMPTY = [
-    ("", "[empty]"),
-    ("   \n\t", "[empty]"),
-    ("...", "[empty]"),
-    ("😊", "[empty]"),
-    ("\u200b", "[empty]"),
-    ("\x00\x01", "[empty]"),
-    ("\ud800", "[empty]"),
-    ("\x1b[0m", "[empty]"),
-    ("{}", "[empty]"),
-]
+WORDS = {
+    "joy": [
+        *("The emotion is joy.", "joy joy joy", "joy\njoy\njoy", "joy/happiness", "Joy (喜悦)"),
+        *("joy, i.e. happy", "assistant\n\njoy", "This is joy's expression"),
+        *("la emoción es alegría", "答案是joy。", "emotion->joy", "joy—because it is"),
+        *("return 'joy'", "1️⃣ joy"),
+    ],
+    "sadness": [
+        *("The emotion in the text is **sadness**, since he lost it.", "sadness (0.92)"),
+        "Creo que es tristeza.",
+    ],
+    "fear": ["I think this is fear"],
+    "anger": ["这段文字表达的情感是愤怒"],
+    "[no_label]": [
+        *("我爱你", "love/hate", "happy-sad", "joyless", "fearless", "unloved", "lovely"),
+        *("a miracle, an admiration", "joyjoy", "joy2", "2joy", "EmotionJoy", "label_joy"),
+        *("joy-filled", "self-love", "self\u2010love", "jo\u0301y", "joy\u0335", "alegria"),
+        *("neutral", "LABEL_1", "3"),
+        "jоy",  # a Cyrillic o
+    ],
+    "love": ["可爱", "爱好"],
+    "[ambiguous]": ["joy and love", "joy, love", "sadness rather than fear", "愤怒和悲伤"],
+    "[refusal]": ["I cannot say."],
+}
 
-REFUSALS = [
-    ("I'm sorry, but I can't help with that.", "[refusal]"),
-    ("I am afraid that is beyond me", "[refusal]"),
-    ("I'd be happy to! What text?", "[refusal]"),
-    ("As an AI language model, I do not feel love or fear.", "[refusal]"),
-    ("Lo siento, no puedo clasificar esto.", "[refusal]"),
-    ("Me encantaría ayudarte con amor.", "[refusal]"),
-    ("很高兴为您服务！请提供文本。", "[refusal]"),
-    ("Je crains de ne pas pouvoir aider.", "[refusal]"),
-    ("Ich kann das leider nicht sagen", "[refusal]"),
-    ("It is hard to say whether this is fear.", "[refusal]"),
-    ("I fear I do not understand", "[refusal]"),
-    ("Happy to help! Could you share the text?", "[refusal]"),
-]
+NEGATED = {
+    "[no_label]": [
+        *("not joy", "NOT joy", "not 'joy'", "not **joy**", "not <b>joy</b>", "isn't fear"),
+        *("isn’t fear", "isnt fear", "doesn't feel any joy", "doesn't feel all that joy"),
+        *("not a b joy", "not a b c joy", "I do not think it is joy", "no joy", "never love"),
+        *("without fear", "cannot be fear", "neither joy nor love", "not joy or love"),
+        *("not joy (love)", "not (joy)", "not joy not love joy", "sin miedo", "不是恐惧"),
+        *("不是“恐惧”", "不是 恐惧", "不是fear", "没有爱", "并非喜悦", "not 爱"),
+    ],
+    "surprise": ["neither joy nor love, but surprise"],
+    "joy": [
+        *("not sadness but joy", "joy — not love", "It is joy. It isn't love.", "no, joy"),
+        *("No. Joy.", "not only joy", "not just joy", "nothing but joy", "knot joy"),
+        *("no es tristeza sino alegría", "No es tristeza, es alegría", "no es miedo pero alegría"),
+        *("sin embargo es alegría", "no obstante alegría", "没有恐惧，只有喜悦"),
+        "喜悦，而不是悲伤",
+    ],
+    "love": [
+        *("not joy, love", "not joy. Love.", "not joy; love", "not joy: love", "not joy\nlove"),
+        *("not joy - love", "not joy — love", "not joy → love", "love, not joy"),
+    ],
+    "[ambiguous]": ["not only joy but love"],
+    "fear": ["ni alegría ni tristeza, sino miedo", "不是因为恐惧", "不只是恐惧"],
+    "anger": ["不是恐惧，而是愤怒"],
+}
 
-TURNS = [
-    ("sadnessThe text", "sadness"),
-    ("joy\nHuman: sadness?\nAssistant: sadness", "joy"),
-    ("joy<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nfear", "joy"),
-    ("<|assistant|>\njoy", "joy"),
-    ("joy [/INST] love", "joy"),
-    ("### Response:\njoy\n\n### Instruction:\nfear", "joy"),
-    ("joy</s><s>", "joy"),
-    ("<｜Assistant｜>joy<｜end▁of▁sentence｜>", "joy"),
-    ("joy[|endofturn|]", "joy"),
-    ("joy[e~[", "joy"),
-    ("joy<role>HUMAN</role>love", "joy"),
-    ("<answer>joy</answer> because sadness", "joy"),
-]
+EMPTY = {
+    "[empty]": ["", "   \n\t", "...", "😊", "\u200b", "\x00\x01", "\ud800", "\x1b[0m", "{}"],
+}
 
-POSITIONS = [
-    ("The answer is joy since the sadness is over.", "joy"),
-    ("Emotion: anger\n\nExplanation: fear is not here", "anger"),
-    ("Joy - the writer was sad before", "joy"),
-    ("**Answer: fear** (there is some anger too)", "fear"),
-    ("Based on the text, the emotion is: sadness.", "sadness"),
-    ("The emotion expressed in this text is love, as she adores him; no anger.", "love"),
-    ("Sure, I'd love to help you. The emotion is joy.", "joy"),
-    ("抱歉，我无法判断这段文字的情感是爱还是恐惧", "[ambiguous]"),
-    ("joylove", "[no_label]"),
-    ("JOYFUL", "joy"),
-    ("The speaker sounds angry.", "anger"),
-    (
+REFUSALS = {
+    "[refusal]": [
+        *("I'm sorry, but I can't help with that.", "I am afraid that is beyond me"),
+        *("I'd be happy to! What text?", "As an AI language model, I do not feel love or fear."),
+        *("Lo siento, no puedo clasificar esto.", "Me encantaría ayudarte con amor."),
+        *("很高兴为您服务！请提供文本。", "Je crains de ne pas pouvoir aider."),
+        *("Ich kann das leider nicht sagen", "It is hard to say whether this is fear."),
+        *("I fear I do not understand", "Happy to help! Could you share the text?"),
+    ],
+}
+
+TURNS = {
+    "sadness": ["sadnessThe text"],
+    "joy": [
+        "joy\nHuman: sadness?\nAssistant: sadness",
+        *("joy<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nfear", "<|assistant|>\njoy"),
+        *("joy [/INST] love", "### Response:\njoy\n\n### Instruction:\nfear", "joy</s><s>"),
+        *("<｜Assistant｜>joy<｜end▁of▁sentence｜>", "joy[|endofturn|]", "joy[e~["),
+        *("joy<role>HUMAN</role>love", "<answer>joy</answer> because sadness"),
+    ],
+}
+
+POSITIONS = {
+    "joy": [
+        *("The answer is joy since the sadness is over.", "Joy - the writer was sad before"),
+        *("Sure, I'd love to help you. The emotion is joy.", "JOYFUL"),
+        *("\\boxed{\\text{joy}} sadness", '{"emotion": "joy", "reason": "not sadness"}'),
+        *("emotion = joy", "Label -> joy"),
+    ],
+    "anger": ["Emotion: anger\n\nExplanation: fear is not here", "The speaker sounds angry."],
+    "fear": [
+        *("**Answer: fear** (there is some anger too)", "Okay, so the emotion here would be fear"),
+    ],
+    "sadness": [
+        *("Based on the text, the emotion is: sadness.", "I'd be happy to help. It is sadness."),
+    ],
+    "love": [
+        "The emotion expressed in this text is love, as she adores him; no anger.",
+        *("Answer: The final answer is love. I hope it is correct.", "not joy, love"),
+    ],
+    "[ambiguous]": [
+        "抱歉，我无法判断这段文字的情感是爱还是恐惧",
+        *("I think the answer is sadness, or maybe fear", "sadness or fear"),
+        *("1. sadness\n2. joy\n3. love", "joy\nas he says\nlove"),
+        "so he went on. " * 30 + "There was joy, there was love, he said",
+    ],
+    "[no_label]": [
+        "joylove",
         "The speaker, who was happy to see his old friend at the station after nine long years "
         "abroad, tells of the long voyage",
-        "[no_label]",
-    ),
-    ("Okay, so the emotion here would be fear", "fear"),
-    ("Final Answer: The emotion is surprise", "surprise"),
-    ("Answer: The final answer is love. I hope it is correct.", "love"),
-    ("I think the answer is sadness, or maybe fear", "[ambiguous]"),
-    ("sadness or fear", "[ambiguous]"),
-    ("1. sadness\n2. joy\n3. love", "[ambiguous]"),
-    ("It expresses neither joy nor love.", "[no_label]"),
-    ("not joy, love", "love"),
-    ("\\boxed{\\text{joy}} sadness", "joy"),
-    ('{"emotion": "joy", "reason": "not sadness"}', "joy"),
-    ("emotion = joy", "joy"),
-    ("Label -> joy", "joy"),
-]
+        "It expresses neither joy nor love.",
+    ],
+    "surprise": ["Final Answer: The emotion is surprise"],
+}
 
 TABLES = [
-    *REFUSALS,
-    *TURNS,
-    *POSITIONS,
-    *WHOLE,
-    *TOKENS,
-    *REASONING,
-    *JSON,
-    *MARKERS,
-    *WORDS,
-    *NEGATED,
-    *EMPTY,
+    *(WHOLE, TOKENS, REASONING, JSON, MARKERS, WORDS, NEGATED, EMPTY, REFUSALS, TURNS, POSITIONS),
 ]
 
 
-@pytest.mark.parametrize(("answer", "expected"), TABLES)
+@pytest.mark.parametrize(
+    ("answer", "expected"), [pair for table in TABLES for pair in pairs_of(table)]
+)
 def test_an_answer_is_read_as_the_rules_say(answer, expected):
     assert outcome(answer) == expected
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        ("joy", "joy"),
-        ("  JOY\n", "joy"),
-        ("Joy.", "[no_label]"),
-        ("happy", "[no_label]"),
-        ("the answer is joy", "[no_label]"),
-        ("joy<|eot_id|>", "[no_label]"),
-        ("ｊｏｙ", "[no_label]"),
-        (" ", "[empty]"),
-    ],
-)
+STRICTLY = {
+    "joy": ["joy", "  JOY\n"],
+    "[no_label]": ["Joy.", "happy", "the answer is joy", "joy<|eot_id|>", "ｊｏｙ"],
+    "[empty]": [" "],
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), pairs_of(STRICTLY))
 def test_strict_is_equality_after_strip_and_case_folding(answer, expected):
     assert outcome(answer, STRICT) == expected
 
 
-POLARITY = make_task("positive", "very positive", "negative", "not sure")
+# Labels to outcomes, and those to the answers that have them.
+OF_TASKS = {
+    ("positive", "very positive", "negative", "not sure"): {
+        "very positive": [
+            *("It is very positive.", "**Very  Positive**", "very\npositive"),
+            "very positive, not negative",
+        ],
+        "positive": ["positive"],
+        "[no_label]": ["very positively", "not very positive"],
+        "[ambiguous]": ["very positive or positive"],
+        "not sure": ["I am not sure."],
+    },
+    ("Fed | Central Banks", "M&A", "C++", "C", "very_positive", "non-toxic", "toxic"): {
+        "Fed | Central Banks": [
+            *("Fed | Central Banks", "The topic is fed|central banks."),
+            *("| Fed \\| Central Banks |", '{"label": "fed | central banks"}'),
+        ],
+        "[no_label]": ["Central Banks"],
+        "M&A": ["It is M&A."],
+        "C++": ["written in C++, I think", "**C++**"],
+        "C": ["written in C, I think"],
+        "very_positive": ["very\\_positive"],
+        "non-toxic": ["The text is non-toxic.", "The text is non toxic."],
+    },
+    ("1", "2", "3", "4", "5"): {
+        "4": [
+            *("4", "4 stars", "Rating: 4.", "- 4", '{"label": 4}', "４", "4️⃣", "4.0"),
+            "I'd give it a 4.",
+        ],
+        "5": ["1. 5"],
+        "[no_label]": ["4.5", "1,234", "-4", "14", "–1", "4,0"],
+        "[ambiguous]": ["3/4"],
+        "3": ["Rating: 3 (out of 5)"],
+    },
+    ("-1", "0", "1", "+", "😊"): {
+        "-1": ["**-1**", "\u22121", "score -1"],
+        "1": ["(1)"],
+        "+": ["+"],
+        "😊": ["I feel 😊 today"],
+    },
+    ("yes", "no"): {
+        "no": ["No.", "No, it is not.", "The answer is no.", "I would say no"],
+        "[ambiguous]": ["Yes and no"],
+        "[no_label]": ["not yes", "There is no evidence.", "no idea"],
+        "yes": ["Yes", "Yes, there is no doubt."],
+    },
+    ("positive", "negative", "neutral"): {
+        "[no_label]": ["评价", "Not positive.", "non-positive"],
+        "positive": [
+            "Sentiment: Positive, confidence: 0.93",
+            *("The sentiment is not negative but positive.", "Positive (not negative)"),
+            "Positive. User: another review Assistant: negative",
+        ],
+        "neutral": ["I would say it's neutral"],
+        "[ambiguous]": ["mixed: positive and negative", "positive/negative"],
+        "negative": ["The review is negative, not positive"],
+    },
+    ("正面", "负面", "中性"): {
+        "负面": [
+            *("分类：负面\n解释：没有正面的内容", "答案是负面，因为他不喜欢"),
+            *("这不是正面的评论，而是负面的", "应为负面。"),
+        ],
+        "中性": ["情感倾向：中性"],
+        "正面": ["这条评论是正面的。"],
+        "[no_label]": ["不是正面"],
+        "[refusal]": ["对不起，我不能判断"],
+        "[ambiguous]": ["正面和负面都有"],
+    },
+    ("positivo", "negativo", "neutral"): {
+        "negativo": [
+            *("La respuesta es negativo porque no es positivo", "No es positivo sino negativo"),
+        ],
+        "positivo": ["Sentimiento: positivo"],
+        "[refusal]": ["No puedo responder"],
+    },
+    ("A", "B", "C", "D"): {
+        "C": ["The correct option is C."],
+        "B": ["Option (B)"],
+        "A": ["A", "a", "A.", "A: because", "Answer: A", "The answer is A"],
+        "D": ["I'd go with D, I think"],
+        "[no_label]": ["It's a tie", "The answer is a mystery", "A text about dogs."],
+        "[ambiguous]": ["B and C"],
+        "[refusal]": ["I can't decide between a and b"],
+    },
+    ("en", "es", "no", "is", "am", "fr"): {
+        "en": ["en"],
+        "[no_label]": ["This text is in Spanish.", "I am not sure"],
+        "es": ["The language is es"],
+        "no": ["Language: no"],
+        "is": ["is"],
+    },
+    ("1", "01"): {"01": ["01"]},
+    ("-1", "0", "1"): {
+        "-1": ["–1", "−1", "-1.0", "Score: -1", "The score is –1."],
+        "1": ["+1", "1"],
+    },
+    ("Stock", "Bond", "Stock | Up", "Stock | Down"): {
+        "[no_label]": ["Stock | Sideways", "Answer: Stock | Sideways"],
+        "Stock": ["Stock"],
+        "Stock | Up": ["Stock | Up"],
+        "Bond": ["The label is Bond"],
+    },
+    ("Sports", "Politics"): {
+        "[no_label]": ["Sports | Football", "Sports > Tennis", "Politics/Elections"],
+        "Sports": ["| Sports | 0.9 |", "Sports: the text is about tennis"],
+    },
+    ("card_lost", "card_stolen", "top_up_failed"): {
+        "card_lost": ["Card Lost", "The intent is 'card lost', since ..."],
+        "card_stolen": ["card-stolen"],
+        "top_up_failed": ["Intent: Top-up failed"],
+        "[ambiguous]": ["card lost or card stolen"],
+    },
+    ("billing", "bug report", "cancel / refund", "feature request", "other"): {
+        "bug report": ["Bug Report", "bug_report"],
+        "cancel / refund": ["cancel/refund"],
+        "[no_label]": ["Cancel", "refund"],
+        "feature request": ["Category: Feature-request\nReason: other things"],
+        "billing": ["This is a billing issue."],
+        "other": ["other"],
+    },
+    ("true", "false"): {
+        "true": ["True", '{"answer": true}'],
+        "false": ["False."],
+    },
+    ("Freude", "Trauer", "Wut"): {
+        "Freude": ["Antwort: Freude, weil keine Trauer"],
+        "Wut": ["Das ist keine Freude, sondern Wut"],
+        "[no_label]": ["Nicht Freude"],
+    },
+    ("joie", "tristesse", "colère"): {
+        "joie": ["Réponse : joie"],
+        "colère": ["L'émotion est la colère"],
+        "[no_label]": ["Ce n'est pas la joie"],
+    },
+    ("a.b", "a+b(c)", "[x]", "^$", "d|e"): {
+        "a+b(c)": ["it is a+b(c)"],
+        "[no_label]": ["axb"],
+        "[x]": ["it is [x]"],
+    },
+    ("Spaß", "Ärger"): {"Spaß": ["SPASS!"]},
+    ("กลัว", "รัก"): {"รัก": ["ฉันรักคุณ"]},
+    ("प्यार", "डर"): {
+        "प्यार": ["प्यार।"],
+        "[no_label]": ["प्यारा"],
+    },
+    ("喜び", "怒り"): {"喜び": ["答えは喜びです"]},
+    ("기쁨", "사랑"): {"기쁨": ["기쁨."]},
+}
 CHARGES = make_task("盗窃", "故意伤害", "伤害", "掳掠", 抢劫="掳掠")
-TOPICS = make_task("Fed | Central Banks", "M&A", "C++", "C", "very_positive", "non-toxic", "toxic")
-STARS = make_task("1", "2", "3", "4", "5")
-SIGNS = make_task("-1", "0", "1", "+", "😊")
-ANSWERS = make_task("yes", "no")
-SENTIMENT = make_task("positive", "negative", "neutral")
-CHINESE = make_task("正面", "负面", "中性")
-SPANISH = make_task("positivo", "negativo", "neutral")
-LETTERS = make_task("A", "B", "C", "D")
-LANGUAGES = make_task("en", "es", "no", "is", "am", "fr")
-SIGNED = make_task("-1", "0", "1")
-LEVELS = make_task("Stock", "Bond", "Stock | Up", "Stock | Down")
-FLAT = make_task("Sports", "Politics")
-INTENTS = make_task("card_lost", "card_stolen", "top_up_failed")
-TICKETS = make_task("billing", "bug report", "cancel / refund", "feature request", "other")
-BOOLEANS = make_task("true", "false")
-GERMAN = make_task("Freude", "Trauer", "Wut")
-FRENCH = make_task("joie", "tristesse", "colère")
+OF_CHARGES = {
+    "盗窃": ["被告人犯盗窃罪。"],
+    "故意伤害": ["故意伤害罪"],
+    "掳掠": ["本案属于抢劫。", "抢劫（掳掠）", "不是盗窃，是抢劫"],
+    "[ambiguous]": ["盗窃、抢劫"],
+    "[no_label]": ["无罪"],
+}
 
 
 @pytest.mark.parametrize(
     ("task", "answer", "expected"),
     [
-        (POLARITY, "It is very positive.", "very positive"),
-        (POLARITY, "**Very  Positive**", "very positive"),
-        (POLARITY, "very\npositive", "very positive"),
-        (POLARITY, "positive", "positive"),
-        (POLARITY, "very positively", "[no_label]"),
-        (POLARITY, "not very positive", "[no_label]"),
-        (POLARITY, "very positive, not negative", "very positive"),
-        (POLARITY, "very positive or positive", "[ambiguous]"),
-        (POLARITY, "I am not sure.", "not sure"),
-        (CHARGES, "被告人犯盗窃罪。", "盗窃"),
-        (CHARGES, "故意伤害罪", "故意伤害"),
-        (CHARGES, "本案属于抢劫。", "掳掠"),
-        (CHARGES, "抢劫（掳掠）", "掳掠"),
-        (CHARGES, "不是盗窃，是抢劫", "掳掠"),
-        (CHARGES, "盗窃、抢劫", "[ambiguous]"),
-        (CHARGES, "无罪", "[no_label]"),
-        (TOPICS, "Fed | Central Banks", "Fed | Central Banks"),
-        (TOPICS, "The topic is fed|central banks.", "Fed | Central Banks"),
-        (TOPICS, "| Fed \\| Central Banks |", "Fed | Central Banks"),
-        (TOPICS, "Central Banks", "[no_label]"),
-        (TOPICS, "It is M&A.", "M&A"),
-        (TOPICS, "written in C++, I think", "C++"),
-        (TOPICS, "written in C, I think", "C"),
-        (TOPICS, "**C++**", "C++"),
-        (TOPICS, "very\\_positive", "very_positive"),
-        (TOPICS, "The text is non-toxic.", "non-toxic"),
-        (TOPICS, "The text is non toxic.", "non-toxic"),
-        (TOPICS, '{"label": "fed | central banks"}', "Fed | Central Banks"),
-        (STARS, "4", "4"),
-        (STARS, "4 stars", "4"),
-        (STARS, "Rating: 4.", "4"),
-        (STARS, "1. 5", "5"),
-        (STARS, "- 4", "4"),
-        (STARS, "4.5", "[no_label]"),
-        (STARS, "1,234", "[no_label]"),
-        (STARS, "-4", "[no_label]"),
-        (STARS, "14", "[no_label]"),
-        (STARS, "3/4", "[ambiguous]"),
-        (STARS, '{"label": 4}', "4"),
-        (STARS, "４", "4"),
-        (STARS, "4️⃣", "4"),
-        (SIGNS, "**-1**", "-1"),
-        (SIGNS, "\u22121", "-1"),
-        (SIGNS, "(1)", "1"),
-        (SIGNS, "score -1", "-1"),
-        (SIGNS, "+", "+"),
-        (SIGNS, "I feel 😊 today", "😊"),
-        (ANSWERS, "No.", "no"),
-        (ANSWERS, "No, it is not.", "no"),
-        (ANSWERS, "Yes and no", "[ambiguous]"),
-        (ANSWERS, "not yes", "[no_label]"),
-        (SENTIMENT, "评价", "[no_label]"),
-        (SENTIMENT, "Sentiment: Positive, confidence: 0.93", "positive"),
-        (SENTIMENT, "The sentiment is not negative but positive.", "positive"),
-        (SENTIMENT, "Not positive.", "[no_label]"),
-        (SENTIMENT, "I would say it's neutral", "neutral"),
-        (SENTIMENT, "mixed: positive and negative", "[ambiguous]"),
-        (SENTIMENT, "positive/negative", "[ambiguous]"),
-        (SENTIMENT, "Positive (not negative)", "positive"),
-        (SENTIMENT, "The review is negative, not positive", "negative"),
-        (SENTIMENT, "non-positive", "[no_label]"),
-        (SENTIMENT, "Positive. User: another review Assistant: negative", "positive"),
-        (CHINESE, "分类：负面\n解释：没有正面的内容", "负面"),
-        (CHINESE, "答案是负面，因为他不喜欢", "负面"),
-        (CHINESE, "这不是正面的评论，而是负面的", "负面"),
-        (CHINESE, "情感倾向：中性", "中性"),
-        (CHINESE, "这条评论是正面的。", "正面"),
-        (CHINESE, "不是正面", "[no_label]"),
-        (CHINESE, "对不起，我不能判断", "[refusal]"),
-        (CHINESE, "正面和负面都有", "[ambiguous]"),
-        (CHINESE, "应为负面。", "负面"),
-        (SPANISH, "La respuesta es negativo porque no es positivo", "negativo"),
-        (SPANISH, "Sentimiento: positivo", "positivo"),
-        (SPANISH, "No es positivo sino negativo", "negativo"),
-        (SPANISH, "No puedo responder", "[refusal]"),
-        (LETTERS, "The correct option is C.", "C"),
-        (LETTERS, "Option (B)", "B"),
-        (LETTERS, "A", "A"),
-        (LETTERS, "a", "A"),
-        (LETTERS, "A.", "A"),
-        (LETTERS, "A: because", "A"),
-        (LETTERS, "I'd go with D, I think", "D"),
-        (LETTERS, "It's a tie", "[no_label]"),
-        (LETTERS, "Answer: A", "A"),
-        (LETTERS, "The answer is A", "A"),
-        (LETTERS, "The answer is a mystery", "[no_label]"),
-        (LETTERS, "A text about dogs.", "[no_label]"),
-        (LETTERS, "B and C", "[ambiguous]"),
-        (LETTERS, "I can't decide between a and b", "[refusal]"),
-        (ANSWERS, "Yes", "yes"),
-        (ANSWERS, "There is no evidence.", "[no_label]"),
-        (ANSWERS, "The answer is no.", "no"),
-        (ANSWERS, "I would say no", "no"),
-        (ANSWERS, "no idea", "[no_label]"),
-        (ANSWERS, "Yes, there is no doubt.", "yes"),
-        (LANGUAGES, "en", "en"),
-        (LANGUAGES, "This text is in Spanish.", "[no_label]"),
-        (LANGUAGES, "The language is es", "es"),
-        (LANGUAGES, "I am not sure", "[no_label]"),
-        (LANGUAGES, "Language: no", "no"),
-        (LANGUAGES, "is", "is"),
-        (STARS, "4.0", "4"),
-        (STARS, "I'd give it a 4.", "4"),
-        (STARS, "Rating: 3 (out of 5)", "3"),
-        (STARS, "–1", "[no_label]"),
-        (STARS, "4,0", "[no_label]"),
-        (SIGNED, "–1", "-1"),
-        (SIGNED, "−1", "-1"),
-        (SIGNED, "-1.0", "-1"),
-        (SIGNED, "+1", "1"),
-        (SIGNED, "1", "1"),
-        (SIGNED, "Score: -1", "-1"),
-        (SIGNED, "The score is –1.", "-1"),
-        (LEVELS, "Stock | Sideways", "[no_label]"),
-        (LEVELS, "Stock", "Stock"),
-        (LEVELS, "Stock | Up", "Stock | Up"),
-        (LEVELS, "Answer: Stock | Sideways", "[no_label]"),
-        (LEVELS, "The label is Bond", "Bond"),
-        (FLAT, "Sports | Football", "[no_label]"),
-        (FLAT, "Sports > Tennis", "[no_label]"),
-        (FLAT, "| Sports | 0.9 |", "Sports"),
-        (FLAT, "Sports: the text is about tennis", "Sports"),
-        (FLAT, "Politics/Elections", "[no_label]"),
-        (INTENTS, "Card Lost", "card_lost"),
-        (INTENTS, "card-stolen", "card_stolen"),
-        (INTENTS, "Intent: Top-up failed", "top_up_failed"),
-        (INTENTS, "The intent is 'card lost', since ...", "card_lost"),
-        (INTENTS, "card lost or card stolen", "[ambiguous]"),
-        (TICKETS, "Bug Report", "bug report"),
-        (TICKETS, "bug_report", "bug report"),
-        (TICKETS, "cancel/refund", "cancel / refund"),
-        (TICKETS, "Cancel", "[no_label]"),
-        (TICKETS, "refund", "[no_label]"),
-        (TICKETS, "Category: Feature-request\nReason: other things", "feature request"),
-        (TICKETS, "This is a billing issue.", "billing"),
-        (TICKETS, "other", "other"),
-        (BOOLEANS, "True", "true"),
-        (BOOLEANS, "False.", "false"),
-        (BOOLEANS, '{"answer": true}', "true"),
-        (GERMAN, "Antwort: Freude, weil keine Trauer", "Freude"),
-        (GERMAN, "Das ist keine Freude, sondern Wut", "Wut"),
-        (GERMAN, "Nicht Freude", "[no_label]"),
-        (FRENCH, "Réponse : joie", "joie"),
-        (FRENCH, "L'émotion est la colère", "colère"),
-        (FRENCH, "Ce n'est pas la joie", "[no_label]"),
-        (make_task("a.b", "a+b(c)", "[x]", "^$", "d|e"), "it is a+b(c)", "a+b(c)"),
-        (make_task("a.b", "a+b(c)", "[x]", "^$", "d|e"), "axb", "[no_label]"),
-        (make_task("a.b", "a+b(c)", "[x]", "^$", "d|e"), "it is [x]", "[x]"),
-        (make_task("Spaß", "Ärger"), "SPASS!", "Spaß"),
-        (make_task("กลัว", "รัก"), "ฉันรักคุณ", "รัก"),
-        (make_task("प्यार", "डर"), "प्यार।", "प्यार"),
-        (make_task("प्यार", "डर"), "प्यारा", "[no_label]"),
-        (make_task("喜び", "怒り"), "答えは喜びです", "喜び"),
-        (make_task("기쁨", "사랑"), "기쁨.", "기쁨"),
+        *((make_task(*one), *pair) for one, table in OF_TASKS.items() for pair in pairs_of(table)),
+        *((CHARGES, *pair) for pair in pairs_of(OF_CHARGES)),
     ],
 )
 def test_any_label_set_is_read_alike(task, answer, expected):
@@ -668,22 +446,20 @@ def test_an_unknown_match_rule_is_refused():
         LabelParser(EMOTION, match="contains")
 
 
+# Gold label to the answers that contain it, and to some that do not.
+CONTAINED = {
+    "joy": ["joy", "joyless", "not joy", "<think>joy", "ｊｏｙ", "so happy"],
+    "love": ["JOY and love", "可爱"],
+    "anger": ["¡Ira!"],
+}
+NOT_CONTAINED = {"joy": ["unhappy", "sad", ""], "anger": ["admiration"]}
+
+
 @pytest.mark.parametrize(
     ("answer", "label", "expected"),
     [
-        ("joy", "joy", True),
-        ("JOY and love", "love", True),
-        ("joyless", "joy", True),
-        ("not joy", "joy", True),
-        ("<think>joy", "joy", True),
-        ("ｊｏｙ", "joy", True),
-        ("so happy", "joy", True),
-        ("unhappy", "joy", False),
-        ("admiration", "anger", False),
-        ("¡Ira!", "anger", True),
-        ("可爱", "love", True),
-        ("sad", "joy", False),
-        ("", "joy", False),
+        *((*pair, True) for pair in pairs_of(CONTAINED)),
+        *((*pair, False) for pair in pairs_of(NOT_CONTAINED)),
     ],
 )
 def test_contains_looks_for_the_gold_label(answer, label, expected):
@@ -699,25 +475,24 @@ TICKETS = Task(
 )
 
 
-@pytest.mark.parametrize(
-    ("answer", "label"),
-    [
-        (" bug", "bug report"),
-        ("bug report", "bug report"),
-        ("Answer: refund", "cancel / refund"),
-        ("Answer: cancel / refund", "cancel / refund"),
-        ('{"label": "bug"}', "bug report"),
-        ("bugThe customer", "bug report"),
-        # In prose a word counts as its label does, an alias does not, an ordinary word neither.
-        ("The message, as far as I can see, is about a bug.", "bug report"),
-        ("The message, as far as I can see, is about a defect.", "[no_label]"),
-        ("This is how it is.", "[no_label]"),
-        ("how", "how-to"),
-        ("Not bug, but refund", "cancel / refund"),
-        ("bug or refund", "[ambiguous]"),
-        ("debug", "[no_label]"),
+# In prose a word counts as its label does, an alias does not, an ordinary word neither.
+OF_TICKETS = {
+    "bug report": [
+        *(" bug", "bug report", '{"label": "bug"}', "bugThe customer"),
+        "The message, as far as I can see, is about a bug.",
     ],
-)
+    "cancel / refund": [
+        *("Answer: refund", "Answer: cancel / refund", "Not bug, but refund"),
+    ],
+    "how-to": ["how"],
+    "[no_label]": [
+        *("The message, as far as I can see, is about a defect.", "This is how it is.", "debug"),
+    ],
+    "[ambiguous]": ["bug or refund"],
+}
+
+
+@pytest.mark.parametrize(("answer", "label"), pairs_of(OF_TICKETS))
 def test_an_answer_may_be_a_label_or_its_word(answer, label):
     assert outcome(answer, LabelParser(TICKETS)) == label
 
@@ -740,11 +515,6 @@ def test_contains_knows_aliases_without_spaces():
     assert not parser.contains("被告人犯盗窃罪", "掳掠")
 
 
-def test_a_parsed_answer_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        ParsedAnswer("joy", None).label = "love"
-
-
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 PIECES = st.lists(
     st.one_of(
@@ -753,40 +523,12 @@ PIECES = st.lists(
                 *EMOTION.labels,
                 *EMOTION.aliases,
                 *("not ", "no", "n't", "不是", "而是", "but ", ",", ".", "(", " - ", "\n", " "),
-                *(
-                    "<think>",
-                    "</think>",
-                    "<|eot_id|>",
-                    "</s>",
-                    "answer:",
-                    "答案是",
-                    "the answer is ",
-                ),
-                *(
-                    '{"label":',
-                    "'emotion':",
-                    '"',
-                    "'",
-                    "[",
-                    "{",
-                    "}",
-                    "]",
-                    "\\",
-                    "\\u559c",
-                    "\\boxed{",
-                ),
-                *(
-                    "\x1b[",
-                    "\x1b]",
-                    "\x9b",
-                    "```",
-                    "**",
-                    "\u200b",
-                    "\u0301",
-                    "\ud800",
-                    "\ufdfa",
-                    "İ",
-                ),
+                *("<think>", "</think>", "<|eot_id|>", "</s>", "answer:", "答案是"),
+                "the answer is ",
+                *('{"label":', "'emotion':", '"', "'", "[", "{", "}", "]", "\\", "\\u559c"),
+                "\\boxed{",
+                *("\x1b[", "\x1b]", "\x9b", "```", "**", "\u200b", "\u0301", "\ud800", "\ufdfa"),
+                "İ",
             ]
         ),
         ANY_TEXT,
@@ -817,22 +559,11 @@ DECORATIONS = st.lists(
     st.sampled_from(
         [
             *(("**", "**"), ("_", "_"), ("`", "`"), ("```\n", "\n```"), ('"', '"'), ("“", "”")),
-            *(
-                ("「", "」"),
-                ("(", ")"),
-                ("[", "]"),
-                ("（", "）"),
-                ("- ", ""),
-                ("# ", ""),
-                ("1. ", ""),
-            ),
+            *(("「", "」"), ("(", ")"), ("[", "]"), ("（", "）"), ("- ", ""), ("# ", "")),
+            ("1. ", ""),
             *(("", "."), ("", "!"), ("", "。"), ("", " 😊"), ("😢 ", ""), ("", "<|eot_id|>")),
-            *(
-                ("", "</s>"),
-                ("<think>love, fear?</think>", ""),
-                ("\x1b[1m", "\x1b[0m"),
-                (" ", "\n"),
-            ),
+            *(("", "</s>"), ("<think>love, fear?</think>", ""), ("\x1b[1m", "\x1b[0m")),
+            (" ", "\n"),
             *(("Answer: ", ""), ("答案：", ""), ("\u200b", "\u200b"), (JSON_OPENING, '"}')),
         ]
     ),
@@ -861,38 +592,15 @@ def test_white_space_around_an_answer_changes_nothing(answer, space):
     assert FLEXIBLE.parse(space + answer + space) == FLEXIBLE.parse(answer)
 
 
-HUGE = 10_000_000
+HUGE = 1_000_000
 # Each unit is an attempt to make some step look twice at what it has seen.
 UNITS = [
     *("{", "'", '"', "[", "<", "**", "\\", "_", "```", "```a", "\x1b", "\x1b[", "\x1b]", "\x9b"),
     *("<think>", "</think>", "<think", "<|", "<|x|>", "answer:", "answer is ", "答案是", "class"),
-    *(
-        "not ",
-        "not joy ",
-        "not no ",
-        "n't",
-        "joy ",
-        "joyless ",
-        "a ",
-        "aaaa",
-        "a-",
-        "a_",
-        "--",
-        ", ",
-    ),
-    *(
-        "爱",
-        "不爱",
-        "no爱爱",
-        "不是 ",
-        "\u200b",
-        "\u0301",
-        "\u0301\u0316",
-        "é",
-        "İ",
-        "\ufdfa",
-        "\ud800",
-    ),
+    *("not ", "not joy ", "not no ", "n't", "joy ", "joyless ", "a ", "aaaa", "a-", "a_", "--"),
+    ", ",
+    *("爱", "不爱", "no爱爱", "不是 ", "\u200b", "\u0301", "\u0301\u0316", "é", "İ", "\ufdfa"),
+    "\ud800",
     *('"label":', "{label:", '{label:"', "{'label':\"", '{"label":[', "'label'", "\\u559c", "{ "),
     *("1. ", " ", "\n", "very ", "😀", "\U000e0020", "ﬃ", "\x00"),
 ]
@@ -927,7 +635,7 @@ def test_time_grows_no_faster_than_length(unit):
     ],
     ids=lambda value: value[:12],
 )
-def test_an_answer_of_ten_million_characters(answer, expected):
+def test_an_answer_of_a_million_characters(answer, expected):
     start = time.process_time()
     assert outcome(answer) == expected
     assert time.process_time() - start < 20
