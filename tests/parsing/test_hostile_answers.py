@@ -14,126 +14,97 @@ STARS, LETTERS = task_of("1", "2", "3", "4", "5"), task_of("A", "B", "C", "D")
 OPINION = task_of("positive", "negative", "neutral")
 SPANISH, CHINESE = task_of("positivo", "negativo"), task_of("正面", "负面", "中性")
 
-HOSTILE = {
-    "what is denied behind it, or by other words than not": (
+HOSTILE = [
+    # What is denied behind it, or by other words than not.
+    (
         EMOTION,
-        {
-            "Joy is not the emotion here.": None,
-            "joy is absent": None,
-            "joy can be ruled out": None,
-            "hardly any joy": None,
-            "far from joy": None,
-            "anything but joy": None,
-            "Answer: other than joy": None,
-            "The opposite of joy": None,
-            "the loss of love": None,
-            "不太像是喜悦": None,
-            "除了喜悦": None,
-            "缺乏爱": None,
-        },
+        None,
+        [
+            *("Joy is not the emotion here.", "joy is absent", "joy can be ruled out"),
+            *("hardly any joy", "far from joy", "anything but joy", "Answer: other than joy"),
+            *("The opposite of joy", "the loss of love", "不太像是喜悦", "除了喜悦", "缺乏爱"),
+        ],
     ),
-    "what is asked or supposed": (
+    # What is asked or supposed.
+    (
         EMOTION,
-        {
-            "Is this joy?": None,
-            "Is it joy? No.": None,
-            "joy? No, sadness.": "sadness",
-            "喜悦？不，悲伤": "sadness",
-            "If it were joy, he would smile.": None,
-            "It isn't clear whether this is joy": None,
-            "很难说是喜悦": None,
-            "joy... wait, I mean sadness": None,
-        },
+        None,
+        [
+            *("Is this joy?", "Is it joy? No.", "If it were joy, he would smile."),
+            *("It isn't clear whether this is joy", "很难说是喜悦", "joy... wait, I mean sadness"),
+        ],
     ),
-    "options that are repeated": (
+    (EMOTION, "sadness", ["joy? No, sadness.", "喜悦？不，悲伤"]),
+    # Options that are repeated.
+    (EMOTION, "fear", ["Options: sadness, joy, love, anger, fear, surprise. I choose fear."]),
+    (EMOTION, "anger", ["Emotion (sadness, joy, love, anger, fear, surprise): anger"]),
+    (EMOTION, None, ["The options are sadness, joy, love, anger, fear, surprise."]),
+    # Another word than a label.
+    (
         EMOTION,
-        {
-            "Options: sadness, joy, love, anger, fear, surprise. I choose fear.": "fear",
-            "Emotion (sadness, joy, love, anger, fear, surprise): anger": "anger",
-            "The options are sadness, joy, love, anger, fear, surprise.": None,
-        },
+        None,
+        [
+            *("Emotion: neutral, with a hint of joy", "Disgust. There is some anger in it."),
+            "disgust (closest: anger)",
+        ],
     ),
-    "another word than a label": (
+    (EMOTION, "joy", ["Okay. The emotion is joy", "Analysis\nThe text expresses joy."]),
+    # Scores, other keys, quotes, verbs.
+    (
         EMOTION,
-        {
-            "Emotion: neutral, with a hint of joy": None,
-            "Disgust. There is some anger in it.": None,
-            "disgust (closest: anger)": None,
-            "Okay. The emotion is joy": "joy",
-            "Analysis\nThe text expresses joy.": "joy",
-        },
+        "sadness",
+        [
+            *("joy: 0.1, sadness: 0.9", '{"joy": 0.1, "sadness": 0.9}'),
+            'The text "i feel joy" expresses sadness.',
+        ],
     ),
-    "scores, other keys, quotes, verbs": (
-        EMOTION,
-        {
-            "joy: 0.1, sadness: 0.9": "sadness",
-            '{"joy": 0.1, "sadness": 0.9}': "sadness",
-            "joy: 1, sadness: 2": None,
-            "joy: 0.5, sadness: 0.5": None,
-            '{"primary_emotion": "joy", "secondary_emotion": "love"}': "joy",
-            'The text "i feel joy" expresses sadness.': "sadness",
-            "Love you!": None,
-        },
-    ),
-    "numbers that count something else": (
+    (EMOTION, None, ["joy: 1, sadness: 2", "joy: 0.5, sadness: 0.5", "Love you!"]),
+    (EMOTION, "joy", ['{"primary_emotion": "joy", "secondary_emotion": "love"}']),
+    # Numbers that count something else.
+    (STARS, "4", ["Rating: 4/5", "I rate it 4 out of 5 stars"]),
+    (STARS, "3", ["On a scale of 1 to 5, I'd say 3."]),
+    (
         STARS,
-        {
-            "Rating: 4/5": "4",
-            "I rate it 4 out of 5 stars": "4",
-            "On a scale of 1 to 5, I'd say 3.": "3",
-            "3/4": None,
-            "between 3 and 4": None,
-            "The text has 3 sentences": None,
-            "2 reasons: the food and the staff": None,
-            "5 years ago I went there": None,
-            "4%": None,
-            "$5": None,
-            "4+": None,
-        },
+        None,
+        [
+            *("3/4", "between 3 and 4", "The text has 3 sentences"),
+            *("2 reasons: the food and the staff", "5 years ago I went there", "4%", "$5", "4+"),
+        ],
     ),
-    "letters that are part of something else": (
-        LETTERS,
-        {
-            "A) positive": "A",
-            "A项": "A",
-            "选择B。": "B",
-            "Both A and B": None,
-            "Vitamin C": None,
-            "Plan B": None,
-        },
-    ),
-    "a base model that writes the next example": (
+    # Letters that are part of something else.
+    (LETTERS, "A", ["A) positive", "A项"]),
+    (LETTERS, "B", ["选择B。"]),
+    (LETTERS, None, ["Both A and B", "Vitamin C", "Plan B"]),
+    # A base model that writes the next example.
+    (
         OPINION,
-        {
-            "positive\n\nReview: I hated it.\nSentiment: negative": "positive",
-            "Sentiment: positive\nReview: I hated it\nSentiment: negative": "positive",
-            "positive\nClassify the text.\nI hated it\nAnswer: negative": "positive",
-            "Here it is:\nText: fine\nSentiment: positive": "positive",
-            "Is this positive or negative? Negative.": "negative",
-            "Sentiment (positive/negative/neutral): neutral": "neutral",
-        },
+        "positive",
+        [
+            "positive\n\nReview: I hated it.\nSentiment: negative",
+            "Sentiment: positive\nReview: I hated it\nSentiment: negative",
+            "positive\nClassify the text.\nI hated it\nAnswer: negative",
+            "Here it is:\nText: fine\nSentiment: positive",
+        ],
     ),
-    "side by side": (task_of("World", "Business"), {"Category: World Business": None}),
-    "a hyphened opposite": (task_of("toxic", "non-toxic"), {"Toxic? No: non-toxic": "non-toxic"}),
-    "in Spanish": (
-        SPANISH,
-        {
-            "nada positivo": None,
-            "poco positivo": None,
-            "El texto carece de tono positivo": None,
-        },
-    ),
-    "in Chinese": (
-        CHINESE,
-        {"正面吗？不是": None, "标签：正面 负面": None, "请问是正面还是负面？": None},
-    ),
-    "of law": (task_of("盗窃", "抢劫"), {"构成抢劫罪，不构成盗窃罪": "抢劫"}),
-}
+    (OPINION, "negative", ["Is this positive or negative? Negative."]),
+    (OPINION, "neutral", ["Sentiment (positive/negative/neutral): neutral"]),
+    # Side by side.
+    (task_of("World", "Business"), None, ["Category: World Business"]),
+    # A hyphened opposite.
+    (task_of("toxic", "non-toxic"), "non-toxic", ["Toxic? No: non-toxic"]),
+    # In Spanish.
+    (SPANISH, None, ["nada positivo", "poco positivo", "El texto carece de tono positivo"]),
+    # In Chinese.
+    (CHINESE, None, ["正面吗？不是", "标签：正面 负面", "请问是正面还是负面？"]),
+    # Of law.
+    (task_of("盗窃", "抢劫"), "抢劫", ["构成抢劫罪，不构成盗窃罪"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("task", "answer", "label"),
-    [(task, answer, label) for task, pairs in HOSTILE.values() for answer, label in pairs.items()],
-)
-def test_no_more_is_read_than_is_said(task, answer, label):
-    assert LabelParser(task).parse(answer).label == label
+@pytest.mark.parametrize(("task", "label", "answers"), HOSTILE)
+def test_no_more_is_read_than_is_said(task, label, answers):
+    parser = LabelParser(task)
+
+    assert {answer: parser.parse(answer).label for answer in answers} == dict.fromkeys(
+        answers, label
+    )
