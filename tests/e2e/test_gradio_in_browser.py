@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, Tab, wait_for
+from browser import DESKTOP, FIELD, PHONE, Tab, wait_for
 from programs import ROOT, free_port, served
 
 pytest.importorskip("gradio", reason="gradio is not installed")
@@ -47,6 +47,6 @@ def test_a_script_in_a_text_does_not_run(tab: Tab, page: str):
     tab.type(ATTACK)
 
     assert len(wait_for(lambda: tab.ask(BARS), "a bar")) == 6
-    assert tab.ask("document.querySelector('textarea, input[type=text]').value") == ATTACK
+    assert tab.ask(f"{FIELD}.value") == ATTACK
     assert tab.ask("document.title") == title != "owned"
     assert tab.ask("document.querySelector('img[src=x]')") is None

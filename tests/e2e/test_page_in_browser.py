@@ -4,58 +4,19 @@ Every request of the browser goes through a proxy of ours, which answers for one
 down what else is wanted. A page that is unsafe on purpose shows that the net has no hole.
 """
 
-import html
-import json
-import re
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from browser import DESKTOP, FIELD, PHONE, Tab, wait_for
 from evaluations import PAYLOADS, evaluations_of, row
 
 from llamafactory_emotion.evaluate.html_page import page_html
 from llamafactory_emotion.task import Task
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--proxy-bypass-list=<-loopback>",
-    "--virtual-time-budget=5000",
-    "--dump-dom",
-)
 HOST = "http://report.example"
-# Asks the report for what only a browser knows, from outside: its policy lets no script in.
-PROBE = """<!doctype html><title>waiting</title><iframe></iframe><script>
-const frame = document.querySelector("iframe");
-frame.width = WIDTH;
-frame.height = 844;
-frame.onload = () => {
-  const page = frame.contentDocument;
-  const field = page.getElementById("query");
-  const left = () => page.querySelectorAll("[data-answer]:not([hidden])").length;
-  const search = (text) => {
-    field.value = text;
-    field.dispatchEvent(new Event("input"));
-    return [left(), page.getElementById("found").textContent];
-  };
-  const background = (look) => getComputedStyle(page.querySelector(look)).backgroundColor;
-  const report = {
-    width: page.documentElement.scrollWidth,
-    title: page.title,
-    address: [field.value, left()],
-    marker: search("KITCHEN   window"),
-    cell: search("love → joy"),
-    nothing: search("no such words"),
-    all: search(""),
-    hash: frame.contentWindow.location.hash,
-    heat: background("td.right:not(.heat0)") !== background("td.heat0"),
-    bar: page.querySelector("td.bar rect.fill").getBoundingClientRect().height > 0,
-  };
-  document.title = JSON.stringify(report);
-};
-frame.src = "/page.html" + "HASH";
-</script>"""
+LEFT = "document.querySelectorAll('[data-answer]:not([hidden])').length"
+COLOUR = "getComputedStyle(document.querySelector('{}')).backgroundColor"
 
 
 class Site:
@@ -90,12 +51,13 @@ class Site:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
-    def proxy(self):
-        return f"--proxy-server=http://127.0.0.1:{self.server.server_port}"
+    def flags(self):
+        proxy = f"--proxy-server=http://127.0.0.1:{self.server.server_port}"
+        return proxy, "--proxy-bypass-list=<-loopback>", "--disable-quic", "--disable-sync"
 
     def asked_by_pages(self):
         """What pages asked for; a browser's own hosts are none of these."""
-        return sorted({one for one in self.asked if ".example" in one})
+        return {one for one in self.asked if ".example" in one}
 
 
 @pytest.fixture
@@ -107,28 +69,10 @@ def site():
 
 
 @pytest.fixture
-def visit(browser, site, tmp_path):
-    def run(address):
-        done = subprocess.run(
-            [
-                browser,
-                *FLAGS,
-                site.proxy,
-                f"--user-data-dir={tmp_path / 'profile'}",
-                HOST + address,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        )
-        return done.stdout
-
-    return run
-
-
-def title_of(dom):
-    return html.unescape(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1])
+def tab(browser, site, tmp_path):
+    one = Tab(browser, tmp_path / "profile", *site.flags)
+    yield one
+    one.close()
 
 
 @pytest.fixture
@@ -150,51 +94,45 @@ def report(tmp_path):
     return page_html(evaluations, pairs)
 
 
-def test_the_net_has_no_hole(visit, site):
+def test_the_net_has_no_hole(tab, site):
     site.pages["/unsafe.html"] = "<title>fine</title>" + "\n".join(
         one for one in PAYLOADS if "\ud800" not in one and one != "<!--"
     )
+    leaks = {f"http://leak.example/{one}" for one in ("picture", "style")} | {f"{HOST}/x"}
 
-    dom = visit("/unsafe.html")
+    tab.call("Page.navigate", url=f"{HOST}/unsafe.html")
 
-    # The page refreshes itself away and runs what it holds: each of them is seen.
-    assert "http://leak.example/picture" in site.asked
-    assert "http://leak.example/style" in site.asked
-    assert f"{HOST}/x" in site.asked
-    assert "http://leak.example/refresh" in site.asked or title_of(dom) == "owned"
+    wait_for(lambda: leaks <= set(site.asked), "every leak")
+    # The page runs what it holds, and refreshes itself away.
+    wait_for(
+        lambda: "http://leak.example/refresh" in site.asked or tab.ask("document.title") == "owned",
+        "an owned page",
+    )
 
 
-def test_nothing_of_a_prediction_runs_and_nothing_is_asked_for(visit, site, report):
+@pytest.mark.parametrize(("size", "hash_"), [(PHONE, "#q=kitchen%20window"), (DESKTOP, "")])
+def test_nothing_of_a_prediction_runs_and_the_search_finds(tab, site, report, size, hash_):
     site.pages["/page.html"] = report
-
-    dom = visit("/page.html")
-
-    assert title_of(dom).startswith("Evaluation of ")
-    assert dom.count("<script") == 1
-    assert "data-answer" in dom
-    assert site.asked_by_pages() == [f"{HOST}/page.html"]
-
-
-@pytest.mark.parametrize(("width", "hash_"), [(390, "#q=kitchen%20window"), (1280, "")])
-def test_the_page_fits_and_its_search_finds(visit, site, report, width, hash_):
-    site.pages["/page.html"] = report
-    site.pages["/probe.html"] = PROBE.replace("WIDTH", str(width)).replace("HASH", hash_)
     answers = report.count("<li data-answer>")
 
-    found = json.loads(title_of(visit("/probe.html")))
+    def found():
+        return tab.ask(f"[{LEFT}, document.getElementById('found').textContent]")
 
-    assert found["width"] <= width
-    assert found["title"].startswith("Evaluation of ")
-    assert found["address"] == (["kitchen window", 3] if hash_ else ["", answers])
-    assert found["marker"] == [3, f"3 of {answers}"]
-    assert found["cell"] == [3, f"3 of {answers}"]
-    assert found["nothing"] == [0, f"0 of {answers}"]
-    assert found["all"] == [answers, f"{answers} answers"]
-    assert found["hash"] == ""
-    assert found["heat"]
-    assert found["bar"]
-    # The probe's own icon is looked for; it has no policy.
-    assert set(site.asked_by_pages()) - {f"{HOST}/favicon.ico"} == {
-        f"{HOST}/page.html",
-        f"{HOST}/probe.html",
-    }
+    def search(text):
+        tab.write(text)
+        return found()
+
+    tab.open(f"{HOST}/page.html{hash_}", size)
+
+    assert tab.ask(f"{FIELD}.value") == ("kitchen window" if hash_ else "")
+    assert found() == ([3, f"3 of {answers}"] if hash_ else [answers, f"{answers} answers"])
+    assert search("KITCHEN   window") == search("love → joy") == [3, f"3 of {answers}"]
+    assert search("no such words") == [0, f"0 of {answers}"]
+    assert search("") == [answers, f"{answers} answers"]
+    assert tab.ask("location.hash") == ""
+    assert tab.ask(COLOUR.format("td.right:not(.heat0)")) != tab.ask(COLOUR.format("td.heat0"))
+    assert tab.ask("document.querySelector('td.bar rect.fill').getBoundingClientRect().height") > 0
+    assert tab.ask("document.documentElement.scrollWidth") <= size[0]
+    assert tab.ask("document.title").startswith("Evaluation of ")
+    assert tab.ask("document.scripts.length") == 1
+    assert site.asked_by_pages() == {f"{HOST}/page.html"}

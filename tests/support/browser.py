@@ -1,6 +1,5 @@
 """A headless browser, steered through its own debugging protocol as a person would use a page."""
 
-import base64
 import json
 import subprocess
 import time
@@ -12,6 +11,7 @@ import httpx
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120
 PHONE, DESKTOP = (390, 844), (1280, 900)
+FIELD = "document.querySelector('textarea, input[type=text], input[type=search]')"
 
 
 def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
@@ -27,14 +27,13 @@ def wait_for(found: Any, what: str, patience: float = PATIENCE) -> Any:
 class Tab:
     """A tab of a headless browser, steered through the DevTools protocol."""
 
-    def __init__(self, browser: str, profile: Path) -> None:
+    def __init__(self, browser: str, profile: Path, *flags: str) -> None:
         self._process = subprocess.Popen(
             [
                 *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-background-networking", "--disable-component-update"),
                 *("--hide-scrollbars", "--remote-debugging-port=0"),
-                f"--user-data-dir={profile}",
-                "about:blank",
+                *(f"--user-data-dir={profile}", *flags, "about:blank"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -67,12 +66,16 @@ class Tab:
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
         self.call("Page.navigate", url=address)
-        wait_for(lambda: self.ask("!!document.querySelector('textarea, input[type=text]')"), "it")
+        wait_for(lambda: self.ask(f"!!{FIELD}"), "it")
+
+    def write(self, text: str) -> None:
+        """Write a text into the page's first field, in place of what is there."""
+        self.ask(f"{FIELD}.select()")
+        self.call("Input.insertText", text=text)
 
     def type(self, text: str) -> None:
-        """Type a text into the page's first field and press Enter."""
-        self.ask("document.querySelector('textarea, input[type=text]').focus()")
-        self.call("Input.insertText", text=text)
+        """Write a text into the page's first field and press Enter."""
+        self.write(text)
         enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
         self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
         self.call("Input.dispatchKeyEvent", type="keyUp", **enter)
@@ -93,9 +96,6 @@ class Tab:
         x, y = wait_for(middle, what)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def picture(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def close(self) -> None:
         self._socket.close()
