@@ -19,7 +19,7 @@ def make_task(*labels: str, **aliases: str) -> Task:
 
 
 def outcome(answer: str, parser: LabelParser = FLEXIBLE) -> str | None:
-    """Give the label, or the reason in brackets: one word for the tables."""
+    """Return the label, or the reason in brackets: one word for the tables."""
     parsed = parser.parse(answer)
     assert (parsed.label is None) != (parsed.reason is None)
     return parsed.label if parsed.label is not None else f"[{parsed.reason}]"
