@@ -29,7 +29,7 @@ _BULLET = re.compile(r"[\W_]*(?:\d{1,3}|[a-z])[.)]\s")
 _SEPARATORS = re.compile(r"[\s_-]+")
 # What parts the levels of a hierarchical label: `Transport | Ship`, `card/lost`.
 _LEVELS = "|/>:"
-_NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}(?:[|/>]|:(?=\S)|: (?=\S))")
+_NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}([|/>]|:(?= ?\S))[ \t\"'`*_(\[]*")
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 
 
@@ -54,12 +54,10 @@ class LabelNames:
     """The names of a task's labels, folded, and the pattern that finds them."""
 
     def __init__(self, task: Task) -> None:
-        names = _folded_names(task)
-        self._longest = max(map(len, names), default=0)
-        self._kinds = {name: _kind(name, is_alias) for name, (_, is_alias) in names.items()}
-        self._meanings: list[tuple[str, str]] = []
-        self._names = names
-        self._levels = "".join(sign for sign in _LEVELS if any(sign in name for name in names))
+        self._names = _folded_names(task)
+        self._meanings: list[tuple[str, str]] = []  # of the pattern's alternatives
+        self._longest = max(map(len, self._names), default=0)
+        self._levels = "".join(one for one in _LEVELS if any(one in name for name in self._names))
         self._numbers = _numbers(task)
 
     @functools.cached_property
@@ -70,17 +68,16 @@ class LabelNames:
         engine then skips ahead to the next character that can start one. Compiled when it is first
         needed: most files hold nothing but plain labels.
         """
-        squeezed = _squeezed(self._names)
+        squeezed: dict[str, set[str]] = {}  # to tell names that differ in their separators alone
+        for name, (label, _) in self._names.items():
+            squeezed.setdefault(_SEPARATORS.sub("", name), set()).add(label)
         longest_first = sorted(self._names, key=lambda one: -len(one))
         bundles: dict[str, list[str]] = {}
         for name in longest_first:
             loose = squeezed[_SEPARATORS.sub("", name)] == {self._names[name][0]}
             bundles.setdefault(name[0], []).append(_name_pattern(name, loose=loose))
         self._meanings = [
-            (self._names[name][0], self._kinds[name])
-            for first in bundles
-            for name in longest_first
-            if name[0] == first
+            self._names[name] for first in bundles for name in longest_first if name[0] == first
         ]
         alternatives = (
             re.escape(first) + _guard_before(first) + f"(?:{'|'.join(f'{p}()' for p in bundle)})"
@@ -154,11 +151,10 @@ class LabelNames:
     def continues(self, text: str, name: Name) -> bool:
         """Whether a name is a level of a longer, unknown one: `Ship | Rowing`, `Sea > Ship`."""
         after = _NEXT_LEVEL.match(text, name.end)
-        sign = after[0].strip()[-1] if after else ""
-        if after and (sign in self._levels or sign in "|/>"):
-            follows = WORD_CHARACTER.match(text, _skip_space(text, after.end()))
-            if follows and not follows[0].isdecimal() and (sign != ":" or ":" in self._levels):
-                return self.at(text, follows.start()) is None or sign in self._levels
+        if after and (after[1] in self._levels or after[1] != ":"):
+            follows = WORD_CHARACTER.match(text, after.end())
+            if follows and not follows[0].isdecimal():
+                return self.at(text, follows.start()) is None or after[1] in self._levels
         if not self._levels:
             return False
         before = text[max(0, name.start - 6) : name.start].rstrip(" \"'`*_([")
@@ -168,16 +164,8 @@ class LabelNames:
         )
 
 
-def _skip_space(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\"'`*_([":
-        position += 1
-    return position
-
-
-def _kind(name: str, is_alias: bool) -> str:  # noqa: FBT001
-    if name in ORDINARY_WORDS or re.fullmatch("[a-z]", name):
-        return "ordinary"
-    return "alias" if is_alias else "number" if _NUMBER.fullmatch(name) else "label"
+def _kind(name: str, otherwise: str) -> str:
+    return "ordinary" if name in ORDINARY_WORDS or re.fullmatch("[a-z]", name) else otherwise
 
 
 def has_word(text: str) -> bool:
@@ -195,17 +183,14 @@ def _numbers(task: Task) -> dict[float, str]:
     return values
 
 
-def _folded_names(task: Task) -> dict[str, tuple[str, bool]]:
-    """Map each folded name to its label and whether it is an alias; `Task` has told them apart."""
-    names = {fold(alias).strip(): (label, True) for alias, label in task.aliases.items()}
-    return names | {fold(name).strip(): (label, False) for name, label in task.answers.items()}
-
-
-def _squeezed(names: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
-    squeezed: dict[str, set[str]] = {}
-    for name, (label, _) in names.items():
-        squeezed.setdefault(_SEPARATORS.sub("", name), set()).add(label)
-    return squeezed
+def _folded_names(task: Task) -> dict[str, tuple[str, str]]:
+    """Map each folded name to its label and kind; `Task` has told labels and aliases apart."""
+    folded = ((fold(alias).strip(), label) for alias, label in task.aliases.items())
+    names = {name: (label, _kind(name, "alias")) for name, label in folded}
+    for answer, label in task.answers.items():
+        name = fold(answer).strip()
+        names[name] = label, _kind(name, "number" if _NUMBER.fullmatch(name) else "label")
+    return names
 
 
 def _name_pattern(name: str, *, loose: bool) -> str:

@@ -33,10 +33,8 @@ from llamafactory_emotion.task import Task
 from llamafactory_emotion.text import fold
 
 PARSER_RULES = ("strict", "flexible")
-EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED, REFUSAL = (
-    *("empty", "no_label", "ambiguous", "unfinished", "refusal"),
-)
-REASONS = (EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED, REFUSAL)
+REASONS = ("empty", "no_label", "ambiguous", "unfinished", "refusal")
+EMPTY, NO_LABEL, AMBIGUOUS, UNFINISHED, REFUSAL = REASONS
 
 # The key in quotes, or bare right after a brace as in a JavaScript object.
 _JSON_KEY = re.compile(
