@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from calls import read_lines as read
-from random_models import random_model, tokenizer_of
+from calls import save_model, write_lines
 
 from llamafactory_emotion.evaluate.__main__ import main as evaluate
 from llamafactory_emotion.predict.__main__ import main as predict
@@ -17,18 +17,14 @@ TASKS = [FOLDER / f"{name}.yaml" for name in ("20_newsgroups", "ag_news", "legal
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    random_model("llama", max_position_embeddings=4096).save_pretrained(folder)
-    tokenizer_of().save_pretrained(folder)
-    return str(folder)
+    return save_model(tmp_path_factory.mktemp("model"), max_position_embeddings=4096)
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
 def test_a_task_needs_no_training(path, model, tmp_path):
     task = load_task(path)
-    texts = tmp_path / "texts.jsonl"
     rows = [{"text": f"text {n} 正文", "label": label} for n, label in enumerate(task.labels)]
-    texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    texts = write_lines(tmp_path / "texts.jsonl", rows)
     ways = {
         "scored": ["calibrate=true", "normalize=tokens"],
         "shown": [f"few_shot={texts}", "shots=1"],
@@ -54,14 +50,3 @@ def test_a_task_needs_no_training(path, model, tmp_path):
     assert [one["n"] for one in found] == [len(task.labels)] * 3
     assert [one["invalid"] for one in found[:2]] == [0, 0]
     assert {one["match"] for one in found} == {task.match}
-
-
-def test_an_answer_too_short_for_a_label_is_refused(model, tmp_path, capsys):
-    (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
-    files = [f"input={tmp_path / 'texts.txt'}", f"output={tmp_path / 'answers.jsonl'}"]
-    call = [f"model_name_or_path={model}", f"task={TASKS[0]}", *files]
-
-    assert predict([*call, "generate=true", "max_new_tokens=3"]) == 2
-
-    assert "max_new_tokens=3 cuts off the label" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
