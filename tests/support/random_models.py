@@ -54,17 +54,20 @@ _SIZES: dict[str, Any] = {
 }
 # Wide random weights, so that a mistake in a position or a mask moves the scores visibly.
 _SPREAD = {"initializer_range": 0.25}
+
+
+def _like_llama(name: str, **changes: Any) -> tuple[str, dict[str, Any]]:
+    return name, _SIZES | _SPREAD | changes
+
+
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama": ("LlamaConfig", _SIZES | _SPREAD | {"tie_word_embeddings": True}),
-    "qwen2": ("Qwen2Config", _SIZES | _SPREAD),
-    "qwen3": ("Qwen3Config", _SIZES | _SPREAD),
-    "mistral": ("MistralConfig", _SIZES | _SPREAD | {"sliding_window": 9}),
-    "gemma": ("GemmaConfig", _SIZES | _SPREAD),
-    "gemma2": (
-        "Gemma2Config",
-        _SIZES | _SPREAD | {"sliding_window": 9, "final_logit_softcapping": 3.0},
-    ),
-    "gemma3": ("Gemma3TextConfig", _SIZES | _SPREAD | {"sliding_window": 9}),
+    "llama": _like_llama("LlamaConfig", tie_word_embeddings=True),
+    "qwen2": _like_llama("Qwen2Config"),
+    "qwen3": _like_llama("Qwen3Config"),
+    "mistral": _like_llama("MistralConfig", sliding_window=9),
+    "gemma": _like_llama("GemmaConfig"),
+    "gemma2": _like_llama("Gemma2Config", sliding_window=9, final_logit_softcapping=3.0),
+    "gemma3": _like_llama("Gemma3TextConfig", sliding_window=9),
     "gpt2": (
         "GPT2Config",
         _SPREAD | {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512},
@@ -82,26 +85,22 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "pad_token_id": 1,
         },
     ),
-    "gpt_neox": ("GPTNeoXConfig", _SIZES | _SPREAD),
-    "phi": ("PhiConfig", _SIZES | _SPREAD),
+    "gpt_neox": _like_llama("GPTNeoXConfig"),
+    "phi": _like_llama("PhiConfig"),
     # LongRoPE: beyond 40 tokens other angles, which our texts do not reach.
-    "phi3": (
+    "phi3": _like_llama(
         "Phi3Config",
-        _SIZES
-        | _SPREAD
-        | {
-            "original_max_position_embeddings": 40,
-            "rope_parameters": {
-                "rope_type": "longrope",
-                "rope_theta": 10000.0,
-                "short_factor": [1.0] * 8,
-                "long_factor": [1.0 + number for number in range(8)],
-            },
+        original_max_position_embeddings=40,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 8,
+            "long_factor": [1.0 + number for number in range(8)],
         },
     ),
     "bloom": ("BloomConfig", _SPREAD | {"hidden_size": 64, "n_layer": 2, "n_head": 4}),
-    "cohere": ("CohereConfig", _SIZES | _SPREAD | {"logit_scale": 0.25}),
-    "granite": ("GraniteConfig", _SIZES | _SPREAD | {"logits_scaling": 4.0}),
+    "cohere": _like_llama("CohereConfig", logit_scale=0.25),
+    "granite": _like_llama("GraniteConfig", logits_scaling=4.0),
     "mamba": ("MambaConfig", _SPREAD | {"hidden_size": 64, "num_hidden_layers": 2}),
 }
 # Architectures without keys and values to share are run on whole prompts.
