@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
-from programs import ROOT, llamafactory
+from calls import read_lines, run, write_lines
+from programs import PREDICTED, ROOT, llamafactory
 from tiny_llama import write_tiny_llama
 
 from llamafactory_emotion.doctor import __main__ as doctor
@@ -34,22 +35,13 @@ TRAIN_ROWS, TEST_ROWS = 120, 20
 def write_rows(path: Path, labels: tuple[str, ...], rows: int, *, seed: int) -> Path:
     """Write notes of a few words, one of which tells the label."""
     chance = random.Random(seed)  # noqa: S311 - words for a test
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(rows):
-            index = number % len(labels)
-            note = chance.choices(("bank", "rate", "share", "note", "desk", "plan"), k=5)
-            text = f"{' '.join(note)} topic{chr(97 + index)}word {seed}{number}"
-            row = {"text": text, "label": labels[index]}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return path
-
-
-def rows_of(file: str) -> list[dict]:
-    return [json.loads(line) for line in Path(file).read_text("utf-8").split("\n")[:-1]]
-
-
-def run(command, *arguments: object) -> None:
-    assert command.main([str(argument) for argument in arguments]) == 0
+    written = []
+    for number in range(rows):
+        index = number % len(labels)
+        note = chance.choices(("bank", "rate", "share", "note", "desk", "plan"), k=5)
+        text = f"{' '.join(note)} topic{chr(97 + index)}word {seed}{number}"
+        written.append({"text": text, "label": labels[index]})
+    return write_lines(path, written)
 
 
 def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkeypatch):
@@ -63,7 +55,7 @@ def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkey
 
     run(prepare, "--task", task, "--train", train, "--test", test, "--validation-size", 0,
         "--name", "topics", "--dataset-dir", "data")  # fmt: skip
-    texts = [str(row["text"]) for row in rows_of("train.jsonl")]
+    texts = [str(row["text"]) for row in read_lines(train)]
     write_tiny_llama(texts, tmp_path / "base", load_task(task))
     recipe = ("model_name_or_path=base", "dataset_dir=data", "output_dir=trained")
     run(doctor, "--task", task, FULL, *recipe, "dataset=topics_train")
@@ -79,12 +71,12 @@ def test_a_task_of_twenty_labels_with_signs_needs_no_code(tmp_path: Path, monkey
     model = ("model_name_or_path=trained", f"task={task}")
     run(predict, *model, "dataset_dir=data", "eval_dataset=topics_test", "output=scored.jsonl")
     run(predict, *model, f"input={test}", "output=answers.jsonl", "generate=true")
-    files = ("scored.jsonl", "answers.jsonl", "host/generated_predictions.jsonl")
+    files = ("scored.jsonl", "answers.jsonl", f"host/{PREDICTED}")
     run(evaluate, *files, "--task", task, "--json", "all.json", "--report", "report.html",
         "--report", "card.md", "--plot", "plot.svg", "--errors", "errors.csv",
         "--source", test, "--train", train)  # fmt: skip
 
-    scored, answers, host = map(rows_of, files)
+    scored, answers, host = (read_lines(Path(file)) for file in files)
     assert list(scored[0]["probabilities"]) == list(labels)
     assert {row["predict"] for row in scored} <= set(labels)
     assert [row["label"] for row in scored] == [row["label"] for row in answers]

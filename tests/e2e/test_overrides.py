@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from doctor_calls import judge, read, without_hub
-from programs import ROOT, free_port, llamafactory, run_program, served
+from programs import ROOT, free_port, learned, llamafactory, run_program, served
 from random_models import random_model, tokenizer_of
 from recipe_tables import EXECUTED, TWO_PROCESSES, Entry, overrides, shipped
 from safetensors.numpy import load_file
@@ -75,11 +75,6 @@ def train(row: Entry, base: str, folder: Path, *words: str, **environment: str) 
         f"output_dir={folder / 'out'}", cwd=folder, **row.environment, **environment,
     )  # fmt: skip
     return done.stdout + done.stderr
-
-
-def learned(folder: Path) -> bool:
-    weights = load_file(folder / "out" / "adapter_model.safetensors")
-    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 @pytest.mark.parametrize("row", rows_with(EXECUTED), ids=str)

@@ -27,6 +27,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
+def run(command: Any, *words: object) -> None:
+    """Make a call of a command's module, which must do its work."""
+    assert command.main([str(word) for word in words]) == 0
+
+
 def read_sidecar(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.with_name(f"{path.name}.meta.json").read_text())
     return content

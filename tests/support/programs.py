@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "examples").glob("emotion_*.yaml"))
 PROGRAMS = Path(sys.executable).parent
+PREDICTED = "generated_predictions.jsonl"  # as LLaMA-Factory calls its file
 TIMEOUT = 1500  # of a single program; a test has its own limit
 
 
@@ -38,6 +40,20 @@ def run_program(
     return _succeeded(result)
 
 
+def run_python(
+    code: str, *flags: str, python: str | Path = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, however it ends."""
+    return subprocess.run(
+        [str(python), *flags, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def llamafactory(
     action: str, recipe: Path, *overrides: str, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
@@ -54,7 +70,7 @@ def llamafactory(
 
 
 def run_in_fork(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `llamafactory-cli ...` or `python -m MODULE ...` in a fork, whatever it ends with."""
+    """Run `llamafactory-cli`, `python -m MODULE` or `python -c CODE` in a fork, however it ends."""
     outputs = tuple(cwd / f".{name}.txt" for name in ("stdout", "stderr"))
     process = _imported_llamafactory().Process(target=_run_command, args=(command, cwd, outputs))
     process.start()
@@ -132,7 +148,10 @@ def _run_command(command: tuple[str, ...], cwd: Path, outputs: tuple[Path, Path]
     os.chdir(cwd)
     if command[0] == "python":
         sys.argv = list(command[2:])
-        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+        if command[1] == "-c":
+            exec(command[2], {"__name__": "__main__"})  # noqa: S102 - a test's own program
+        else:
+            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
         return
     sys.argv = list(command)
     from llamafactory.cli import main
