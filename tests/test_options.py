@@ -1,12 +1,11 @@
 """One grammar for all commands, and LLaMA-Factory's keys, read without importing LLaMA-Factory."""
 
-import subprocess
-import sys
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from programs import run_python
 
 from llamafactory_emotion.__main__ import COMMANDS
 from llamafactory_emotion.errors import CallError
@@ -205,11 +204,12 @@ def test_the_help_of_every_command_is_complete(command, capsys):
 
 
 def test_reading_a_call_imports_nothing_heavy():
-    code = (
-        "import sys; from llamafactory_emotion.predict.__main__ import main;"
-        "code = main(['model_name_or_path=m', 'inptu=x']);"
-        "print(code, {'torch', 'transformers', 'llamafactory'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = """
+    import sys
+    from llamafactory_emotion.predict.__main__ import main
+    code = main(["model_name_or_path=m", "inptu=x"])
+    print(code, {"torch", "transformers", "llamafactory"} & set(sys.modules))
+    """
+    run = run_python(code)
     assert run.stdout.split() == ["2", "set()"]
     assert "did you mean 'input'?" in run.stderr

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from programs import run_python
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
 from llamafactory_emotion.options import Options, key
@@ -65,8 +66,7 @@ def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
 
 
 def test_advice_on_kernels_does_not_reach_the_terminal():
-    run = [sys.executable, "-c", _ADVISED]
-    assert subprocess.run(run, capture_output=True, text=True, check=True).stderr == "broken\n"
+    assert run_python(_ADVISED).stderr == "broken\n"
 
 
 def test_an_interrupt_is_said_and_has_its_exit_code(capsys):
@@ -188,16 +188,9 @@ def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):
 
 
 def test_a_terminal_that_lacks_a_character_gets_its_escape():
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from llamafactory_emotion.terminal import run_work\n"
-            "run_work(lambda: print('joy \u5927') or 0)",
-        ],
-        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = """
+    from llamafactory_emotion.terminal import run_work
+    run_work(lambda: print("joy \\u5927") or 0)
+    """
+    done = run_python(code, PYTHONIOENCODING="cp1252")
     assert done.stdout == "joy \\u5927\n"
