@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from programs import ROOT, llamafactory, run_program
+from calls import read_lines
+from programs import PREDICTED, ROOT, llamafactory, run_in_fork
 from sklearn.metrics import accuracy_score, f1_score
 
 from llamafactory_emotion.evaluate import __main__ as evaluation
@@ -25,7 +26,8 @@ def half_trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("half_trained")
     llamafactory(
         "train", FULL, f"model_name_or_path={tiny_base}",
-        f"dataset_dir={ROOT / 'data'}", "max_steps=60", "warmup_ratio=0.1",
+        f"dataset_dir={ROOT / 'data'}", "max_samples=1200", "num_train_epochs=1",
+        "gradient_accumulation_steps=2", "warmup_ratio=0.1",
         f"output_dir={folder / 'model'}", cwd=folder,
     )  # fmt: skip
     return folder / "model"
@@ -45,15 +47,10 @@ def results(output: Path, name: str = "predict") -> dict[str, float]:
     return json.loads((output / f"{name}_results.json").read_text(encoding="utf-8"))
 
 
-def answers(output: Path) -> list[dict[str, str]]:
-    text = (output / "generated_predictions.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def judged(output: Path, task: str | Path = "emotion") -> dict[str, float]:
     """The same figures by `evaluate`, from the file that the run wrote."""
     out = output / "evaluated.json"
-    file = output / "generated_predictions.jsonl"
+    file = output / PREDICTED
     assert evaluation.main([str(file), "--task", str(task), "--json", str(out)]) == 0
     figures = json.loads(out.read_text(encoding="utf-8"))
     keys = {"accuracy": "accuracy", "f1_macro": "f1_macro", "invalid": "invalid_rate"}
@@ -70,7 +67,7 @@ def predicted(half_trained: Path) -> tuple[Path, str]:
 @pytest.fixture(scope="module")
 def greedy(predicted: tuple[Path, str]) -> dict[str, float]:
     """Accuracy and macro-F1 of the greedy answers, by scikit-learn."""
-    rows = answers(predicted[0])
+    rows = read_lines(predicted[0] / PREDICTED)
     gold, given = ([row[key].strip() for row in rows] for key in ("label", "predict"))
     macro = f1_score(gold, given, labels=EMOTION.labels, average="macro", zero_division=0)
     return {"accuracy": accuracy_score(gold, given), "f1_macro": macro}
@@ -160,7 +157,7 @@ def test_two_processes_count_every_predicted_row_once(half_trained, tmp_path, ba
         f"batch_eval_metrics={batch_by_batch}", **TWO_PROCESSES,
     )  # fmt: skip
 
-    assert len(answers(output)) == 31
+    assert len(read_lines(output / PREDICTED)) == 31
     figures = results(output)
     assert 0 < figures["predict_invalid"] < 1
     assert judged(output).items() <= figures.items()
@@ -178,7 +175,7 @@ def test_two_tasks_in_one_prediction_are_judged_by_the_labels_of_both(half_train
     )  # fmt: skip
 
     figures, expected = results(output), judged(output, task)
-    assert any("<|" in row["predict"] for row in answers(output))
+    assert any("<|" in row["predict"] for row in read_lines(output / PREDICTED))
     assert 0 < figures["predict_invalid"] < 1
     assert figures["predict_accuracy"] > 0
     assert {key: figures[key] for key in expected} == pytest.approx(expected, abs=1e-12)
@@ -198,7 +195,7 @@ def test_rows_without_gold_labels_are_predicted_and_not_counted(half_trained, tm
 
     assert printed.count("2 of 2 rows have no gold label: no accuracy") == 1
     assert not {"predict_accuracy", "predict_invalid"} & results(tmp_path / "out").keys()
-    assert len(answers(tmp_path / "out")) == 2
+    assert len(read_lines(tmp_path / "out" / PREDICTED)) == 2
 
 
 RUNS_IN_TURN = """
@@ -220,8 +217,9 @@ def test_runs_of_one_process_have_the_figures_of_their_own_template(half_trained
         "use_cpu": True,
     }  # fmt: skip
 
-    run_program("python", "-c", RUNS_IN_TURN, json.dumps(run), cwd=tmp_path)
+    done = run_in_fork("python", "-c", RUNS_IN_TURN, json.dumps(run), cwd=tmp_path)
 
+    assert done.returncode == 0, done.stderr
     ours, theirs, again = (results(tmp_path / one, "eval") for one in ("ours", "theirs", "again"))
     figures = {"eval_accuracy", "eval_f1_macro", "eval_invalid"}
     assert ours.keys() - theirs.keys() == figures
