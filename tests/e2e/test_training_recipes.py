@@ -2,13 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 import yaml
+from calls import read_lines
 from llamafactory.hparams.parser import get_infer_args, get_train_args
-from programs import RECIPES, ROOT, llamafactory, run_program
+from programs import PREDICTED, RECIPES, ROOT, learned, llamafactory, run_program
 from recipe_tables import SECTIONS, sections_of
 from safetensors.numpy import load_file
 
@@ -63,19 +65,8 @@ def run(
     return llamafactory("train", EXAMPLES / f"{recipe}.yaml", *words, cwd=folder, **environment)
 
 
-def answers(folder: Path) -> list[dict[str, str]]:
-    """Return what a run of `emotion_predict` wrote."""
-    text = (folder / "out" / "generated_predictions.jsonl").read_text("utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def state(folder: Path) -> dict:
     return json.loads((folder / "out" / "trainer_state.json").read_text(encoding="utf-8"))
-
-
-def learned(folder: Path) -> bool:
-    weights = load_file(folder / "out" / "adapter_model.safetensors")
-    return any(abs(weight).max() > 0 for name, weight in weights.items() if "lora_B" in name)
 
 
 def test_the_headline_recipe_trains_merges_and_predicts(tiny_base: Path, tmp_path: Path):
@@ -93,7 +84,7 @@ def test_the_headline_recipe_trains_merges_and_predicts(tiny_base: Path, tmp_pat
         f"adapter_name_or_path={tmp_path / 'out'}", f"export_dir={merged}", cwd=tmp_path,
     )  # fmt: skip
     run("emotion_predict", merged, tmp_path, "eval_dataset=emotion_demo_test", "max_samples=8")
-    rows = answers(tmp_path)
+    rows = read_lines(tmp_path / "out" / PREDICTED)
     assert len(rows) == 8
     for row in rows:
         assert row["label"].strip() in EMOTION.labels
@@ -171,9 +162,9 @@ def test_the_hub_entries_are_read_as_they_are_published(tiny_base: Path, tmp_pat
         parquet.write_table(table, hub / f"{split}-00000-of-00001.parquet")
 
     data = "eval_dataset=emotion_train,emotion_validation,emotion_test"
-    run("emotion_predict", tiny_base, tmp_path, data, HF_HOME=str(tmp_path / "cache"))
+    run("emotion_predict", tiny_base, tmp_path, data, f"cache_dir={tmp_path / 'cache'}")
 
-    labels = [row["label"].strip() for row in answers(tmp_path)]
+    labels = [row["label"].strip() for row in read_lines(tmp_path / "out" / PREDICTED)]
     assert labels == ["sadness", "surprise", "anger"] * 3
 
 
@@ -192,23 +183,35 @@ def test_a_bad_label_stops_the_host_with_the_label_and_the_text(tiny_base: Path,
 OLDER = ("llamafactory==0.9.4", "transformers==4.57.1", "huggingface_hub<1.0", "peft==0.17.1")
 
 
+@pytest.fixture
+def base_for_both(tiny_base: Path, tmp_path: Path) -> Path:
+    """The tiny Llama under the name of a tokenizer class that transformers 4 has, too."""
+    folder = shutil.copytree(tiny_base, tmp_path / "base")
+    file = folder / "tokenizer_config.json"
+    content = json.loads(file.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("base", ["base_for_both", pytest.param("smollm2", marks=pytest.mark.slow)])
 def test_the_oldest_llamafactory_we_support_trains_and_predicts(
-    smollm2: Path, tmp_path_factory, tmp_path: Path
+    base: str, request, tmp_path_factory, tmp_path: Path
 ):
+    model = request.getfixturevalue(base)
     folder = tmp_path_factory.mktemp("older")
     run_program(
         "python", "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *OLDER,
         "tyro<0.9", "hf-transfer", cwd=folder,
     )  # fmt: skip
     older = {"PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"}
-    assert "0.9.4" in run_program("llamafactory-cli", "version", cwd=tmp_path, **older).stdout
 
     # Its parser refuses neat packing beside a transformers of its own range.
-    run("emotion_cpu", smollm2, tmp_path, "neat_packing=false", "max_samples=16", **older)
+    run("emotion_cpu", model, tmp_path, "neat_packing=false", "max_samples=16", **older)
     adapter = (tmp_path / "out").rename(tmp_path / "adapter")
+    assert read_record(adapter).versions["llamafactory"] == "0.9.4"
     words = (f"adapter_name_or_path={adapter}", "eval_dataset=emotion_demo_test", "max_samples=8")
-    run("emotion_predict", smollm2, tmp_path, *words, **older)
+    run("emotion_predict", model, tmp_path, *words, **older)
 
-    assert len(answers(tmp_path)) == 8
+    assert len(read_lines(tmp_path / "out" / PREDICTED)) == 8
     results = json.loads((tmp_path / "out" / "predict_results.json").read_text("utf-8"))
     assert {"predict_accuracy", "predict_f1_macro", "predict_invalid"} <= results.keys()
