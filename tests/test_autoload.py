@@ -1,34 +1,19 @@
 """The start-up hook in fresh interpreters: what it costs, when it acts, how it fails."""
 
-import os
 import subprocess
 import sys
 import sysconfig
-import textwrap
 from pathlib import Path
 
 import pytest
+from programs import ROOT, run_python
 
-ROOT = Path(__file__).parents[1]
 START_UP_FILE = ROOT / "src" / "llamafactory_emotion.pth"
 TEMPLATE_KNOWN = """
 from llamafactory.data.template import TEMPLATES
 from llamafactory.data.converter import DATASET_CONVERTERS
 print("emotion" in TEMPLATES and "emotion" in DATASET_CONVERTERS)
 """
-
-
-def run_python(
-    code: str, *flags: str, python: Path | str = sys.executable, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(python), *flags, "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 OFF = {"LLAMAFACTORY_EMOTION_AUTOLOAD": "0"}
@@ -122,17 +107,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment_with_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the Python of an environment that has the wheel, and this one's other packages."""
+    """The Python of an environment that has the wheel, and this one's other packages."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
-    site_packages = Path(
-        run_python(
-            "import sysconfig; print(sysconfig.get_path('purelib'))", python=python
-        ).stdout.strip()
-    )
+    asked = run_python("import sysconfig; print(sysconfig.get_path('purelib'))", python=python)
     # A bare path in a .pth file adds this environment's packages but not its start-up files.
-    (site_packages / "zz_host.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    host = Path(asked.stdout.strip()) / "zz_host.pth"
+    host.write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", wheel],
         check=True,
@@ -152,14 +134,9 @@ def test_the_wheel_brings_the_hook(environment_with_wheel: Path):
 
 
 def test_installed_twice_wheel_and_editable_register_once(environment_with_wheel: Path):
-    code = f"""
-    import site
-    site.addsitedir({str(START_UP_FILE.parent)!r})
-    """
+    code = f"import site; site.addsitedir({str(START_UP_FILE.parent)!r})" + TEMPLATE_KNOWN
 
-    result = run_python(
-        textwrap.dedent(code) + TEMPLATE_KNOWN, python=environment_with_wheel, PYTHONPATH=""
-    )
+    result = run_python(code, python=environment_with_wheel, PYTHONPATH="")
 
     assert result.stdout.splitlines()[-1] == "True", result.stderr
     assert "llamafactory_emotion:" not in result.stderr
