@@ -2,6 +2,11 @@ r"""What all rooms agree on about text: when two spellings are one, and what is 
 
 import re
 import unicodedata
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+FIRST_FEW = 10
 
 # The inside of a character class: scripts written without spaces between words (Thai, Lao, Burmese,
 # Khmer, Chinese, Japanese).
@@ -67,3 +72,17 @@ def loose_key(name: str) -> str:
 def shorten(text: str, length: int = 60) -> str:
     """Return a text of at most that many characters; what is cut off becomes an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+@dataclass
+class FirstFew(Generic[T]):
+    """The first ten of things that a message or a report lists, and how many there are."""
+
+    count: int = 0
+    first: list[T] = field(default_factory=list)
+
+    def add(self, one: T) -> None:
+        """Count one, and keep it if it is among the first."""
+        self.count += 1
+        if self.count <= FIRST_FEW:
+            self.first.append(one)

@@ -10,7 +10,6 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion.data import entries
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import HubAddress, read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
@@ -180,28 +179,21 @@ def test_an_unlabelled_row_of_the_hub_can_be_predicted(register):
     assert predicted(folder) == [(EMOTION.user_content("a"), None)]
 
 
-def test_every_reader_hands_the_token_on(register, monkeypatch):
-    folder = register([{"text": "a", "label": "joy"}], EMOTION_COLUMNS, formatting="emotion")
+def test_every_reader_asks_the_hub_for_what_the_entry_says(register, monkeypatch):
+    more = {"subset": "s", "split": "test", "folder": "f", "formatting": "emotion"}
+    folder = register([{"text": "a", "label": "joy"}], EMOTION_COLUMNS, **more)
     calls = []
 
-    def load_dataset(_url, **options):
-        calls.append((options["token"], options["cache_dir"]))
+    def load_dataset(_url, **asked):
+        calls.append(asked)
         return Dataset.from_list([{"text": "a", "label": "joy"}])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     trained_on(folder, hf_hub_token="secret", cache_dir="here")
     list(open_dataset("mine", folder, EMOTION, token="secret", cache_dir="here").rows)
 
-    assert calls == [("secret", "here")] * 2
-
-
-def test_an_entry_says_where_on_the_hub_its_rows_are(tmp_path):
-    entry = {"hf_hub_url": "a/b", "subset": "s", "split": "test", "folder": "f"}
-    (tmp_path / FILE_NAME).write_text(json.dumps({"mine": entry, "plain": {"hf_hub_url": "a/b"}}))
-    mine, plain = read_entries("mine, plain", tmp_path)
-
-    assert mine.location == HubAddress("a/b", "s", "test", "f")
-    assert plain.location == HubAddress("a/b")
+    where = {"name": "s", "data_dir": "f", "split": "test"}
+    assert calls == [{**where, "token": "secret", "cache_dir": "here"}] * 2
 
 
 @pytest.mark.parametrize("error", [OSError(), datasets.exceptions.DatasetGenerationError("No.")])
@@ -224,7 +216,7 @@ def test_what_the_hub_does_not_give_is_one_sentence(register, monkeypatch, error
         ({"columns": {"prompt": ["text"]}}, DataError, "must be an object of names; write for"),
         ({"columns": None}, DataError, "columns of 'mine' are null"),
         ({"formatting": "openai"}, CallError, "the formatting 'openai'"),
-        ({"formatting": "sharegpt", "tags": []}, CallError, "the tags of"),
+        ({"formatting": "sharegpt", "tags": []}, CallError, "'mine' has tags that are no object"),
         ({"num_samples": 3}, CallError, "num_samples"),
         ({"columns": {"system": "x"}}, CallError, "names a column for system, which belongs"),
         ({"columns": {"history": "x"}}, CallError, "names a column for history, which belongs"),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llamafactory_emotion.data.reading import Row, TextRow, iterate_rows, read_rows, read_texts
+from llamafactory_emotion.data.reading import Row, iterate_rows, read_rows, read_texts
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -61,7 +61,7 @@ def test_a_label_is_a_name_or_else_an_id(write, task, value, label):
     path = write("a.jsonl", [{"text": "x", "label": value}])
 
     assert read_rows(path, task) == [Row("x", label, 1)]
-    assert list(read_texts(path, task=task)) == [TextRow(1, "x", label)]
+    assert list(read_texts(path, task=task)) == [Row("x", label, 1)]
 
 
 def test_ids_and_aliases_mean_what_a_parquet_file_names(write, tmp_path):
@@ -199,16 +199,16 @@ def test_a_path_that_cannot_be_read_is_a_wrong_call(write, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
     [
-        ("a.jsonl", [{"text": "a"}, {"text": "b"}], [("a", None), ("b", None)]),
-        ("a.tsv", "text\nhi\n", [("hi", None)]),
-        ("a.txt", "one; joy\ntwo\n\n", [("one; joy", None), ("two", None)]),
+        ("a.jsonl", [{"text": "a"}, {"text": "b"}], [("a", ""), ("b", "")]),
+        ("a.tsv", "text\nhi\n", [("hi", "")]),
+        ("a.txt", "one; joy\ntwo\n\n", [("one; joy", ""), ("two", "")]),
         ("a.txt", "one; two\nthree; four\na;joy\n",
-         [("one; two", None), ("three; four", None), ("a;joy", None)]),
+         [("one; two", ""), ("three; four", ""), ("a;joy", "")]),
         ("a.txt", "so; glad;joy\nlow;sadness\n", [("so; glad", "joy"), ("low", "sadness")]),
         ("a.jsonl", [{"text": "a", "label": n} for n in (1, "fear", None, "", -1)],
-         [("a", "joy"), ("a", "fear"), ("a", None), ("a", None), ("a", None)]),
+         [("a", "joy"), ("a", "fear"), ("a", ""), ("a", ""), ("a", "")]),
         ("a.jsonl", [{"text": "a"}, {"text": "b", "label": "joy"}, {"text": "c"}],
-         [("a", None), ("b", "joy"), ("c", None)]),
+         [("a", ""), ("b", "joy"), ("c", "")]),
     ],
 )  # fmt: skip
 def test_texts_have_labels_where_there_are_any(write, name, content, rows):
@@ -219,7 +219,7 @@ def test_texts_have_labels_where_there_are_any(write, name, content, rows):
 def test_without_a_task_any_value_is_a_label(write):
     path = write("a.jsonl", [{"text": "a", "category": "sports"}, {"text": "b", "category": 1}])
     assert [row.label for row in read_texts(path)] == ["sports", "1"]
-    assert [row.label for row in read_texts(path, label_column="")] == [None, None]
+    assert [row.label for row in read_texts(path, label_column="")] == ["", ""]
     assert [row.text for row in read_texts(write("a.txt", "so; glad;joy\n"))] == ["so; glad;joy"]
     with pytest.raises(DataError, match="unknown label 'sports'"):
         list(read_texts(path, task=EMOTION))
@@ -234,15 +234,15 @@ def test_one_line_without_a_label_does_not_make_labels_a_part_of_the_texts(write
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
-        ('\n{"text": "a", "label": 1}\n', [(2, "a", "joy")]),
-        ("[laughs] a;joy\r\n- b\n", [(1, "[laughs] a;joy", None), (2, "- b", None)]),
-        ('[{"text": "a"},\n {"text": "b"}]', [(1, "a", None), (2, "b", None)]),
-        ('[\n{"text": "a"},\n{"text": "b"}\n]\n', [(2, "a", None), (3, "b", None)]),
+        ('\n{"text": "a", "label": 1}\n', [("a", "joy", 2)]),
+        ("[laughs] a;joy\r\n- b\n", [("[laughs] a;joy", "", 1), ("- b", "", 2)]),
+        ('[{"text": "a"},\n {"text": "b"}]', [("a", "", 1), ("b", "", 2)]),
+        ('[\n{"text": "a"},\n{"text": "b"}\n]\n', [("a", "", 2), ("b", "", 3)]),
     ],
 )
 def test_standard_input_is_json_or_plain_text(monkeypatch, stream, expected):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stream.encode())))
-    assert list(read_texts("-", task=EMOTION)) == expected
+    assert [row[:3] for row in read_texts("-", task=EMOTION)] == expected
 
 
 def test_the_real_files_are_read(shared_data):
