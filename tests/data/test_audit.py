@@ -95,9 +95,11 @@ def test_classes_shares_and_imbalance():
 
 def test_lengths_are_in_words():
     texts = rows(("a b c", "joy"), ("d", "joy"), (" e  f ", "joy"), ("我很高兴", "joy"))
-    lengths = audit_splits({"train": texts}, EMOTION.labels, cutoff=2).splits[0].lengths
+    lengths = audited(train=texts).splits[0].lengths
     assert (lengths.mean, lengths.median, lengths.longest) == (7 / 4, 1.5, 3)
-    assert (lengths.cutoff, lengths.over_cutoff) == (2, 1)
+    assert (lengths.cutoff, lengths.over_cutoff) == (512, 0)
+    long = audited(train=rows(*((n * "x ", "joy") for n in (512, 513)))).splits[0].lengths
+    assert (long.longest, long.over_cutoff) == (513, 1)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,12 @@ def saved_rows(folder: Path) -> Numbered:
 
 def _numbered(batches: Iterable[Any], schema: Any) -> Numbered:
     names = schema_class_names(schema)
-    rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
+    parts = (  # a file may be one batch, which is much larger as Python objects
+        batch.slice(start, _BATCH_ROWS)
+        for batch in batches
+        for start in range(0, len(batch), _BATCH_ROWS)
+    )
+    rows = itertools.chain.from_iterable(part.to_pylist() for part in parts)
     for number, fields in enumerate(rows, start=1):
         yield number, with_class_names(fields, names)
 
