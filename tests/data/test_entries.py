@@ -81,23 +81,6 @@ def test_a_conversation_is_its_question_and_its_answer(register, on_hub, row, ta
     assert predicted(folder) == [("so glad", "joy")]
 
 
-@pytest.mark.parametrize(
-    ("turns", "said"),
-    [
-        ([("human", "hi"), ("gpt", "hello"), ("human", "so glad"), ("gpt", "joy")], "history"),
-        ([("system", "Label."), ("human", "so glad"), ("gpt", "joy")], "system"),
-        ([("gpt", "joy")], "no turn of the user"),
-        ([("tool", "joy")], "only texts of user"),
-    ],
-)
-def test_what_a_conversation_would_lose_is_refused(register, turns, said):
-    folder = register([chat(*turns)], {"messages": "talk"}, formatting="sharegpt", on_hub=False)
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=said):
-            read(folder)
-
-
 @pytest.mark.parametrize("formatting", ["emotion", "alpaca"])
 def test_ids_mean_the_names_that_the_data_set_gives_them_on_every_path(
     register, on_hub, formatting
@@ -133,44 +116,37 @@ def test_the_columns_of_a_call_come_before_those_of_an_entry_and_are_told(regist
     assert capsys.readouterr().err.endswith(told)
 
 
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_a_row_of_the_hub_without_a_text_stops_the_run_with_its_place(register, text):
-    rows = [{"text": "so glad", "label": "joy"}, {"text": text, "label": "fear"}]
-    folder = register(rows, EMOTION_COLUMNS, formatting="emotion")
+TALK = {"columns": {"messages": "talk"}, "formatting": "sharegpt"}
+TEXTS = {"columns": EMOTION_COLUMNS, "formatting": "emotion"}
+PLAIN = {"text": "so glad", "label": "joy"}
+GLEE = Features({"text": Value("string"), "label": ClassLabel(names=["joy", "glee"])})
+WITHOUT_TEXT = r"'mine' \(.*, split train\): row 2: the text is empty"
+REFUSED = [
+    (TALK, [chat(("human", "hi"), ("gpt", "oh"), ("human", "so glad"), ("gpt", "joy"))], "history"),
+    (TALK, [chat(("system", "Label."), ("human", "so glad"), ("gpt", "joy"))], "system"),
+    (TALK, [chat(("gpt", "joy"))], "no turn of the user"),
+    (TALK, [chat(("tool", "joy"))], "only texts of user"),
+    *((TEXTS, [PLAIN, PLAIN | {"text": text}], WITHOUT_TEXT) for text in (None, "", "  ")),
+    *(
+        (TEXTS | {"columns": EMOTION_COLUMNS | {role: "x"}}, [PLAIN],
+         "no column 'x'; the columns are text, label")
+        for role in EMOTION_COLUMNS
+    ),
+    ({"columns": ALPACA_COLUMNS}, [{"input": "so glad", "output": "joy"}],
+     "no column 'instruction'"),
+    ({"columns": ALPACA_COLUMNS}, [{"instruction": "so glad", "output": "joy"}],
+     "no (column 'input'|row has the column input)"),
+    (TEXTS | {"features": GLEE}, [{"text": one, "label": 1 - (one == "b")} for one in "abc"],
+     r"unknown labels and their rows: 'glee' \(2\)"),
+]  # fmt: skip
 
-    said = r"'mine' \(.*, split train\): row 2: the text is empty"
+
+@pytest.mark.parametrize(("entry", "rows", "said"), REFUSED)
+def test_rows_that_would_lose_something_are_refused_by_every_reader(register, entry, rows, said):
+    folder = register(rows, **entry)
+
     for read in (trained_on, predicted):
         with pytest.raises(DataError, match=said):
-            read(folder)
-
-
-@pytest.mark.parametrize("missing", ["text", "label"])
-def test_a_column_that_is_not_there_is_named(register, missing):
-    columns = {role: "x" if name == missing else name for role, name in EMOTION_COLUMNS.items()}
-    folder = register([{"text": "a", "label": "joy"}], columns, formatting="emotion")
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match="no column 'x'; the columns are text, label"):
-            read(folder)
-
-
-@pytest.mark.parametrize("missing", ["instruction", "input"])
-def test_a_text_column_that_an_alpaca_data_set_lacks_is_named(register, missing):
-    row = {name: value for name, value in ALPACA_ROW.items() if name != missing}
-    folder = register([row], ALPACA_COLUMNS)
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=rf"no (column '{missing}'|row has the .* {missing})"):
-            read(folder)
-
-
-def test_labels_that_the_task_lacks_are_listed_with_their_counts(register):
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["joy", "glee"])})
-    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}, {"text": "c", "label": 1}]
-    folder = register(rows, EMOTION_COLUMNS, features=features, formatting="emotion")
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=r"unknown labels and their rows: 'glee' \(2\)"):
             read(folder)
 
 

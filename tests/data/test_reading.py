@@ -5,8 +5,6 @@ import io
 import json
 import sys
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from llamafactory_emotion.data.reading import Row, iterate_rows, read_rows, read_texts
@@ -14,7 +12,6 @@ from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import EMOTION, Task
 
 STARS = Task("stars", ("1", "2", "3"), "How many stars?")
-REVIEWS = Task("r", ("negative", "positive"), "Say it.", {"neg": "negative", "pos": "positive"})
 
 
 @pytest.fixture
@@ -29,18 +26,6 @@ def write(tmp_path):
         return path
 
     return written
-
-
-def write_parquet(path, rows, names):
-    """Write labelled rows as `datasets` does, with the names of the label ids in the metadata."""
-    features = {
-        "text": {"dtype": "string", "_type": "Value"},
-        "label": {"names": names, "_type": "ClassLabel"},
-    }
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    table = pa.table({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
-    pq.write_table(table.replace_schema_metadata(metadata), path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -62,16 +47,6 @@ def test_a_label_is_a_name_or_else_an_id(write, task, value, label):
 
     assert read_rows(path, task) == [Row("x", label, 1)]
     assert list(read_texts(path, task=task)) == [Row("x", label, 1)]
-
-
-def test_ids_and_aliases_mean_what_a_parquet_file_names(write, tmp_path):
-    path = write_parquet(tmp_path / "a.parquet", [("a", 1), ("b", 0)], ["joy", "fear"])
-    assert read_rows(path, EMOTION) == [Row("a", "fear", 1), Row("b", "joy", 2)]
-
-    path = write_parquet(tmp_path / "b.parquet", [("a", 1), ("b", 0)], ["neg", "pos"])
-    assert read_rows(path, REVIEWS) == [Row("a", "positive", 1), Row("b", "negative", 2)]
-    with pytest.raises(DataError, match="'pos'"):
-        read_rows(write("a.csv", "text,label\na,pos\n"), REVIEWS)
 
 
 @pytest.mark.parametrize(
@@ -243,12 +218,3 @@ def test_one_line_without_a_label_does_not_make_labels_a_part_of_the_texts(write
 def test_standard_input_is_json_or_plain_text(monkeypatch, stream, expected):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stream.encode())))
     assert [row[:3] for row in read_texts("-", task=EMOTION)] == expected
-
-
-def test_the_real_files_are_read(shared_data):
-    emotion = shared_data / "dair_emotion"
-    assert len(read_rows(emotion / "train.jsonl", EMOTION)) == 16_000
-    lines = read_rows(emotion / "test.jsonl", EMOTION)
-    alpaca = read_rows(emotion / "test_alpaca.json", EMOTION)
-    assert len(lines) == 2_000
-    assert [(row.text, row.label) for row in lines] == [(row.text, row.label) for row in alpaca]
