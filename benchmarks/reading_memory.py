@@ -3,10 +3,10 @@
     python benchmarks/reading_memory.py [--rows 1000000] [--kinds jsonl csv tsv parquet ...]
 
 Writes a temporary file of each kind with rows of 30 characters and a label, a tenth of the rows
-first, then all, and goes through each in a process of its own with what `predict` (`read_texts`)
-and `prepare` (`iterate_rows`) read with. Prints rows, seconds and the peak memory: it is flat where
-ten times the rows need no more. `prepare` itself keeps its rows, for the audit compares each with
-all others; its line says how many bytes a row that costs. Nothing is checked: read the table.
+first, then all, and goes through each with `read_texts`, as `predict` does, in a process of its
+own. Prints rows, seconds and the peak memory: it is flat where ten times the rows need no more.
+A JSON list is not, as its text is held; nor is `prepare` itself, which keeps its rows, for the
+audit compares each with all others. Nothing is checked: read the table.
 """
 
 import argparse
@@ -26,10 +26,9 @@ KINDS = ("jsonl", "jsonl.gz", "csv", "tsv", "txt", "parquet", "arrow", "json", "
 _BATCH_ROWS = 100_000
 _READ = """
 import sys
-from llamafactory_emotion.data.reading import iterate_rows, read_texts
+from llamafactory_emotion.data.reading import read_texts
 from llamafactory_emotion.task import EMOTION
-for rows in (read_texts(sys.argv[1], task=EMOTION), iterate_rows(sys.argv[1], EMOTION)):
-    assert sum(1 for row in rows if row.label) == int(sys.argv[2])
+assert sum(1 for row in read_texts(sys.argv[1], task=EMOTION) if row.label) == int(sys.argv[2])
 """
 
 

@@ -286,7 +286,8 @@ class _RowReader:
             where = self._source.place_of(record.line)
             columns = replace(columns, label=guess_label(fields, columns.conversation, where))
         self._columns = columns
-        self._unseen.difference_update(fields)
+        if self._unseen:
+            self._unseen -= fields.keys()
         return fields, columns
 
     def _text(self, fields: Mapping[str, Any], columns: Columns) -> tuple[str, str]:

@@ -20,6 +20,7 @@ Numbered = Iterator[tuple[int, Mapping[str, Any]]]
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 _BATCH_ROWS = 4096
+_BUFFER_BYTES = 2**20
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 
 
@@ -28,7 +29,8 @@ def parquet_rows(path: str | Path) -> Numbered:
     from pyarrow import parquet
 
     with open_binary(path) as binary, _readable(path, "Parquet file"):
-        file = parquet.ParquetFile(binary)
+        # Buffered, so that no row group is in memory whole.
+        file = parquet.ParquetFile(binary, buffer_size=_BUFFER_BYTES)
         yield from _numbered(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
 
 
