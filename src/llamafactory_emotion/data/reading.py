@@ -7,6 +7,7 @@ and one `DataError` lists what is wrong with the whole file.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,7 +146,8 @@ def checked_rows(
         notes: Is filled with what the reader finds.
     """
     notes = notes or FileNotes()
-    reader = _RowReader(source, task, reading, notes, labelled=labelled)
+    gold = GoldReader(task) if task is not None and reading.asked else None
+    reader = _RowReader(source, task, reading, labelled, notes, gold)
     problems = _Problems()
     record = None
     for record in source.records:
@@ -230,23 +232,18 @@ class _Problems:
         return kind(f"{name} has {said}; mend or remove these rows:\n  {listed}")
 
 
+@dataclass
 class _RowReader:
     """Makes rows of the records of a source; the first one decides which columns are read."""
 
-    def __init__(
-        self,
-        source: Source,
-        task: Task | None,
-        reading: Reading,
-        notes: FileNotes,
-        *,
-        labelled: bool,
-    ) -> None:
-        self._source, self._task, self._reading = source, task, reading
-        self._notes, self._labelled = notes, labelled
-        self._columns: Columns | None = None
-        self._gold = GoldReader(task) if task is not None and reading.asked else None
-        self._unseen: set[str] = set()
+    source: Source
+    task: Task | None
+    reading: Reading
+    labelled: bool
+    notes: FileNotes
+    gold: GoldReader | None
+    columns: Columns | None = None
+    seen: set[str] = field(default_factory=set)  # the columns that a row has had
 
     def read(self, record: Record | BrokenRecord) -> Row:
         """Return a row, or raise a RowError."""
@@ -255,59 +252,56 @@ class _RowReader:
         fields, columns = self._fields(record)
         instruction, text = self._text(fields, columns)
         value = fields.get(columns.label) if columns.label else None
-        if not self._labelled and is_no_label(value, self._task):
+        if not self.labelled and is_no_label(value, self.task):
             return Row(text, "", record.line, instruction)
         if value is None or value == "":
             raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
         label = self._label(value)
         if type(value) is str and value != label:
-            self._notes.tidied[value, label] += 1
+            self.notes.tidied[value, label] += 1
         return Row(text, label, record.line, instruction)
 
     def check_seen(self) -> None:
         """Raise where no row has a named column: LLaMA-Factory passes over it, and it is lost."""
-        if self._unseen:
+        named = (self.reading.instruction_column, self.reading.text_column)
+        missing = sorted({*filter(None, named)} - self.seen) if self.reading.asked else []
+        if missing:
             raise DataError(
-                f"{self._source.name}: no row has the column {', '.join(sorted(self._unseen))} "
-                "that dataset_info.json names, so the texts lack it; name the right one."
+                f"{self.source.name}: no row has the column {', '.join(missing)} that "
+                "dataset_info.json names, so the texts lack it; name the right one."
             )
 
     def _fields(self, record: Record) -> tuple[Mapping[str, Any], Columns]:
         """Return what a record holds, and the columns to read."""
-        columns, reading = self._columns, self._reading
-        if columns is None:
-            where = self._source.place_of(record.line)
-            columns = choose_columns(record, reading, where, labelled=self._labelled)
-            self._notes.columns = columns
-            if reading.asked and reading.text_column is not None:
-                self._unseen = {*columns.texts}
-        fields = with_turns(record.fields, columns.conversation)
-        if columns.label is None and reading.label_column is None:
-            where = self._source.place_of(record.line)
-            columns = replace(columns, label=guess_label(fields, columns.conversation, where))
-        self._columns = columns
-        if self._unseen:
-            self._unseen -= fields.keys()
-        return fields, columns
+        where = partial(self.source.place_of, record.line)
+        if self.columns is None:
+            self.columns = choose_columns(record, self.reading, where(), labelled=self.labelled)
+            self.notes.columns = self.columns
+        fields = with_turns(record.fields, self.columns.conversation)
+        if not fields.keys() <= self.seen:
+            self.seen.update(fields)
+            if self.columns.label is None and self.reading.label_column is None:
+                label = guess_label(fields, self.columns.conversation, where())
+                self.columns = replace(self.columns, label=label)
+        return fields, self.columns
 
     def _text(self, fields: Mapping[str, Any], columns: Columns) -> tuple[str, str]:
         """Return the instruction, where it is a row's own, and the text."""
-        asked = self._reading.asked
+        asked = self.reading.asked
         instruction, text = asked_text(fields, columns) if asked else ("", text_of(fields, columns))
         try:
             (instruction + text).encode()
         except UnicodeEncodeError:
             reason = "the text holds half of a surrogate pair, which no UTF-8 file can hold"
             raise RowError(reason) from None
-        if columns.conversation and self._task is not None and not asked:
+        if columns.conversation and self.task is not None and not asked:
             # As `prepare` will put it there.
-            text = text.removeprefix(f"{self._task.instruction}\n")
+            text = text.removeprefix(f"{self.task.instruction}\n")
         return instruction, text
 
     def _label(self, value: object) -> str:
-        task = self._task
-        label = str(value) if task is None else task.label_of(value)
-        if label is None and self._gold is not None and self._gold.read(value) is not None:
+        label = str(value) if self.task is None else self.task.label_of(value)
+        if label is None and self.gold is not None and self.gold.read(value) is not None:
             label = str(value)  # the evaluator reads what was trained
         if label is None:
             shown = shorten(repr(value))
