@@ -28,6 +28,7 @@ from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
 
 TEXT, LABEL = "text", "label"
+_LINES_JOINED = 10_000
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 _JSON = (".jsonl", ".ndjson", ".json")
 _ARROW = (".arrow", ".feather")
@@ -168,7 +169,11 @@ def _text_file_records(
     if suffix in _JSON or (not suffix and (opening.startswith(("{", "[{")) or opening == "[")):
         if not opening.startswith("["):
             return _json_lines(lines), False
-        text = "".join(line for _, line in lines)
+        # In parts: millions of lines take twice the memory of their text.
+        parts = iter(
+            lambda: "".join(line for _, line in itertools.islice(lines, _LINES_JOINED)), ""
+        )
+        text = "".join(parts)
         # On one line (as `json.dump` writes it) all rows would have the same number.
         by_row = text.count("\n") < text.count("}")
         return _json_list(text, by_row=by_row), by_row
