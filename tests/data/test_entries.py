@@ -2,6 +2,8 @@
 
 import json
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import datasets
 import huggingface_hub
@@ -10,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion.data import entries
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
+from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
@@ -49,8 +52,8 @@ def register(tmp_path):
     return registered
 
 
-def trained_on(folder, **keys):
-    head = HeadArguments(model_name_or_path="model", train="mine", dataset_dir=folder, **keys)
+def trained_on(folder, train="mine", **keys):
+    head = HeadArguments(model_name_or_path="model", train=train, dataset_dir=folder, **keys)
     return [(row.text, row.label) for row in read_splits(head, EMOTION).train]
 
 
@@ -148,6 +151,17 @@ def test_rows_that_would_lose_something_are_refused_by_every_reader(register, en
     for read in (trained_on, predicted):
         with pytest.raises(DataError, match=said):
             read(folder)
+
+
+def test_a_head_reads_a_file_too_and_an_entry_knows_its_own(register, on_hub, capsys):
+    folder = register([PLAIN], EMOTION_COLUMNS, on_hub=on_hub)
+    file = f"{folder}/hub/train.parquet"
+    assert trained_on(folder, file) == [("so glad", "joy")]
+    assert capsys.readouterr().err.endswith(f"{file}: texts from text, labels from label\n")
+
+    [entry] = read_entries("mine", Path(folder))
+    assert entry.path == (Path(folder) / "hub" if on_hub else Path(file))
+    assert replace(entry, says={"hf_hub_url": "someone/emotion"}).path is None
 
 
 def test_an_unlabelled_row_of_the_hub_can_be_predicted(register):
