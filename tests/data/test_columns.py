@@ -170,13 +170,17 @@ def test_a_chat_that_is_none_is_said(write, record, message):
             "text, labels from label; left: label_text",
         ),
         ({"what they wrote": "so glad", "intent": "joy"}, "what they wrote, labels from intent"),
+        ({"Sentence": "so glad", "EMOTION": 1, "input": "no"}, "Sentence, labels from EMOTION"),
+        (ALPACA | {"input": "so glad", "output": "joy"}, "input, labels from output"),
+        ({"instruction": "so glad", "input": "", "output": "joy"}, "instruction, labels from outp"),
+        ({"instruction": "so glad", "output": "joy"}, "instruction, labels from output"),
     ],
 )
 def test_columns_are_guessed_by_the_names_people_use_and_told(write, record, said):
     notes = FileNotes()
     [row] = read_rows(write(record), EMOTION, notes=notes)
     assert (row.text, row.label) == ("so glad", "joy")
-    assert str(notes.columns) == f"texts from {said}"
+    assert str(notes.columns).startswith(f"texts from {said}")
 
 
 def test_a_file_of_one_column_has_its_texts_there(write, tmp_path):

@@ -49,24 +49,6 @@ def test_a_label_is_a_name_or_else_an_id(write, task, value, label):
     assert list(read_texts(path, task=task)) == [Row("x", label, 1)]
 
 
-@pytest.mark.parametrize(
-    ("record", "named", "row"),
-    [
-        (
-            {"text": "no", "label": "joy", "title": "yes", "mood": "fear"},
-            {"text_column": "title", "label_column": "mood"},
-            ("yes", "fear"),
-        ),
-        ({"Sentence": "yes", "EMOTION": 1, "input": "no"}, {}, ("yes", "joy")),
-        ({"instruction": "Which?", "input": "yes", "output": "joy"}, {}, ("yes", "joy")),
-        ({"instruction": "yes", "input": "", "output": "joy"}, {}, ("yes", "joy")),
-        ({"instruction": "yes", "output": "joy"}, {}, ("yes", "joy")),
-    ],
-)
-def test_columns_are_named_or_guessed(write, record, named, row):
-    assert read_rows(write("a.jsonl", [record]), EMOTION, **named) == [Row(*row, 1)]
-
-
 @pytest.mark.parametrize("named", [{"text_column": "tweet"}, {"label_column": "mood"}])
 def test_a_named_column_must_be_there(write, named):
     path = write("a.jsonl", [{"text": "a", "label": 1}])
