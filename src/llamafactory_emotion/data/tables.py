@@ -29,8 +29,8 @@ def parquet_rows(path: str | Path) -> Numbered:
     from pyarrow import parquet
 
     with open_binary(path) as binary, _readable(path, "Parquet file"):
-        # Buffered, so that no row group is in memory whole.
-        file = parquet.ParquetFile(binary, buffer_size=_BUFFER_BYTES)
+        # By default whole row groups are read ahead, and a file may be one.
+        file = parquet.ParquetFile(binary, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         yield from _numbered(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
 
 
