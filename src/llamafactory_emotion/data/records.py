@@ -113,7 +113,8 @@ def open_source(
             raise CallError(
                 f"{path} has no known suffix; name it {known} (or one of these and .gz)."
             )
-    return Source(str(path), records, partial(_place, path, ": row " if by_row else ":"))
+    between = ": row " if by_row else ":"
+    return Source(str(path), records, lambda line: f"{path}{between}{line}")
 
 
 def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:
@@ -154,10 +155,6 @@ def _data_files(folder: Path) -> list[Path]:
         f"{folder} is a directory with {several if files else 'no data file'} "
         f"({inside or 'it is empty'}); name a file in it."
     )
-
-
-def _place(path: str | Path, between: str, line: int) -> str:
-    return f"{path}{between}{line}"
 
 
 def _text_file_records(
