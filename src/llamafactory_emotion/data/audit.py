@@ -13,13 +13,10 @@ from itertools import combinations
 from statistics import fmean, median
 
 from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.text import SPECIAL_TOKEN
 
 _CUTOFF = 512  # the cutoff in tokens of the recipes
 _LINK = re.compile("http|href", re.IGNORECASE)
-# Control tokens by name: Llama 3's and ChatML's <|...|>, Llama 2's and BERT's.
-_SPECIAL_TOKEN = re.compile(
-    r"<\|[^\s<>|]{1,64}\|>|</?s>|<(?:unk|pad|mask)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|MASK)\]"
-)
 
 
 @dataclass(frozen=True)
@@ -207,7 +204,7 @@ def _audit_split(
             over_cutoff=sum(count > _CUTOFF for count in words),
         ),
         links=sum(_LINK.search(row.text) is not None for row in rows),
-        special_tokens=sum(_SPECIAL_TOKEN.search(row.text) is not None for row in rows),
+        special_tokens=sum(SPECIAL_TOKEN.search(row.text) is not None for row in rows),
     )
 
 

@@ -163,13 +163,7 @@ class Entry:
 def read_entries(
     names: str, folder: Path, *, cache_dir: str | None = None, token: str | None = None
 ) -> list[Entry]:
-    """Find data sets by their names.
-
-    Args:
-        names: One name, or several with commas between them.
-        folder: The folder that holds `dataset_info.json`.
-        cache_dir: Where what comes from the hub is kept.
-        token: For the hub.
+    """Find data sets by their names, one or several with commas, in a folder's `dataset_info.json`.
 
     Raises:
         CallError: A name is not there, or its entry is of a kind that is not read here.
@@ -227,16 +221,10 @@ def labelled_rows(
     token: str | None = None,
     **reading: Any,
 ) -> Iterator[Row]:
-    """Yield the labelled rows of a file, or of data sets by their names.
+    """Yield the labelled rows of a file, or of data sets by their names as in `read_entries`.
 
-    Args:
-        source: The file, or one name or several with commas between them.
-        folder: The folder that holds `dataset_info.json`.
-        task: Its labels are the rows'.
-        tell: Is told the columns of each, once it is read.
-        cache_dir: Where what comes from the hub is kept.
-        token: For the hub.
-        reading: The attributes of `columns.Reading`; of a data set, the columns alone.
+    `tell` is told the columns of each, once it is read. `reading` are attributes of
+    `columns.Reading`, of which a data set takes the columns alone.
     """
     if Path(source).exists():
         notes = FileNotes()

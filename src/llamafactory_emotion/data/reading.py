@@ -138,12 +138,7 @@ def checked_rows(
 ) -> Iterator[Row]:
     """Yield the rows of a source until one is wrong; then check the rest and raise.
 
-    Args:
-        source: The records.
-        task: As in `iterate_rows`.
-        reading: How its records are read.
-        labelled: Every row must have a label.
-        notes: Is filled with what the reader finds.
+    With `labelled`, every row must have a label; the rest is as in `iterate_rows`.
     """
     notes = notes or FileNotes()
     gold = GoldReader(task) if task is not None and reading.asked else None
