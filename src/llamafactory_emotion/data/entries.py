@@ -124,11 +124,11 @@ class Entry:
 
     def _open_at_hub(self, address: HubAddress, cache_dir: str | None, token: str | None) -> Source:
         from datasets import load_dataset
-        from huggingface_hub.constants import is_offline_mode
+        from huggingface_hub import constants
 
         name = f"the data set {self.name!r} ({address})"
         # `load_dataset` tries a dead hub again and again, for minutes.
-        if not is_offline_mode() and (problem := unreachable(address.url, token)):
+        if not constants.HF_HUB_OFFLINE and (problem := unreachable(address.url, token)):
             raise DataError(
                 f"{name}: {problem}; name a file, or set HF_HUB_OFFLINE=1 if it is in the cache."
             )
