@@ -201,9 +201,10 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         with io.BufferedWriter(raw) as binary:
             yield binary
         with _writing(path):
-            if overwrite and path.exists():
+            check_output(path, overwrite=overwrite)  # another run may have written it
+            if path.exists():
                 shutil.copymode(path, temporary)
-            _move(temporary, path, overwrite=overwrite)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -217,21 +218,6 @@ def _remove_left_over(path: Path) -> None:
             written = max(part.stat().st_mtime for part in (one, *one.rglob("*")))
             if time.time() - written > _LIVING_SECONDS:
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
-
-
-def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
-    """Rename, unless another run has written the path since it was free and is to stay."""
-    if not overwrite:
-        try:
-            # A link is made only where nothing is; a rename replaces what is there.
-            os.link(temporary, path)
-        except FileExistsError:
-            check_output(path, overwrite=overwrite)
-        except OSError:  # no links on this file system
-            check_output(path, overwrite=overwrite)
-        else:
-            return
-    temporary.replace(path)
 
 
 @contextlib.contextmanager
