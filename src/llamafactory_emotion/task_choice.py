@@ -167,16 +167,17 @@ def _labels_in(text: str) -> list[str]:
         ) from error
 
 
-def _folders(model: str) -> Iterator[Path]:
-    """Yield a model's folder, and that of its run where it is a checkpoint."""
-    yield Path(model)
-    if Path(model).name.startswith("checkpoint-"):
-        yield Path(model).parent
+def _folders(models: Sequence[str | None]) -> Iterator[Path]:
+    """Yield the folder of each model, and that of its run where it is a checkpoint."""
+    for folder in map(Path, filter(None, models)):
+        yield folder
+        if folder.name.startswith("checkpoint-"):
+            yield folder.parent
 
 
 def _of_models(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
     """Yield the tasks in the record of the first model that has one."""
-    for folder in (folder for model in models if model for folder in _folders(model)):
+    for folder in _folders(models):
         record = read_record(folder)
         if record is not None and record.tasks:
             yield from ((task, f"from {folder / RECORD_NAME}") for task in record.tasks)
@@ -232,7 +233,7 @@ def _of_predictions(files: Sequence[str]) -> Iterator[tuple[Task, str]]:
 
 
 def _of_heads(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
-    for folder in (folder for model in models if model for folder in _folders(model)):
+    for folder in _folders(models):
         try:
             config = json.loads((folder / "config.json").read_bytes())
             kinds, names = " ".join(config["architectures"]), config["id2label"]
