@@ -174,8 +174,8 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape():
 
 def test_blocks_are_aligned_by_the_cells_they_take():
     out = io.StringIO()
-    facts = Facts("Facts", (("大", "one"), ("ab c", "two")))
+    facts = Facts("Facts", (("大", "one"), ("ab c", "three")))
     print_blocks([facts, Table("Table", ("", "n"), (("大", "1,000"), ("b", "2")))], out)
     assert out.getvalue() == (
-        "Facts\n  大    one\n  ab c  two\n\nTable\n          n\n  大  1,000\n  b       2\n"
+        "Facts\n  大    one\n  ab c  three\n\nTable\n          n\n  大  1,000\n  b       2\n"
     )
