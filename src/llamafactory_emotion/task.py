@@ -331,9 +331,16 @@ def task_of(content: object, origin: str) -> Task:
     return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
 
 
-def instruction_for(labels: Iterable[str]) -> str:
-    """Return an instruction that names the labels, for a task that has none of its own."""
-    return f"Classify the following text as one of: {', '.join(labels)}."
+def instruction_for(labels: Iterable[str], words: Mapping[str, str] | None = None) -> str:
+    """Return an instruction that names the labels, for a task that has none of its own.
+
+    Where labels have answer words, it names both: a model that was not trained for the task could
+    not know that `A` is to be answered for `billing`.
+    """
+    if not words:
+        return f"Classify the following text as one of: {', '.join(labels)}."
+    named = (f"{words[label]} for {label}" if label in words else label for label in labels)
+    return f"Classify the following text. Answer with one of: {', '.join(named)}."
 
 
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:

@@ -147,7 +147,9 @@ def test_a_file_is_no_folder(tmp_path, capsys):
     assert main([str(path / "below")]) == 1
     assert "cannot be written" in capsys.readouterr().err
     assert main([]) == main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-    assert "name the folder to write, and no other" in capsys.readouterr().err
+    assert (
+        f"'{tmp_path / 'b'}': write key=value; the help names the keys" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("there", [True, False])

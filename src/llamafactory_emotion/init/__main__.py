@@ -9,10 +9,9 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
@@ -42,8 +41,8 @@ _NEXT = (
 class InitOptions(Options):
     """What a call of `init` asks for."""
 
-    folder: list[str] = key(
-        [], about="the folder to write; made when not there", metavar="DIR", positional=True
+    folder: Path = key(
+        about="the folder to write; made when not there", metavar="DIR", positional=True
     )
     task: str = key(
         EMOTION.name,
@@ -51,12 +50,6 @@ class InitOptions(Options):
         metavar="FILE",
     )
     overwrite: bool = key(False, about="replace files that exist")
-
-    @classmethod
-    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        """Refuse anything but one folder."""
-        if len(given.get("folder", [])) != 1:
-            yield "name the folder to write, and no other"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: InitOptions, _: Call) -> int:
-    folder = Path(options.folder[0])
+    folder = options.folder
     commands: tuple[str, ...] = _NEXT
     own: dict[Path, str] = {}
     if options.task != EMOTION.name:
