@@ -39,6 +39,12 @@ def prepare(train, folder, *words):
     return main([f"train={train}", "name=mine", f"dataset_dir={folder}", *map(str, words)])
 
 
+def written(folder, split="train", task=EMOTION):
+    """Return the texts and labels of a data set, each as a list."""
+    rows = read_rows(folder / f"mine_{split}.jsonl", task)
+    return [row.text for row in rows], [row.label for row in rows]
+
+
 def test_the_words_of_labels_are_written_and_missing_ones_suggested(
     folder, tmp_path, tiny_base, capsys
 ):
@@ -54,11 +60,11 @@ def test_the_words_of_labels_are_written_and_missing_ones_suggested(
     assert prepare(train, folder, *words) == 0
 
     lines = (folder / "mine_train.jsonl").read_text(encoding="utf-8").splitlines()
-    written = [json.loads(line) for line in lines]
-    assert written[0] == {"instruction": "Which?", "input": "a", "output": "joy"}
-    assert [row["output"] for row in written] == ["joy", "joy", "deep sadness", "fear"]
-    again = read_rows(folder / "mine_train.jsonl", load_task(task))
-    assert [row.label for row in again] == ["great joy", "great joy", "deep sadness", "fear"]
+    rows = [json.loads(line) for line in lines]
+    assert rows[0] == {"instruction": "Which?", "input": "a", "output": "joy"}
+    assert [row["output"] for row in rows] == ["joy", "joy", "deep sadness", "fear"]
+    _, labels = written(folder, task=load_task(task))
+    assert labels == ["great joy", "great joy", "deep sadness", "fear"]
     said = capsys.readouterr().out
     assert "several tokens       deep sadness" in said
     assert "words: {great joy: joy, deep sadness: sadness}" in said
@@ -80,10 +86,9 @@ def test_the_splits_are_written_and_registered(train, folder, tmp_path, capsys):
         "mine_train.jsonl",
         "mine_validation.jsonl",
     ]
-    validation = read_rows(folder / "mine_validation.jsonl", EMOTION)
-    assert Counter(row.label for row in validation) == dict.fromkeys(EMOTION.labels, 2)
-    kept = read_rows(folder / "mine_train.jsonl", EMOTION)
-    assert {row.text for row in [*kept, *validation]} == {f"text {n}" for n in range(60)}
+    texts, labels = written(folder, "validation")
+    assert Counter(labels) == dict.fromkeys(EMOTION.labels, 2)
+    assert {*texts, *written(folder)[0]} == {f"text {n}" for n in range(60)}
     assert (folder / "mine_test.jsonl").read_text(encoding="utf-8").splitlines()[1] == (
         '{"instruction": "Do emotion classification for data in the following text.", '
         '"input": "another", "output": "love"}'
@@ -107,7 +112,7 @@ def test_columns_are_joined_and_an_encoding_is_taken(folder, tmp_path, capsys):
 
     words = ("validation_size=0", "encoding=cp1252", "text_column=premise,hypothesis")
     assert prepare(train, folder, *words) == 0
-    assert [row.text for row in read_rows(folder / "mine_train.jsonl", EMOTION)] == [
+    assert written(folder)[0] == [
         "premise: Une soupe très froide.\nhypothesis: Elle plaît.",
         "premise: Oui.\nhypothesis: Déjà.",
     ]
@@ -154,9 +159,8 @@ def test_any_text_survives_prepare(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("round")
     train = write_rows(folder / "raw.jsonl", [(text, "fear") for text in texts])
     assert prepare(train, folder / "data", "validation_size=0") == 0
-    written = folder / "data" / "mine_train.jsonl"
-    assert [row.text for row in read_rows(written, EMOTION)] == texts
-    content = written.read_bytes().decode("utf-8")
+    assert written(folder / "data") == (texts, ["fear"] * len(texts))
+    content = (folder / "data" / "mine_train.jsonl").read_bytes().decode("utf-8")
     assert len(content.splitlines()) == len(texts), "a line is a row for every reader"
 
 
@@ -168,15 +172,9 @@ def test_drop_says_what_it_took_and_leaves_held_out_rows_alone(folder, tmp_path,
     out = tmp_path / "audit.json"
     words = [f"test={test}", f"validation={validation}", "drop=leaks,conflicts", "drop=repeats"]
     assert prepare(train, folder, *words, f"json={out}") == 0
-    written = {
-        split: [(row.text, row.label) for row in read_rows(folder / f"mine_{split}.jsonl", EMOTION)]
-        for split in ("train", "validation", "test")
-    }
-    assert written == {
-        "train": [("r", "joy"), ("k", "joy")],
-        "validation": [("v", "joy"), ("v", "love")],
-        "test": [("t", "joy"), ("t", "joy")],
-    }
+    assert written(folder) == (["r", "k"], ["joy", "joy"])
+    assert written(folder, "validation") == (["v", "v"], ["joy", "love"])
+    assert written(folder, "test") == (["t", "t"], ["joy", "joy"])
     report = json.loads(out.read_text(encoding="utf-8"))
     assert report["dropped"] == {"conflicts": 2, "repeats": 1, "leaks": 1}
     assert report["written"]["mine_train"] == {"file": f"{folder}/mine_train.jsonl", "rows": 2}
@@ -213,7 +211,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
 
     write_rows(train, [("new", "joy")])
     assert prepare(train, folder, "validation_size=0", "--overwrite") == 0
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 1
+    assert written(folder) == (["new"], ["joy"])
     assert "left as an earlier run wrote it" in capsys.readouterr().out
 
     audit = tmp_path / "audit.json"
@@ -325,8 +323,8 @@ def test_the_real_data(shared_data, folder):
     report = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     figures = {key: report[key] for key in ("repeats", "conflicts", "leaks", "leaks_other_label")}
     assert figures == {"repeats": 31, "conflicts": 30, "leaks": 11, "leaks_other_label": 11}
-    written = {name: entry["rows"] for name, entry in report["written"].items()}
-    assert written == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
+    rows = {name: entry["rows"] for name, entry in report["written"].items()}
+    assert rows == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
 
 
 TICKETS = [
@@ -356,8 +354,8 @@ def test_unknown_labels_get_a_task_that_fits_and_write_task_writes_it(folder, tm
     assert f"{task}: billing, cancel / refund, parcel delayed" in shown.out
     assert "labels were tidied: ' Billing ' is 'billing' (1)" in shown.err
     assert f"{train}: texts from text, labels from label\n" in shown.err
-    rows = read_rows(folder / "mine_train.jsonl", load_task(task))
-    assert [(row.text, row.label) for row in rows] == [*TICKETS, ("pay", "billing")]
+    pairs = zip(*written(folder, task=load_task(task)), strict=True)
+    assert [*pairs] == [*TICKETS, ("pay", "billing")]
 
     assert prepare(train, folder, f"write_task={task}", "overwrite=true", "task=emotion") == 2
     assert "task and write_task exclude each other" in capsys.readouterr().err
@@ -379,20 +377,17 @@ def test_a_test_split_is_drawn_beside_the_validation(folder, tmp_path, capsys):
     rows = [(f"text {n}", EMOTION.labels[n % 5]) for n in range(100)] + [("alone", "surprise")]
     train = write_rows(tmp_path / "raw.jsonl", [*rows, ("twice", "joy"), ("twice", "joy")])
     assert prepare(train, folder, "test_size=20", "validation_size=10") == 0
-    parts = {
-        split: read_rows(folder / f"mine_{split}.jsonl", EMOTION)
-        for split in ("train", "validation", "test")
-    }
-    assert {split: len(part) for split, part in parts.items()} == {
-        "train": 73, "validation": 10, "test": 20,
-    }  # fmt: skip
-    texts = [row.text for part in parts.values() for row in part]
-    assert sorted(texts) == sorted([text for text, _ in rows] + ["twice", "twice"])
-    assert set(Counter(row.label for row in parts["test"]).values()) == {4}
-    assert {"alone", "twice"} <= {row.text for row in parts["train"]}
+    drawn, labels = written(folder, "test")
+    assert set(Counter(labels).values()) == {4}
+    kept, validation = written(folder)[0], written(folder, "validation")[0]
+    assert [len(kept), len(validation), len(drawn)] == [73, 10, 20]
+    assert sorted([*kept, *validation, *drawn]) == sorted(
+        [text for text, _ in rows] + ["twice", "twice"]
+    )
+    assert {"alone", "twice"} <= {*kept}
 
     assert prepare(train, folder, "test_size=0.2", "validation_size=0.1", "overwrite=true") == 0
-    assert len(read_rows(folder / "mine_validation.jsonl", EMOTION)) == 10, "of all rows"
+    assert len(written(folder, "validation")[0]) == 10, "of all rows"
     capsys.readouterr()
     assert prepare(train, folder, "test_size=0.2", f"test={train}", "overwrite=true") == 2
     assert "test and test_size exclude each other" in capsys.readouterr().err
@@ -408,7 +403,7 @@ def test_empty_rows_are_refused_or_left_out_and_counted(folder, tmp_path, capsys
     assert prepare(train, folder, "validation_size=0", "skip_empty=true", f"json={out}") == 0
     assert "rows without a text or a label, left out: 3" in capsys.readouterr().err
     assert json.loads(out.read_text())["skipped"] == {"train": 3}
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    assert written(folder) == (["so glad", "low"], ["joy", "sadness"])
     lines = tmp_path / "raw.txt"
     lines.write_text("so glad;joy\n\nlow;sadness\n")
     assert prepare(lines, folder, "validation_size=0", "skip_empty=true", "overwrite=true") == 0
@@ -421,7 +416,7 @@ def test_a_folder_of_files_is_read_and_none_in_it_is_replaced(folder, tmp_path, 
     for n in (1, 2):
         write_rows(parts / f"part-{n}.jsonl", [(f"text {n}", "joy")])
     assert prepare(parts, folder, "validation_size=0") == 0
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    assert written(folder)[0] == ["text 1", "text 2"]
     assert prepare(parts, folder, f"json={parts / 'part-1.jsonl'}", "overwrite=true") == 2
     assert "part-1.jsonl is an input" in capsys.readouterr().err
 
@@ -451,10 +446,9 @@ def test_a_written_task_is_told_of_misspellings_and_has_the_words_of_a_model(
     assert "for the task's file" not in said
     assert "'great/joy' (1) may be 'great joy' (10) in another spelling" in told
     assert told.count("in another spelling") == 1
-    written = load_task(task)
-    assert written.words["deep sadness"] == "sadness"
+    assert load_task(task).words["deep sadness"] == "sadness"
     asked = "Classify the following text. Answer with one of: sadness for deep sadness, fear, "
-    assert written.instruction.startswith(asked)
+    assert load_task(task).instruction.startswith(asked)
     assert f"instruction: '{asked}" in offered
     assert prepare(train, folder, f"write_task={task}", "name=again") == 2
     assert f"take it as it is with task={task}, or write it anew" in capsys.readouterr().err
