@@ -4,6 +4,7 @@ Copies the recipes and the data folder that the package carries: in a wheel insi
 checkout (an editable install is one) beside `src`.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -13,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
 from llamafactory_emotion.files import nearest_there
-from llamafactory_emotion.init.lm_eval import lm_eval_recipe
 from llamafactory_emotion.options import Call, Options, key
-from llamafactory_emotion.task import EMOTION, load_task
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
 FOLDERS = ("data", "examples")
@@ -136,6 +138,38 @@ def write_workspace(
             f"{folder} cannot be written ({error.strerror}); name another folder."
         ) from error
     return len(paths)
+
+
+def lm_eval_recipe(task: Task, data: str) -> str:
+    """Return a task as lm-evaluation-harness asks it: our prompt, one continuation a label.
+
+    Args:
+        task: Its instruction is the prompt; its answer words are the choices.
+        data: JSON Lines to test on: rows with `text` and `label`, or as `prepare` writes them.
+    """
+    # Braces of its own would be read as Jinja's.
+    braces = "{%" in task.instruction or "{{" in task.instruction
+    instruction = f"{{% raw %}}{task.instruction}{{% endraw %}}" if braces else task.instruction
+    gold = "label | default(output)"
+    words = json.dumps(dict(task.words), ensure_ascii=False)
+    content = {
+        "task": "llamafactory_" + re.sub(r"\W+", "_", task.name),
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": data}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "num_fewshot": 0,
+        "doc_to_text": f"{instruction}\n{{{{ text | default(input) }}}}{ANSWER_CUE}",
+        "doc_to_choice": [task.word_of(label) for label in task.labels],
+        "doc_to_target": f"{{{{ {words}.get({gold}, {gold}) }}}}"
+        if task.words
+        else f"{{{{ {gold} }}}}",
+        "target_delimiter": ANSWER_PREFIX,
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 if __name__ == "__main__":
