@@ -18,7 +18,7 @@ import yaml
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.files import nearest_there
+from llamafactory_emotion.files import check_output_folder, nearest_there
 from llamafactory_emotion.options import Call, Options, key
 from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
@@ -107,8 +107,7 @@ def write_workspace(
     `own` holds more files: path in the folder to text.
     Entries that someone has added to `data/dataset_info.json` stay, also when it is overwritten.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CallError(f"{folder} is a file; name a folder.")
+    check_output_folder(folder, overwrite=True)
     files, own = workspace_files(), own or {}
     paths = [*files, *(path for path in own if path not in files)]
     taken = [str(folder / path) for path in paths if (folder / path).exists()]

@@ -28,6 +28,7 @@ from llamafactory_emotion.files import (
     STANDARD_STREAM,
     check_apart,
     check_output,
+    check_output_folder,
     real_path,
     write_json,
 )
@@ -224,8 +225,7 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
     if options.test is not None or options.test_size:
         names.append(f"{options.name}_{TEST}")
     if folder is not None:
-        if folder.exists() and not folder.is_dir():
-            raise CallError(f"dataset_dir={folder} is a file; name a folder.")
+        check_output_folder(folder, overwrite=True)
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
         task_output = _task_output(options, folder)
         outputs += [task_output] if task_output else []
