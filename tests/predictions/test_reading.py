@@ -92,6 +92,7 @@ def test_standard_input(monkeypatch):
         (b'{"predict": "\xff", "label": "joy"}\n', "are not UTF-8 text"),
         (LINE[:-9], "are cut off"),
         ({"label": "joy"}, 'have no "predict"'),
+        ({"label": "joy", "failed": 3}, 'have no "predict"'),
         ({"predict": None, "label": "joy"}, 'have a "predict" that is not text'),
         ({"predict": {"joy": 1}, "label": "joy"}, 'have a "predict" that is not text'),
         ("[" * 100_000, "are nested too deeply"),

@@ -6,6 +6,7 @@ keys; a row that nobody knows is left as it is, and its reader says which keys i
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,12 @@ def as_ours(row: Row, columns: Columns) -> Row:
     A list of answers is one answer where it holds one, and else a text with all of them, which
     names several labels or none.
     """
-    if "resps" in row and "doc" in row:
-        row = _harness_sample(row)
-    elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
-        row = _batch_response(row)
+    # A row may have a tool's keys and something else under them: then it is none of the tool's.
+    with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        if "resps" in row and "doc" in row:
+            row = _harness_sample(row)
+        elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
+            row = _batch_response(row)
     answer = columns.prediction or next((name for name in _ANSWERS if name in row), None)
     label = columns.label
     if label is None or (columns.label_may_lack and label not in row):
@@ -109,10 +112,7 @@ def _harness_sample(row: Row) -> Row:
     ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
     first = _unwrapped(responses[0]) if isinstance(responses, list) and responses else ""
     if isinstance(first, list):
-        try:
-            scores = [float(_unwrapped(one)[0]) for one in responses]
-        except (TypeError, ValueError, IndexError):
-            return {**row, **ours}
+        scores = [float(_unwrapped(one)[0]) for one in responses]
         return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
     return {**ours, "predict": first}
 

@@ -188,7 +188,7 @@ def as_prediction(
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        if "failed" in row:
+        if type(row.get("failed")) is str:
             broken.add("are failed requests of a batch; send them again", line, row["failed"])
         else:
             broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
