@@ -269,7 +269,7 @@ def _checked_rows(
     """Yield the rows until one is wrong; then check the rest and raise."""
     notes = problems.notes
     columns: Columns | None = None
-    record = None
+    row: TextRow | None = None
     for record in source.records:
         where = partial(source.place_of, record.line)
         try:
@@ -285,7 +285,7 @@ def _checked_rows(
             yield row
     if problems.count:
         problems.raise_for(source.name, task)
-    if record is None:
+    if row is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right one.")
 
 
