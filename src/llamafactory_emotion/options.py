@@ -301,7 +301,8 @@ def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> di
         theirs = OmegaConf.create({}) if recipe is None else _load(recipe)
         values = OmegaConf.merge(theirs, OmegaConf.from_cli(pairs), OmegaConf.create(dict(own)))
         content = OmegaConf.to_container(values, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    # PyYAML passes on what Python says of `!!int x`, `!!bool x` or `!!timestamp x`.
+    except (OmegaConfBaseException, YAMLError, ValueError, AttributeError, LookupError) as error:
         first = str(error).strip().splitlines()[0]
         raise CallError(
             f"a value cannot be read ({first}); write it in quotes: key='\"...\"'."
@@ -324,7 +325,7 @@ def _load(recipe: Path) -> Any:
         raise CallError(
             f"the recipe {recipe} cannot be read ({error.strerror}); check path and rights."
         ) from error
-    except (ValueError, YAMLError) as error:
+    except (ValueError, YAMLError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())
         remedy = "save it as UTF-8" if isinstance(error, UnicodeError) else "mend it"
         raise CallError(f"the recipe {recipe} cannot be read ({reason}); {remedy}.") from error
