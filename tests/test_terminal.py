@@ -149,6 +149,14 @@ def test_the_work_gets_the_options_without_debug(debug, capsys):
     assert ("Traceback" in capsys.readouterr().err) is bool(debug)
 
 
+CLOSED = """
+import sys
+from llamafactory_emotion.terminal import run_work
+work = lambda: len(sys.stdin.read()) + sys.stdout.write("") + sys.stderr.write("")
+sys.exit(run_work(work))
+"""
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_output_that_cannot_be_written_is_one_sentence():
     words = program("sys.exit(run_work(lambda: print('a line') or 0))")
@@ -158,6 +166,11 @@ def test_output_that_cannot_be_written_is_one_sentence():
     reason = os.strerror(errno.ENOSPC)
     said = f"error: the system refuses to go on ({reason}); is the disk full?\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_streams_may_be_closed():
+    words = ["sh", "-c", f"{sys.executable} -c '{CLOSED}' <&- >&- 2>&-"]
+    assert subprocess.run(words, check=False).returncode == 0
 
 
 def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):

@@ -7,6 +7,7 @@ traceback; text from files is printed so that it cannot act on the terminal.
 import contextlib
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -68,10 +69,7 @@ def run_work(work: Callable[[], int], *, debug: bool = False) -> int:
     """
     # Its advice on kernels for processors with avx512_bf16 comes as soon as peft imports it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a character gets its escape.
-            stream.reconfigure(errors="backslashreplace")
+    _make_streams_ready()
     try:
         with _termination_as_interrupt():
             code = work()
@@ -94,6 +92,16 @@ def run_work(work: Callable[[], int], *, debug: bool = False) -> int:
         is_call = isinstance(error, UnicodeEncodeError)
         return CallError.exit_code if is_call else getattr(error, "exit_code", 1)
     return code
+
+
+def _make_streams_ready() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us (`>&-`, pythonw)
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets its escape.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _sentence(error: BaseException) -> str:
