@@ -401,6 +401,8 @@ def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterato
         for one in value:
             yield from _out_of_range(name, one, declared)
         return
+    if "\0" in str(value):
+        yield f"{name}={value!r} holds a zero byte, and no path may"
     choices, least, most = declared["choices"], declared["least"], declared["most"]
     if choices and value not in choices:
         yield f"{name}={value!r} is none of {', '.join(choices)}"
