@@ -117,6 +117,7 @@ def test_what_cannot_be_written_over_is_kept(tmp_path):
         (write_whole, tmp_path, "is a directory; name a file"),
         (write_whole, pipe, "is no regular file"),
         (write_whole_folder, file, "is a file; name a folder"),
+        (write_whole, "-", "- is standard output"),
         (write_whole_folder, tmp_path, "exists and holds files"),
     ):
         with pytest.raises(CallError, match=sentence), write(path):

@@ -104,6 +104,8 @@ def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | Non
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Raise a CallError for a file that exists (unless `overwrite`) or that cannot be written."""
+    if str(path) == STANDARD_STREAM:
+        raise CallError("- is standard output, which this key does not write to; name a file.")
     if path.exists() and not path.is_file():
         kind = "a directory" if path.is_dir() else "no regular file"
         raise CallError(f"{path} is {kind}; name a file to write.")

@@ -21,6 +21,8 @@ def test_wrong_calls(predictions, fails, tmp_path):
     fails("json=out.json", code=2, saying="name a file of predictions")
     fails(str(tmp_path / "none.jsonl"), code=2, saying="is not there")
     fails(str(tmp_path), code=2, saying="is a directory")
+    fails("", code=2, saying="is a directory")
+    fails("/", code=2, saying="is a directory")
     fails(path, "task=mood", code=2, saying="neither built in")
     fails(path, path, code=2, saying="named twice")
     fails("-", "source=-", code=2, saying="only once")

@@ -45,7 +45,7 @@ _KINDS: Mapping[type | tuple[type, ...], tuple[str, ...]] = {
 
 def sidecar_path(path: Path) -> Path:
     """Return the path of the sidecar that we write for a predictions file."""
-    return path.with_name(f"{path.name}.meta.json")
+    return path.parent / f"{path.name}.meta.json"
 
 
 def read_sidecar(path: str | Path) -> Sidecar | None:
