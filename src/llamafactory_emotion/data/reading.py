@@ -31,7 +31,7 @@ from llamafactory_emotion.data.records import (
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.text import shorten
+from llamafactory_emotion.text import HALF_PAIR, shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -318,11 +318,8 @@ def _checked_row(
 ) -> tuple[TextRow, object]:
     """Return a row, and the value that is its label."""
     text = text_of(fields, columns)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        reason = "the text holds half of a surrogate pair, which no UTF-8 file can hold"
-        raise RowError(reason) from None
+    if HALF_PAIR.search(text):
+        raise RowError("the text holds half of a surrogate pair, which no UTF-8 file can hold")
     if columns.conversation and task is not None:  # as `prepare` and `predict` will put it there
         text = text.removeprefix(f"{task.instruction}\n")
     value = fields.get(columns.label) if columns.label else None

@@ -41,7 +41,7 @@ from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import tell
-from llamafactory_emotion.text import shorten
+from llamafactory_emotion.text import HALF_PAIR, shorten
 
 _ROWS_AHEAD = 1000
 
@@ -167,13 +167,7 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
         if number == 0:
             require_columns(record.fields, named[:1], where, f"in {FILE_NAME}")
         missing.difference_update(record.fields)
-        parts = [record.fields.get(column) for column in columns]
-        texts = [part for part in parts if isinstance(part, str) and part]
-        if not texts:
-            raise DataError(
-                f"{where}: no text in the columns {', '.join(columns) or 'named'}; remove the "
-                f"row, or name the text's column in {FILE_NAME}."
-            )
+        texts = _texts(record, columns, where)
         gold, label = record.fields.get(label_column), None
         if not is_no_label(gold, task):
             as_text = gold if isinstance(gold, str) else json.dumps(gold, default=str)
@@ -193,6 +187,19 @@ def _alpaca_rows(entry: Entry, source: Source, task: Task) -> Iterator[tuple[Inp
             f"{source.name}: no row has the column {', '.join(sorted(missing))} that {FILE_NAME} "
             "names, so the texts lack it; name the right one."
         )
+
+
+def _texts(record: Record, columns: list[str], where: str) -> list[str]:
+    parts = [record.fields.get(column) for column in columns]
+    texts = [part for part in parts if isinstance(part, str) and part]
+    if not texts:
+        raise DataError(
+            f"{where}: no text in the columns {', '.join(columns) or 'named'}; remove the "
+            f"row, or name the text's column in {FILE_NAME}."
+        )
+    if HALF_PAIR.search("".join(texts)):
+        raise DataError(f"{where}: a text holds half of a surrogate pair; mend the line.")
+    return texts
 
 
 def draw_examples(options: ModelOptions, task: Task) -> list[tuple[str, str]]:
