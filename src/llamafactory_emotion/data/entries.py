@@ -192,8 +192,6 @@ def _check_readable(name: str, entry: Mapping[str, Any]) -> None:
             f"the data set {name!r} has the formatting {formatting!r}, and alpaca, sharegpt and "
             "emotion are read here; name its file itself."
         )
-    if not isinstance(entry.get("tags", {}), Mapping):
-        raise CallError(f"the tags of the data set {name!r} are no object; mend its entry.")
     if entry.get("num_samples"):
         raise CallError(
             f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
