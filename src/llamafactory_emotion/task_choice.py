@@ -144,7 +144,7 @@ def task_of_labels(labels: str | Sequence[str]) -> Task:
     """
     if isinstance(labels, str):
         labels = _labels_in(labels)
-    labels = tuple(label.strip() for label in labels if label.strip())
+    labels = tuple(text for label in labels if (text := str(label).strip()))
     if len(labels) < 2:
         raise CallError(
             f'labels={", ".join(labels)} are not two or more; write labels="a, b, c", or name a '
@@ -238,11 +238,12 @@ def _of_heads(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
             config = json.loads((folder / "config.json").read_bytes())
             kinds, names = " ".join(config["architectures"]), config["id2label"]
             labels = tuple(str(names[str(number)]) for number in range(len(names)))
+            baked = dict(config.get(BAKED_PROMPT) or {})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if "ForSequenceClassification" not in kinds or any(map(_NO_LABEL.fullmatch, labels)):
             continue
-        task = _task_of_head(folder, labels, config.get(BAKED_PROMPT) or {})
+        task = _task_of_head(folder, labels, baked)
         if task is not None:
             yield task, f"from id2label in {folder / 'config.json'}"
             return

@@ -116,8 +116,8 @@ def check_adapter(context: Context) -> Iterator[Finding]:
                 yield _not_there(context, "adapter", adapter)
             continue
         try:
-            content = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = dict(json.loads((folder / "adapter_config.json").read_bytes()))
+        except (OSError, TypeError, ValueError):
             yield error(
                 f"{adapter} holds no readable adapter_config.json",
                 "name the output_dir of a LoRA run; a fully trained model goes under "
