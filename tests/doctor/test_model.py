@@ -101,6 +101,8 @@ def test_an_adapter_of_another_base_of_the_same_name_is_told(look, folder, tmp_p
 
     assert told(str(tmp_path / "one" / "base")) == []
     assert "one/base" in told(str(tmp_path / "other" / "base"))[0].remedy
+    (tmp_path / "adapter_config.json").write_text("[1]")
+    assert "no readable adapter_config.json" in told(str(tmp_path / "one" / "base"))[0].sentence
 
 
 PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
