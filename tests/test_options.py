@@ -148,6 +148,8 @@ def test_the_command_line_overrides_the_recipe(tmp_path):
         (["lora_rank=!!bool x"], "a value cannot be read"),
         (["missing.yaml"], r"missing\.yaml cannot be read"),
         (["lora_rnk=8"], r"unknown key 'lora_rnk' \(did you mean 'lora_rank'\?\)"),
+        (["names=x", "steps=${x}"], r"steps='\$\{x\}' is not a whole number"),
+        (["names=x", "steps=???"], r"steps='\?\?\?' is not a whole number"),
         (["names=x\0"], r"names='x\\x00' holds a zero byte"),
         (["names=x", "steps=true"], "steps='true' is not a whole number"),
     ],
