@@ -277,10 +277,40 @@ def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
     twice = predictions(*[{"id": 1, "text": "a", "label": "joy"}] * 2, name="twice.jsonl")
     other = predictions({"id": 1, "text": "a", "label": "joy"}, name="other.jsonl")
 
-    fails(batch, code=1, saying="by a batch's custom_id")
+    fails(batch, code=1, saying="with source=FILE, which joins rows by text, by prompt or by a")
     fails(batch, f"source={texts}", code=1, saying="no column custom_id or id")
     fails(batch, f"source={twice}", code=1, saying="ids more than once, first '1'")
     fails(batch, f"source={other}", code=1, saying="none of the ids")
+
+
+def test_samples_of_the_harness_are_joined_by_what_was_asked_and_not_by_doc_id(
+    predictions, figures
+):
+    texts = {"she laughed": "joy", "he wept": "sadness", "they hid": "fear"}
+    source = predictions(
+        *(
+            {"id": k, "text": text, "label": gold}
+            for k, (text, gold) in enumerate(texts.items(), 1)
+        ),
+        name="source.jsonl",
+    )
+    samples = predictions(
+        *(
+            {
+                "doc_id": k,
+                "doc": {"sentence": text},
+                "target": gold,
+                "arguments": {"gen_args_0": {"arg_0": f"Feeling of: {text}?", "arg_1": {}}},
+                "resps": [["joy"]],
+                "filtered_resps": ["joy"],
+            }
+            for k, (text, gold) in enumerate(texts.items())
+        )
+    )
+
+    check = figures(samples, f"source={source}")["row_check"]
+
+    assert (check["matched"], check["other_gold"]["count"]) == (3, 0)
 
 
 def test_failed_and_repeated_requests_are_broken_rows(predictions, fails):

@@ -105,16 +105,28 @@ def _harness_sample(row: Row) -> Row:
     """Read a sample of lm-evaluation-harness: generated text, or the choice with the best score.
 
     `filtered_resps` holds texts for `generate_until` and (log-likelihood, is greedy) for each
-    choice of `multiple_choice`, whose target is the choice's index.
+    choice of `multiple_choice`, whose target is the choice's index. `doc_id` counts the rows of the
+    harness's own data: it tells samples apart, and is no id of a source to join by.
     """
     responses = row.get("filtered_resps") or row["resps"]
     doc = row["doc"] if isinstance(row["doc"], dict) else {}
-    ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
+    ours: Row = {"label": row.get("target"), "text": doc.get("text")}
+    if not isinstance(ours["text"], str):
+        ours["prompt"] = _first_argument(row.get("arguments"))
+    if isinstance(ours.get("prompt", ours["text"]), str):
+        ours["id"] = row.get("doc_id")
     first = _unwrapped(responses[0]) if isinstance(responses, list) and responses else ""
     if isinstance(first, list):
         scores = [float(_unwrapped(one)[0]) for one in responses]
         return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
     return {**ours, "predict": first}
+
+
+def _first_argument(arguments: Any) -> Any:
+    """Return what the model was asked: `{"gen_args_0": {"arg_0": ...}}`, lists in older files."""
+    while isinstance(arguments, dict | list) and arguments:
+        arguments = next(iter(arguments.values() if isinstance(arguments, dict) else arguments))
+    return arguments
 
 
 def _unwrapped(value: Any) -> Any:
