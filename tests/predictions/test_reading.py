@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.predictions.formats import Columns
 from llamafactory_emotion.predictions.reading import BrokenRows, name_of, read_predictions
 
 ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
@@ -167,6 +168,15 @@ def test_the_first_lines_are_named_and_all_are_counted(tmp_path):
         f"1,000 are not JSON (at {path}:1, {path}:2, {path}:3, ...); "
         '1 have no "predict" (name the key of the answers with prediction_column=)'
     )
+
+
+def test_a_row_without_an_answer_is_named_by_its_own_keys(tmp_path):
+    broken = BrokenRows("p")
+
+    rows = read_predictions(write(tmp_path, {"said": "joy"}), broken, Columns(label="truth"))
+
+    assert list(rows) == []
+    assert broken.describe().endswith("they have keys: \"'said'\" (1) (at p:1)")
 
 
 def test_broken_rows_may_be_skipped():

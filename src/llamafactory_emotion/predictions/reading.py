@@ -184,6 +184,7 @@ def as_prediction(
     row: dict[str, Any], line: int, broken: BrokenRows, seen: "SeenIds", columns: Columns
 ) -> Prediction | None:
     """Return a row as a prediction; None where it cannot be used, which `broken` counts."""
+    given = row
     if columns != BY_KEYS or type(row.get("predict")) is not str:
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
@@ -191,7 +192,7 @@ def as_prediction(
         if type(row.get("failed")) is str:
             broken.add("are failed requests of a batch; send them again", line, row["failed"])
         else:
-            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
+            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, given)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:
