@@ -20,9 +20,8 @@ def test_wrong_calls(predictions, fails, tmp_path):
 
     fails("json=out.json", code=2, saying="name a file of predictions")
     fails(str(tmp_path / "none.jsonl"), code=2, saying="is not there")
-    fails(str(tmp_path), code=2, saying="is a directory")
-    fails("", code=2, saying="is a directory")
-    fails("/", code=2, saying="is a directory")
+    fails("", code=2, saying="ABC")
+    fails("/", code=2, saying="ABC")
     fails(path, "task=mood", code=2, saying="neither built in")
     fails(path, path, code=2, saying="named twice")
     fails("-", "source=-", code=2, saying="only once")
@@ -30,6 +29,28 @@ def test_wrong_calls(predictions, fails, tmp_path):
     fails(path, "threshold=0.5", code=1, saying="no row of")
     fails(path, "--match", "guess", code=2, saying="match='guess' is none of strict, flexible")
     fails(path, "published=true", code=2, saying="unknown key 'published'")
+
+
+@pytest.mark.parametrize("name", ["generated_predictions.jsonl", "test_predictions.jsonl"])
+def test_a_folder_stands_for_the_one_file_of_predictions_in_it(predictions, capsys, tmp_path, name):
+    path = predictions(row("joy", "joy"), name=name)
+
+    assert main([str(tmp_path), "json=-"]) == 0
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["file"] == path
+    assert printed.err == f"{tmp_path} is a folder; evaluating its {name}\n"
+
+
+def test_a_folder_without_one_file_of_predictions_is_refused(predictions, fails, tmp_path):
+    fails(str(tmp_path), code=2, saying="holds no generated_predictions.jsonl or test_predictions")
+    (tmp_path / "run").mkdir()
+    below = predictions(row("joy", "joy"), name="run/generated_predictions.jsonl")
+    said = "holds run/generated_predictions.jsonl; write evaluate " + below
+    fails(str(tmp_path), code=2, saying=said)
+    predictions(row("joy", "joy"), name="generated_predictions.jsonl")
+    predictions(row("joy", "joy"), name="test_predictions.jsonl")
+    fails(str(tmp_path), code=2, saying="holds generated_predictions.jsonl, test_predictions.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ plots) is imported when a key asks for it.
 import contextlib
 import functools
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ from llamafactory_emotion.files import (
 )
 from llamafactory_emotion.options import DataOptions, key
 from llamafactory_emotion.predictions.formats import Columns
-from llamafactory_emotion.predictions.reading import name_of
+from llamafactory_emotion.predictions.reading import WRITTEN, name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
 from llamafactory_emotion.task import MATCH_RULES, Task
 from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
-from llamafactory_emotion.terminal import print_blocks, printable, run_command
+from llamafactory_emotion.terminal import print_blocks, printable, run_command, tell
 
 PAGES, CARDS, PLOTS = (".html", ".htm"), (".md",), (".png", ".svg")
 _ROWS_BETWEEN_LOOKS = 4096
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: EvaluateOptions) -> int:
+    options = replace(options, files=[*map(_file_in, options.files)])
     _check_paths(options)
     paths = (options.source, options.train, options.floor)
     known = Sources(files=paths, predictions=options.files)
@@ -146,6 +148,21 @@ def _run(options: EvaluateOptions) -> int:
     if not _prints_json(options):
         print_blocks(all_blocks(evaluations, pairs), sys.stdout)
     return 0
+
+
+def _file_in(path: str) -> str:
+    """Return a path, or for a folder that of its only file of predictions; say so in one line."""
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        return path
+    found = [name for name in WRITTEN if Path(path, name).is_file()]
+    if len(found) != 1:
+        below = sorted(one for name in WRITTEN for one in Path(path).glob(f"*/{name}"))
+        there = [*found, *(str(one.relative_to(path)) for one in below)]
+        held = f"holds {', '.join(there)}" if there else f"holds no {' or '.join(WRITTEN)}"
+        named = there[0] if there else "FILE"
+        raise CallError(f"{path} is a folder and {held}; write evaluate {Path(path, named)}.")
+    tell(f"{path} is a folder; evaluating its {found[0]}")
+    return str(Path(path, found[0]))
 
 
 def _check_paths(options: EvaluateOptions) -> None:

@@ -20,6 +20,8 @@ from llamafactory_emotion.files import STANDARD_STREAM, check_text, open_binary
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 from llamafactory_emotion.text import shorten
 
+# As LLaMA-Factory and `predict` name the file, and `train_head`.
+WRITTEN = ("generated_predictions.jsonl", "test_predictions.jsonl")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAMED_LINES = 3
 _NAMED_VALUES = 20
