@@ -20,8 +20,8 @@ def test_wrong_calls(predictions, fails, tmp_path):
 
     fails("json=out.json", code=2, saying="name a file of predictions")
     fails(str(tmp_path / "none.jsonl"), code=2, saying="is not there")
-    fails("", code=2, saying="ABC")
-    fails("/", code=2, saying="ABC")
+    fails("", code=2, saying="is a folder and holds no")
+    fails("/", code=2, saying="is a folder and holds no")
     fails(path, "task=mood", code=2, saying="neither built in")
     fails("-", "source=-", code=2, saying="only once")
     fails(path, "threshold=nan", code=2, saying="threshold=nan must be from 0 to 1")

@@ -5,7 +5,6 @@ batches, chats whose last turn is the answer, and tables with a column of each. 
 keys; a row that nobody knows is left as it is, and its reader says which keys it has.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -56,14 +55,16 @@ def as_ours(row: Row, columns: Columns) -> Row:
     if label is None or (columns.label_may_lack and label not in row):
         label = next((name for name in _GOLD if name in row), None)
     ours = dict(row)
+    turns = _turns(row)
     if answer is not None and answer in row:
         ours["predict"] = _one_answer(row[answer])
-    elif columns.prediction is None and (said := _last_turn(row)) is not None:
-        ours["predict"] = said
+    elif columns.prediction is None and turns and turns[-1][0] in ("assistant", "gpt"):
+        ours["predict"] = turns[-1][1]
     if label is not None:
         ours["label"] = row.get(label)
-    if "prompt" not in ours and (asked := _chat(row)) is not None:
-        ours["prompt"] = asked
+    asked = [said for who, said in turns if who in ("user", "human")]
+    if asked:
+        ours.setdefault("prompt", asked[-1])
     return ours
 
 
@@ -75,30 +76,14 @@ def _one_answer(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-def _turns(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _turns(row: Row) -> list[tuple[Any, Any]]:
+    """Return who says what in a chat."""
     turns = row.get("messages", row.get("conversations"))
-    return [one for one in turns if isinstance(one, dict)] if isinstance(turns, list) else []
-
-
-def _content(turn: Mapping[str, Any]) -> Any:
-    return turn.get("content", turn.get("value"))
-
-
-def _last_turn(row: Mapping[str, Any]) -> Any:
-    """Return what the assistant says last in a chat."""
-    turns = _turns(row)
-    if not turns or turns[-1].get("role", turns[-1].get("from")) not in ("assistant", "gpt"):
-        return None
-    return _content(turns[-1])
-
-
-def _chat(row: Mapping[str, Any]) -> str | None:
-    """Return what the user says last in a chat: the prompt, for a look at the text."""
-    for turn in reversed(_turns(row)):
-        if turn.get("role", turn.get("from")) in ("user", "human"):
-            content = _content(turn)
-            return content if isinstance(content, str) else None
-    return None
+    return [
+        (one.get("role", one.get("from")), one.get("content", one.get("value")))
+        for one in (turns if isinstance(turns, list) else [])
+        if isinstance(one, dict)
+    ]
 
 
 def _harness_sample(row: Row) -> Row:
