@@ -64,7 +64,7 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
     if change is not None:
         change(weights)
     save_file(weights, tmp_path / "head" / "model.safetensors", metadata={"format": "pt"})
-    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores, [0] * len(TEXTS)), device="cpu")
     allowed = rounding_tolerance(scores, layers)
 
     if change is None:
@@ -72,6 +72,14 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
         return
     with pytest.raises(ModelError, match="does not give what predict gives on rows: 10 rows"):
         check_equal(found, "rows", allowed)
+
+
+def test_texts_on_either_side_of_a_switch_of_the_rope_share_no_batch(tmp_path):
+    """LongRoPE reads a short text otherwise in a batch whose longest is beyond its switch."""
+    base = save_model(tmp_path / "base", "phi3")
+    (tmp_path / "rows.txt").write_text("\n".join([*TEXTS, "happy " * 30]), encoding="utf-8")
+    folder = export_to(tmp_path / "head", base, f"verify={tmp_path / 'rows.txt'}")
+    assert "11 rows, 11 labels identical" in (folder / "README.md").read_text()
 
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():

@@ -27,21 +27,26 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Sample:
-    """Texts to compare on, what the scorer gives for them, and how many could not be compared."""
+    """Texts to compare on, what the scorer gives for them, and how many could not be compared.
+
+    `classes` are the `Scorer.length_class` of the texts: only texts of one class share a batch.
+    """
 
     texts: Sequence[str]
     scores: Scores
+    classes: Sequence[int]
     left_out: int = 0
 
 
 def score_sample(scorer: LabelScorer, baked: BakedPrompt, texts: Sequence[str]) -> Sample:
     """Score texts, leaving out those that predict cuts elsewhere or that get no prompt."""
-    whole = [
-        text
-        for text, prompt in zip(texts, scorer.encoder.encode(texts), strict=True)
-        if not prompt.truncated and (text or baked.empty_alike)
-    ]
-    return Sample(whole, scorer.score(whole), len(texts) - len(whole))
+    classes = {
+        row: scorer.length_class(len(prompt.ids))
+        for row, prompt in enumerate(scorer.encoder.encode(texts))
+        if not prompt.truncated and (texts[row] or baked.empty_alike)
+    }
+    whole = [texts[row] for row in classes]
+    return Sample(whole, scorer.score(whole), [*classes.values()], len(texts) - len(whole))
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def compare(folder: Path, sample: Sample, *, device: str, dtype: str = "float32"
     from transformers import pipeline
 
     texts, labels = sample.texts, sample.scores.labels
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # short with short
+    by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # short with short
+    answers: dict[int, Any] = {}
     with as_model_error("transformers cannot run the exported folder"), quiet_loading():
         classify = pipeline(
             "text-classification",
@@ -74,11 +80,13 @@ def compare(folder: Path, sample: Sample, *, device: str, dtype: str = "float32"
             dtype=dtype,
             device=None if device == "auto" else device,
         )
-        answers: Any = classify(
-            [texts[row] for row in order], top_k=None, batch_size=_BATCH, truncation=True
-        )
+        for group in set(sample.classes):
+            rows = [row for row in by_length if sample.classes[row] == group]
+            given = [texts[row] for row in rows]
+            told = classify(given, top_k=None, batch_size=_BATCH, truncation=True)
+            answers |= zip(rows, told, strict=True)
     found = np.empty((len(texts), len(labels)), dtype=np.float64)
-    for row, answer in zip(order, answers, strict=True):
+    for row, answer in answers.items():
         scores = {one["label"]: one["score"] for one in answer}
         found[row] = [scores[label] for label in labels]
     differences = np.abs(found - sample.scores.probabilities).max(axis=1)
