@@ -68,6 +68,6 @@ def test_labels_that_the_task_lacks_are_all_listed_with_their_counts(call, tmp_p
 def test_yaml_that_reads_no_as_false_and_resuming_as_never(call, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("save_strategy: no\neval_strategy: no\nresume_from_checkpoint: false\n"
-                      "lr_scheduler_kwargs: {}\nmax_steps: 1\n")  # fmt: skip
+                      "lr_scheduler_kwargs: {}\nmax_steps: 1\nreport_to: [none]\n")  # fmt: skip
     train(recipe, *call)
     assert not list((tmp_path / "out").glob("checkpoint*"))
