@@ -100,10 +100,6 @@ def check_steps(context: Context) -> Iterator[Finding]:
         return
     yield _described(context, schedule)
     yield from _too_short(context, schedule)
-    for key in ("save_steps", "eval_steps"):
-        given = context.values.get(key)
-        if isinstance(given, int) and given >= schedule.steps:
-            yield warning(f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}")
 
 
 def _why_unknown(context: Context) -> str | None:
