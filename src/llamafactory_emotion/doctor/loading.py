@@ -51,6 +51,11 @@ class BaseModel:
         """Why the tokenizer cannot be read."""
         return self._tokenizer[1]
 
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template that its tokenizer carries."""
+        return getattr(self._tokenizer[0], "chat_template", None)
+
     @cached_property
     def skeleton(self) -> Any:
         """The model laid out without memory for its weights, or None."""

@@ -22,6 +22,7 @@ from llamafactory_emotion.scoring.templates import (
     trained_template,
 )
 from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -225,43 +226,47 @@ def _generation_ends(model: str) -> list[int]:
 
 
 def check_own_template(context: Context) -> Iterator[Finding]:
-    """A trained folder that is asked with another template than its run's record or its own."""
+    """A model that is asked with another template than its run's record names, or than it carries.
+
+    Adapters first, as their training comes last.
+    """
+    if (template := context.template) is None:
+        return
     named = filter(None, context.names("adapter_name_or_path"))
     adapters = [one for one in named if Path(one).is_dir()]
-    if context.template is None or not (context.is_on("do_predict") or adapters):
-        return
-    if found := trained_template((adapters or [context.model])[0]):
-        name, file = found
-        if name != context.template:
-            yield warning(
-                f"{file} says that the model was trained with the template {name}, and the recipe "
-                f"has {context.template}",
-                f"set template: {name}",
-            )
-        return
-    folders = [BaseModel(one, context.base.options) for one in adapters]
-    carriers = [one for one in (*folders, context.base) if _carries_template(one)]
-    if not carriers:
-        return
-    carrier = carriers[0]
-    carried = carrier.tokenizer()
-    asked = context.base.tokenizer() or carrier.tokenizer()
+    for folder in filter(None, (*adapters, context.model)):
+        if found := trained_template(folder):
+            name, file = found
+            if name != template:
+                yield warning(
+                    f"{file} says that the model was trained with the template {name}, and the "
+                    f"recipe has {template}",
+                    f"set template: {name}",
+                )
+            return
+        model = context.base if folder == context.model else BaseModel(folder, context.base.options)
+        # A base may be trained under another template than the one that it carries.
+        if (adapters or context.is_on("do_predict")) and model.chat_template:
+            yield from _other_than_carried(context, template, model)
+            return
+
+
+def _other_than_carried(context: Context, template: str, model: BaseModel) -> Iterator[Finding]:
+    tokenizer = model.tokenizer()
+    asked = context.base.tokenizer() or model.tokenizer()
     try:
-        own = _turn(read_chat_template(carried), carried)
-        here = _turn(own_template(asked, context.template), asked)
+        carried = read_chat_template(tokenizer)
+        own, here = _turn(carried, tokenizer), _turn(own_template(asked, template), asked)
     except ModelError:
         return  # the one cannot be rendered, or the other lacks tokens
     if own != here:
+        is_emotion = (carried.tail, carried.answer_prefix) == (ANSWER_CUE, ANSWER_PREFIX)
         yield warning(
-            f"the chat template that {carrier.name} carries is not the template "
-            f"{context.template}: between text and answer it has {own[0]!r} and not {here[0]!r}, "
-            f"and {own[1]} ends an answer, not {here[1]}",
-            "name the template that it was trained with",
+            f"the chat template that {model.name} carries is not the template {template}: between "
+            f"text and answer it has {own[0]!r} and not {here[0]!r}, and {own[1]} ends an answer, "
+            f"not {here[1]}",
+            "set template: emotion" if is_emotion else "name the template that it was trained with",
         )
-
-
-def _carries_template(model: BaseModel) -> bool:
-    return model.tokenizer_problem is None and bool(model.tokenizer().chat_template)
 
 
 def _turn(template: Template, tokenizer: Any) -> tuple[str, str]:
