@@ -7,7 +7,8 @@ Tokenizer and configuration are loaded, never the weights.
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from llamafactory_emotion.doctor.context import (
     this_machine,
 )
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
-from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.options import Call, Options, host_keys, key
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import Task, load_task
-from llamafactory_emotion.terminal import printable, run_command
+from llamafactory_emotion.terminal import printable, run_command, tell
 
 # LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
 _NEEDED_TO_ASK = {"llamafactory", "versions", "torch"}
@@ -50,9 +51,12 @@ class DoctorOptions(Options):
     overwrite: bool = key(False, about="replace the JSON file")
 
     @classmethod
-    def accepts(cls, name: str) -> bool:  # noqa: ARG003
-        """Accept every key: which the host does not know is a finding."""
-        return True
+    def accepts(cls, name: str) -> bool:
+        """Whether a key may be meant for the host: one that it does not know is a finding."""
+        if name in host_keys():
+            return True
+        own = [field.name for field in fields(cls)]
+        return not {*get_close_matches(name, [*own, *host_keys()], n=1)} & {*own}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: DoctorOptions, call: Call) -> int:
+    for one in keys.misspelt(call.others):  # what follows takes seconds
+        tell(f"{one.level}: {one.sentence}; {one.remedy}")
     task = None if options.task is None else load_task(options.task)
     findings = examine(call.others, recipe=call.recipe, assume_gpu=options.assume_gpu, task=task)
     if options.json is not None:
