@@ -91,7 +91,11 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
     fail_imports(monkeypatch)
 
     def examined(
-        *, gpus: tuple[Gpu, ...] = (NEW_GPU,), cpus: int = 4, **changes: object
+        *,
+        gpus: tuple[Gpu, ...] = (NEW_GPU,),
+        cpus: int = 4,
+        labels: str | None = None,
+        **changes: object,
     ) -> dict[str, list[Finding]]:
         pretend(monkeypatch, gpus, cpus)
         values = {
@@ -109,7 +113,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
             "bf16": True,
         }
         kept = {key: value for key, value in (values | changes).items() if value is not None}
-        return examine(kept)
+        return examine(kept, labels=labels)
 
     return examined
 

@@ -20,11 +20,13 @@ from llamafactory_emotion.doctor.context import (
     assumed_machine,
     run_checks,
     this_machine,
+    trained_tasks,
 )
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
 from llamafactory_emotion.options import Call, Options, host_keys, key
 from llamafactory_emotion.plugin import host
-from llamafactory_emotion.task import Task, load_task
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, called_task
 from llamafactory_emotion.terminal import printable, run_command, tell
 
 # LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
@@ -42,9 +44,8 @@ class DoctorOptions(Options):
         metavar="GIB",
         least=1,
     )
-    task: str | None = key(
-        None, about="a built-in task or a task's YAML file: check the data against it"
-    )
+    task: str | None = key(None, about=TASK_ABOUT)
+    labels: str | None = key(None, about=LABELS_ABOUT)
     json: Path | None = key(
         None, about="write the findings as JSON; - (or --json alone) prints them", bare="-"
     )
@@ -73,8 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: DoctorOptions, call: Call) -> int:
     for one in keys.misspelt(call.others):  # what follows takes seconds
         tell(f"{one.level}: {one.sentence}; {one.remedy}")
-    task = None if options.task is None else load_task(options.task)
-    findings = examine(call.others, recipe=call.recipe, assume_gpu=options.assume_gpu, task=task)
+    findings = examine(
+        call.others,
+        recipe=call.recipe,
+        assume_gpu=options.assume_gpu,
+        task=options.task,
+        labels=options.labels,
+    )
     if options.json is not None:
         content = {part: [asdict(one) for one in found] for part, found in findings.items()}
         text = json.dumps(content, ensure_ascii=False, indent=2)
@@ -89,7 +95,8 @@ def examine(
     *,
     recipe: Path | None = None,
     assume_gpu: float | None = None,
-    task: Task | None = None,
+    task: str | Task | None = None,
+    labels: str | None = None,
 ) -> dict[str, list[Finding]]:
     """Run all checks.
 
@@ -97,13 +104,20 @@ def examine(
         values: A recipe's keys and values; none to look at the environment alone.
         recipe: The file they come from, if any.
         assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
-        task: The task that the recipe's data should be of; None to take the data as it is.
+        task: The task that the recipe's data should be of, its name or its file; by default that of
+            the recipe's model, or of each data set, as far as they say it.
+        labels: Labels instead of a task.
 
     Returns:
         The findings under `environment` (what the machine is or lacks) and `recipe` (what is wrong
         with it on any machine), the worst first.
+
+    Raises:
+        CallError: There is no such task, or both task and labels are given.
     """
-    context = Context(values, this_machine(), recipe, task)
+    trained, problem = trained_tasks(values)
+    called = called_task(task, labels, ((one, one.origin) for one in trained))
+    context = Context(values, this_machine(), recipe, called, trained, problem)
     about_machine = run_checks(environment, context)
     if not values or _NEEDED_TO_ASK & _errors(about_machine):
         return {"environment": _sorted(about_machine), "recipe": []}

@@ -20,6 +20,7 @@ from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
 from llamafactory_emotion.errors import EmotionError
 from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
 from llamafactory_emotion.task import EMOTION, ClassName, Task
+from llamafactory_emotion.task_choice import trained_otherwise
 
 LABELS_AT_MOST = 200
 _IDS_SHOWN, _ANSWERS_SHOWN = 8, 100
@@ -357,52 +358,82 @@ def check_cutoff(context: Context) -> Iterator[Finding]:
 
 
 def check_task(context: Context) -> Iterator[Finding]:
-    """Answers that are no label of the task that the call or the data names, and its question."""
+    """Which task is asked, and by whose word; data that is of another one."""
+    if context.record_problem is not None:
+        yield _task_problem(context.record_problem)
+    trained = [(task, task.origin) for task in context.trained]
+    if context.task and (other := trained_otherwise(context.task, trained)):
+        yield warning(
+            f"the call's task {context.task.name!r} is used, and {other}",
+            "leave it out of the call, or name the model that was trained for it",
+        )
     for name, data_set in context.loaded.items():
         try:
-            task = context.task_of(name)
+            task, own = context.task_of(name), context.own_task(name)
         except EmotionError as problem:
-            sentence, _, remedy = str(problem).rstrip(".").partition("; ")
-            yield error(sentence, remedy or "mend the task's file")
+            yield _task_problem(str(problem))
             continue
-        if task is None:
-            continue
-        if context.task is None and task != EMOTION:
-            yield note(f"{name!r} is of the task {task.name!r}, as {FILE_NAME} says")
-        answers = Counter(answer.strip() for _, answer in data_set.examples)
-        words = {*map(task.word_of, task.labels)}
-        strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
-        extent = f"{data_set.extent} of {data_set.name!r}"
-        if stale := sum(
-            n for one, n in answers.items() if one in task.answers and one not in words
-        ):
+        if task is not None:
+            yield note(f"{name!r} is of the task {task.name!r}, {task.origin}")
+            yield from _unfit_rows(data_set, task)
+        elif trained:
+            names = ", ".join(repr(one.name) for one in context.trained)
+            yield note(
+                f"the model was trained for {names}, and {FILE_NAME} does not say of which task "
+                f"{name!r} is",
+                "add task=NAME",
+            )
+        if own and context.task is None and (other := trained_otherwise(own, trained)):
             yield warning(
-                f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
-                "word, and the word is what will be scored",
-                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
+                f"{FILE_NAME} says that {name!r} is of the task {own.name!r}, and {other}",
+                "name a data set of the model's task, or the model that was trained for "
+                f"{own.name!r}; nothing, if the model is to learn another task",
             )
-        if strange:
-            shown = strange.most_common(_ANSWERS_SHOWN)
-            named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
-            more = ", ..." if len(strange) > _ANSWERS_SHOWN else ""
-            yield error(
-                f"{strange.total():,} of {extent} have an answer that is no label of the task "
-                f"{task.name!r}: {named}{more}",
-                f"mend them, or add them to the task, which has {', '.join(task.labels)}",
-            )
-        asked = task.user_content("")
-        if other := sum(not prompt.startswith(asked) for prompt, _ in data_set.examples):
-            yield warning(
-                f"{other:,} of {extent} are asked with another instruction than the task "
-                f"{task.name!r} has",
-                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
-            )
+    for task in () if context.loaded else tasks_of(context):
+        yield note(f"the task is {task.name!r}, {task.origin}")
+
+
+def _task_problem(problem: str) -> Finding:
+    sentence, _, remedy = problem.rstrip(".").partition("; ")
+    return error(sentence, remedy or "mend the task's file")
+
+
+def _unfit_rows(data_set: DataSet, task: Task) -> Iterator[Finding]:
+    """Answers that are no label of a task or not its word for one, and other questions."""
+    again = "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`"
+    answers = Counter(answer.strip() for _, answer in data_set.examples)
+    words = {*map(task.word_of, task.labels)}
+    strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
+    extent = f"{data_set.extent} of {data_set.name!r}"
+    if stale := sum(n for one, n in answers.items() if one in task.answers and one not in words):
+        yield warning(
+            f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
+            "word, and the word is what will be scored",
+            again,
+        )
+    if strange:
+        shown = strange.most_common(_ANSWERS_SHOWN)
+        named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
+        more = ", ..." if len(strange) > _ANSWERS_SHOWN else ""
+        yield error(
+            f"{strange.total():,} of {extent} have an answer that is no label of the task "
+            f"{task.name!r}: {named}{more}",
+            f"mend them, or add them to the task, which has {', '.join(task.labels)}",
+        )
+    asked = task.user_content("")
+    if other := sum(not prompt.startswith(asked) for prompt, _ in data_set.examples):
+        yield warning(
+            f"{other:,} of {extent} are asked with another instruction than the task "
+            f"{task.name!r} has",
+            again,
+        )
 
 
 def tasks_of(context: Context) -> list[Task]:
-    """Return the tasks of the data sets; nothing where one of them has none."""
+    """Return the tasks of the data sets, or the model's; nothing where a data set has none."""
+    known = [context.task] if context.task else context.trained
     with suppress(EmotionError):  # which `check_task` reports
-        tasks = [context.task_of(name) for name in context.loaded] or [context.task]
+        tasks = [context.task_of(name) for name in context.loaded] or known
         if None not in tasks:
             known = [task for task in tasks if task]
             return [one for index, one in enumerate(known) if one not in known[:index]]
