@@ -12,7 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.doctor import data, environment, keys, machine, model, steps, training
+from llamafactory_emotion.doctor import (
+    answers,
+    data,
+    environment,
+    keys,
+    machine,
+    model,
+    steps,
+    training,
+)
 from llamafactory_emotion.doctor.context import (
     Context,
     Finding,
@@ -26,7 +35,7 @@ from llamafactory_emotion.files import STANDARD_STREAM, write_json
 from llamafactory_emotion.options import Call, Options, host_keys, key
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, called_task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, called_task
 from llamafactory_emotion.terminal import printable, run_command, tell
 
 # LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
@@ -44,7 +53,9 @@ class DoctorOptions(Options):
         metavar="GIB",
         least=1,
     )
-    task: str | None = key(None, about=TASK_ABOUT)
+    task: str | None = key(
+        None, about="a built-in task or a task's YAML file (default: the model's, else the data's)"
+    )
     labels: str | None = key(None, about=LABELS_ABOUT)
     json: Path | None = key(
         None, about="write the findings as JSON; - (or --json alone) prints them", bare="-"
@@ -126,7 +137,7 @@ def examine(
     # What is of the wrong type is reported by `keys`; the other checks see the rest.
     strange = keys.ill_typed(context).keys()
     sound = replace(context, values={k: v for k, v in values.items() if k not in strange})
-    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data,)
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data, answers)
     about_machine += run_checks(machine, sound)
     about_recipe = run_checks(keys, context)
     for module in (*on_data, model, training, steps):

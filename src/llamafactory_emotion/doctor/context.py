@@ -18,14 +18,19 @@ from typing import Any
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info, task_of_entry
 from llamafactory_emotion.doctor.loading import BaseModel, DataSet, load_data_set
 from llamafactory_emotion.errors import DataError, EmotionError
-from llamafactory_emotion.plugin import host, host_data
+from llamafactory_emotion.plugin import host
+from llamafactory_emotion.plugin.host_encoding import (
+    Encoding,
+    converted_row,
+    encode,
+    prepare_tokenizer,
+)
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.task_choice import tasks_of_models
 
 GIB = 1 << 30
 # Compute capability from which a GPU has bfloat16 and FlashAttention-2, and FlashAttention-3.
 AMPERE, HOPPER = (8, 0), (9, 0)
-_ZERO_3 = 3
 
 
 class Level(StrEnum):
@@ -172,17 +177,17 @@ class Context:
         name = self.values.get("template")
         return name if isinstance(name, str) and name in host.templates() else None
 
-    def encode(self, answers: Iterable[str]) -> host_data.Encoding | None:
+    def encode(self, answers: Iterable[str]) -> Encoding | None:
         """Encode answers as the run will; None without a tokenizer or a template."""
         if self.template is None or self.base.tokenizer_problem:
             return None
-        rows = [host_data.converted_row("x", answer) for answer in answers]
-        return host_data.encode(self.tokenizer()[0], self.template, rows)
+        rows = [converted_row("x", answer) for answer in answers]
+        return encode(self.tokenizer()[0], self.template, rows)
 
     def tokenizer(self) -> tuple[Any, bool]:
         """Return a tokenizer with the recipe's own tokens, and whether the embedding is resized."""
         tokenizer = self.base.tokenizer()
-        return tokenizer, host_data.prepare_tokenizer(tokenizer, self.values)
+        return tokenizer, prepare_tokenizer(tokenizer, self.values)
 
     @property
     def evaluates(self) -> bool:
@@ -227,12 +232,17 @@ class Context:
     @property
     def is_zero_3(self) -> bool:
         """Whether deepspeed shares out the weights too."""
-        return self.zero_stage == _ZERO_3
+        return self.zero_stage == 3
 
     @property
     def dataset_dir(self) -> Path:
         """The folder of `dataset_info.json`."""
         return Path(str(self.value("dataset_dir")))
+
+    @property
+    def registry_file(self) -> Path:
+        """The path of `dataset_info.json`."""
+        return self.dataset_dir / FILE_NAME
 
     @cached_property
     def registry(self) -> tuple[Mapping[str, Any], str | None]:
@@ -241,8 +251,7 @@ class Context:
             info = read_dataset_info(self.dataset_dir)
         except EmotionError as problem:
             return {}, str(problem)
-        path = self.dataset_dir / FILE_NAME
-        return info.entries, None if info.text else f"{path} is not there"
+        return info.entries, None if info.text else f"{self.registry_file} is not there"
 
     def own_task(self, name: str) -> Task | None:
         """Return the task that a data set's entry names.
@@ -283,19 +292,19 @@ class Context:
         return name not in self.data_sets("dataset") and self.is_on("predict_with_generate")
 
     @cached_property
-    def encodings(self) -> Mapping[str, host_data.Encoding | str]:
+    def encodings(self) -> Mapping[str, Encoding | str]:
         """The rows as they will be read, by data set, or why they cannot be encoded.
 
         Empty without a tokenizer or a template.
         """
         if self.template is None or self.base.tokenizer_problem or self.value("stage") != "sft":
             return {}
-        found: dict[str, host_data.Encoding | str] = {}
+        found: dict[str, Encoding | str] = {}
         for name, data_set in self.loaded.items():
             if data_set.loaded is None:
                 continue
             try:
-                found[name] = host_data.encode(
+                found[name] = encode(
                     self.tokenizer()[0],
                     self.template,
                     data_set.loaded.converted,
@@ -313,7 +322,7 @@ class Context:
         return {
             name: one.lengths
             for name, one in self.encodings.items()
-            if isinstance(one, host_data.Encoding) and one.lengths
+            if isinstance(one, Encoding) and one.lengths
         }
 
     def of_first_rows(self, *keys: str) -> str:
