@@ -29,8 +29,7 @@ from llamafactory_emotion.task import Task
 from llamafactory_emotion.task_choice import tasks_of_models
 
 GIB = 1 << 30
-# Compute capability from which a GPU has bfloat16 and FlashAttention-2, and FlashAttention-3.
-AMPERE, HOPPER = (8, 0), (9, 0)
+AMPERE = (8, 0)  # compute capability from which a GPU has bfloat16 and FlashAttention-2
 
 
 class Level(StrEnum):
@@ -95,7 +94,7 @@ def this_machine() -> Machine:
 
 def assumed_machine(memory_gib: float) -> Machine:
     """Return a machine with one recent GPU of that much memory."""
-    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib, HOPPER)
+    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib)
     return Machine((gpu,), os.cpu_count() or 1, assumed=True)
 
 
@@ -188,11 +187,6 @@ class Context:
         """Return a tokenizer with the recipe's own tokens, and whether the embedding is resized."""
         tokenizer = self.base.tokenizer()
         return tokenizer, prepare_tokenizer(tokenizer, self.values)
-
-    @property
-    def evaluates(self) -> bool:
-        """Whether there are rows to evaluate on."""
-        return bool(self.data_sets("eval_dataset")) or self.number("val_size") > 0
 
     @property
     def packs(self) -> bool:

@@ -40,8 +40,6 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "sft_packing": "packing",
         "name_module_trainable": "freeze_trainable_modules",
         "num_layer_trainable": "freeze_trainable_layers",
-        **{f"dpo_{name}": f"pref_{name}" for name in ("beta", "loss", "ftx")},
-        **{f"{kind}_resolution": f"{kind}_max_pixels" for kind in ("image", "video")},
     }
 )
 
