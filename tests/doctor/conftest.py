@@ -9,7 +9,7 @@ from doctor_calls import NEW_GPU, fail_imports, pretend
 
 from llamafactory_emotion.doctor.__main__ import examine
 from llamafactory_emotion.doctor.context import Finding, Gpu
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, Task
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = {"prompt": "text", "response": "label"}
@@ -94,6 +94,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
         *,
         gpus: tuple[Gpu, ...] = (NEW_GPU,),
         cpus: int = 4,
+        task: str | Task | None = None,
         labels: str | None = None,
         **changes: object,
     ) -> dict[str, list[Finding]]:
@@ -113,7 +114,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
             "bf16": True,
         }
         kept = {key: value for key, value in (values | changes).items() if value is not None}
-        return examine(kept, labels=labels)
+        return examine(kept, task=task, labels=labels)
 
     return examined
 

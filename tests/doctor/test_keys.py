@@ -17,6 +17,7 @@ BROKEN = [
     ({"checkpoint_dir": "saves/x"}, "unknown-key", "checkpoint_dir", "adapter_name_or_path"),
     ({"sft_packing": True}, "unknown-key", "sft_packing", "write packing"),
     ({"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy"),
+    ({"lang": "en"}, "unknown-key", "takes no key lang in a recipe", "remove lang"),
     ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
     ({"learning_rate": "5e-5"}, "value", "'5e-5': Input should be a valid number", "rate: 5e-05"),
     ({"lora_rank": "eight"}, "value", "'eight': Input should be a valid integer", "train -h"),

@@ -9,6 +9,7 @@ from llamafactory_emotion.doctor.__main__ import examine
 from llamafactory_emotion.doctor.context import GIB, Context, Gpu, Level, Machine
 from llamafactory_emotion.doctor.environment import required_by
 from llamafactory_emotion.doctor.machine import memory_needed
+from llamafactory_emotion.plugin import host
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -56,6 +57,10 @@ def test_packing_needs_a_newer_llamafactory(look, monkeypatch):
 
 def attention_of(found):
     return [one for one in found["environment"] if one.check == "attention"]
+
+
+def test_the_host_itself_is_asked_which_attention_it_loads():
+    assert [host.loads_attention(name) for name in ("sdpa", "fa3")] == [True, False]
 
 
 def failing_transformers() -> str:

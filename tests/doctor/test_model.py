@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import transformers
-from doctor_calls import is_told, judge, sentences, serious, without_hub
+from doctor_calls import PREDICT, is_told, judge, sentences, serious, without_hub
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments
 
@@ -105,10 +105,6 @@ def test_an_adapter_of_another_base_of_the_same_name_is_told(look, folder, tmp_p
     assert "no readable adapter_config.json" in told(str(tmp_path / "one" / "base"))[0].sentence
 
 
-PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
-           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
-
-
 @pytest.mark.parametrize("trained", ["emotion", "llama3"])
 @pytest.mark.parametrize("asked", ["emotion", "llama3"])
 def test_a_folder_asked_with_another_template_than_it_carries_is_told(
@@ -156,10 +152,6 @@ def test_the_model_of_an_adapter_that_says_nothing_is_asked_for_its_template(
     told = look(**both, template="llama3")["recipe"]
 
     assert is_told(told, "own-template", str(model / RECORD_NAME), "set template: emotion")
-
-
-def test_labels_of_several_tokens_are_noted(look):
-    assert "labels are several tokens" in sentences(look(dataset="alpaca")["recipe"])
 
 
 def test_the_line_break_behind_an_end_token_is_no_part_of_labels(folder, tmp_path, monkeypatch):

@@ -1,12 +1,10 @@
 """Settings of training, evaluation and prediction that do not go together."""
 
 import pytest
-from doctor_calls import is_told, serious
+from doctor_calls import PREDICT, is_told, serious
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True,
-           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
 BEST = {"eval_dataset": "long", "eval_strategy": "epoch", "load_best_model_at_end": True,
         "save_strategy": "epoch", "cutoff_len": 4096}  # fmt: skip
 BROKEN = [
