@@ -99,23 +99,23 @@ def load_rows(
                 f"{', '.join(DATASET_CONVERTERS)}"
             )
         attributes.num_samples = None  # a random draw: the first rows are looked at instead
-        is_file = attributes.load_from == "file"
-        more, path = 0, (folder / attributes.dataset_name).absolute()
-        read = path
-        if is_file:
+        path = read = (folder / attributes.dataset_name).absolute()
+        cache, more = hub.get("cache_dir"), 0
+        if attributes.load_from == "file":
+            cache = str(Path(scratch) / "cache")
             read, more = _shortened(path, Path(scratch) / "data", bytes_read)
             attributes.dataset_name = str(read)
+        tokens = {
+            "hf_hub_token": hub.get("hf_hub_token"),
+            "ms_hub_token": None,
+            "om_hub_token": None,
+        }
+        model = SimpleNamespace(cache_dir=cache, **tokens)
         data = DataArguments(
             dataset_dir=str(folder),
             media_dir=str(folder),
             streaming=streaming,
             overwrite_cache=True,
-        )
-        model = SimpleNamespace(
-            cache_dir=str(Path(scratch) / "cache") if is_file else hub.get("cache_dir"),
-            hf_hub_token=hub.get("hf_hub_token"),
-            ms_hub_token=None,
-            om_hub_token=None,
         )
         training = SimpleNamespace(local_process_index=0, dataloader_num_workers=0)
         try:
@@ -123,28 +123,26 @@ def load_rows(
                 dataset = loader._load_single_dataset(attributes, model, data, training)
             total = None if streaming else len(dataset) + more
             first = dataset.take(rows if streaming else min(rows, len(dataset)))
-            raw = list(first)
-            columns = {
-                word: str(column)
-                for word in _COLUMNS
-                if (column := getattr(attributes, word)) is not None
-            }
-            features = first.features or {}
-            loaded = LoadedRows(
-                {column: _type_name(kind) for column, kind in features.items()},
-                columns,
-                {column: kind.names for column, kind in features.items() if hasattr(kind, "names")},
-                raw,
-                (),
-                total,
-            )
-            aligned = _aligned(first, loaded, attributes, data, training)
-            loaded = dataclasses.replace(loaded, converted=list(aligned))
+            return _converted(first, total, attributes, data, training)
         except Exception as error:
             # Whatever stops the host's loader is its refusal.
             reason = str(error) if isinstance(error, DataError) else reason_of(error)
             raise DataError(reason.replace(str(read), str(path))) from error
-    return loaded
+
+
+def _converted(first: Any, total: int | None, attributes: Any, *settings: Any) -> LoadedRows:
+    named = {word: getattr(attributes, word) for word in _COLUMNS}
+    features = first.features or {}
+    loaded = LoadedRows(
+        types={column: _type_name(kind) for column, kind in features.items()},
+        columns={word: str(column) for word, column in named.items() if column is not None},
+        names={column: kind.names for column, kind in features.items() if hasattr(kind, "names")},
+        raw=list(first),
+        converted=(),
+        total=total,
+    )
+    converted = list(_aligned(first, loaded, attributes, *settings))
+    return dataclasses.replace(loaded, converted=converted)
 
 
 def _aligned(first: Any, loaded: LoadedRows, *arguments: Any) -> Iterator[Mapping[str, Any]]:
