@@ -15,6 +15,9 @@ WITHOUT_SPACES = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 
+# Half of a surrogate pair, which JSON can hold and neither a UTF-8 file nor a tokenizer can.
+HALF_PAIR = re.compile("[\ud800-\udfff]")
+
 # Control tokens by name, in the spellings of the templates of LLaMA-Factory and of tokenizers.
 SPECIAL_TOKEN = re.compile(
     r"(?i:<[|｜][^<>|｜\n]{1,48}[|｜]>|<\|[a-z]{1,16}>|<[a-z]{1,16}\|>"

@@ -82,6 +82,8 @@ BAD_FILES = [
     ("half.jsonl", '{"text": "\\ud800", "label": 1}', r"half of a surrogate pair"),
     ("broken.jsonl", '{"text": "a", ', r"jsonl:1: broken JSON at column"),
     ("array.jsonl", '{"text": "a", "label": 1}\n[1]', r"jsonl:2: a JSON object is needed, not li"),
+    ("deep.jsonl", "[" * 10**5, r"deep\.jsonl:1: broken JSON: maximum recursion"),
+    ("deep.json", '[{"text": ' + "[" * 10**5, r"deep\.json:.* broken JSON: maximum recursion"),
     ("digits.jsonl", '{"text": ' + "9" * 5000 + "}", r"jsonl:1: broken JSON"),
     ("comma.json", '[{"text": "a", "label": 1}\n{"text"', r"json:2: broken JSON: a comma"),
     ("last.json", '[{"text": "a", "label": 1},\n]', r"json:2: broken JSON at column"),
@@ -109,6 +111,11 @@ BAD_FILES = [
 def test_a_bad_file_is_one_error_with_its_place(write, name, content, message):
     with pytest.raises(DataError, match=message):
         read_rows(write(name, content), EMOTION)
+
+
+def test_a_file_of_empty_rows_alone_holds_none(write):
+    with pytest.raises(DataError, match="holds no rows"):
+        read_rows(write("empty.csv", "text,label\n ,joy\na,\n"), EMOTION, skip_empty=True)
 
 
 def test_all_problems_of_a_file_are_in_one_error(write):

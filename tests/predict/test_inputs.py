@@ -114,6 +114,7 @@ def test_several_data_sets_follow_one_another(tmp_path):
     ("line", "columns", "said"),
     [
         ('{"text": "x"', {}, "rows.jsonl:1"),
+        ('{"instruction": "\\ud800"}', {}, "rows.jsonl:1: the text holds half of a surrogate"),
         ('{"instruction": ""}', {}, "rows.jsonl:1: no text in the columns instruction, input"),
         ('{"instruction": 3}', {}, "rows.jsonl:1: no text"),
         ('{"q": "x"}', {"prompt": "other"}, "no column 'other'"),

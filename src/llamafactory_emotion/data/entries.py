@@ -129,12 +129,12 @@ class Entry:
 
     def _open_at_hub(self) -> Source:
         from datasets import load_dataset
-        from huggingface_hub.constants import is_offline_mode
+        from huggingface_hub import constants
 
         url, split = str(self.says[HUB]), self.says.get("split") or "train"
         name = f"the data set {self.name!r} ({url}, split {split})"
         # `load_dataset` tries a dead hub again and again, for minutes.
-        if not is_offline_mode() and (problem := unreachable(url, self.token)):
+        if not constants.HF_HUB_OFFLINE and (problem := unreachable(url, self.token)):
             raise DataError(
                 f"{name}: {problem}; name a file, or set HF_HUB_OFFLINE=1 if it is in the cache."
             )
@@ -194,8 +194,6 @@ def _unreadable(entry: Entry) -> str | None:
             f"has the formatting {formatting!r}, and alpaca, sharegpt and emotion are read here; "
             "name its file itself"
         )
-    if not isinstance(says.get("tags", {}), Mapping):
-        return "has tags that are no object; mend its entry"
     if says.get("num_samples"):
         return (
             "asks for num_samples, a random draw that only LLaMA-Factory can repeat; remove it, or "

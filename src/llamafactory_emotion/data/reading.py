@@ -27,7 +27,7 @@ from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.text import FirstFew, shorten
+from llamafactory_emotion.text import HALF_PAIR, FirstFew, shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -144,7 +144,7 @@ def checked_rows(
     gold = GoldReader(task) if task is not None and reading.asked else None
     reader = _RowReader(source, task, reading, labelled, notes, gold)
     problems = _Problems()
-    record = None
+    row: Row | None = None
     for record in source.records:
         try:
             row = reader.read(record)
@@ -158,7 +158,7 @@ def checked_rows(
             yield row
     if problems.shown.count:
         raise problems.as_error(source.name, task, may_skip=reading.skip_empty is not None)
-    if record is None:
+    if row is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right one.")
     reader.check_seen()
 
@@ -284,11 +284,8 @@ class _RowReader:
         """Return the instruction, where it is a row's own, and the text."""
         asked = self.reading.asked
         instruction, text = asked_text(fields, columns) if asked else ("", text_of(fields, columns))
-        try:
-            (instruction + text).encode()
-        except UnicodeEncodeError:
-            reason = "the text holds half of a surrogate pair, which no UTF-8 file can hold"
-            raise RowError(reason) from None
+        if HALF_PAIR.search(instruction + text):
+            raise RowError("the text holds half of a surrogate pair, which no UTF-8 file can hold")
         if columns.conversation and self.task is not None and not asked:
             # As `prepare` will put it there.
             text = text.removeprefix(f"{self.task.instruction}\n")

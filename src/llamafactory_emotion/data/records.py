@@ -202,7 +202,7 @@ def _json_lines(lines: Lines) -> Records:
         if line.strip():
             try:
                 yield _object_record(number, json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield BrokenRecord(number, _json_reason(error))
 
 
@@ -222,7 +222,7 @@ def _json_list(text: str, *, by_row: bool) -> Records:
         line = row if by_row else line + text.count("\n", position, start)
         try:
             value, end = decode(text, start)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             at = line if by_row else getattr(error, "lineno", line)
             yield BrokenRecord(at, _json_reason(error))
             return
@@ -238,7 +238,7 @@ def _skip_space(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _json_reason(error: ValueError) -> str:
+def _json_reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"broken JSON at column {error.colno}: {error.msg}"
     return f"broken JSON: {error}"

@@ -116,7 +116,9 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
             wanted = names[0] if sheet is None else sheet
             # Nothing is turned into a missing value: "NA" and "None" may be labels.
             options = {"header": None, "dtype": object, "na_filter": False}
-            cells = book.parse(wanted, **options) if wanted in names else None
+            cells = (
+                pandas.read_excel(book, sheet_name=wanted, **options) if wanted in names else None
+            )
     except ImportError as error:
         raise CallError(
             f"{path} is an Excel workbook, and no package that reads it is installed; install "

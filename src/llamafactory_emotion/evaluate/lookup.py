@@ -168,7 +168,6 @@ class SourceJoin:
         self._finder = finder
         self._gold = GoldReader(task)
         self._check = RowCheck(source.name, len(source.rows))
-        self._ids: dict[int, str] | None = None  # by line, where rows are joined by id
         # Text or id, to label, to the rows not yet taken, the first one last.
         self._free: defaultdict[str, dict[str, list[Row]]] = defaultdict(dict)
 
@@ -180,20 +179,22 @@ class SourceJoin:
         """
         stream = iter(rows)
         sample = list(islice(stream, _SAMPLE))
-        if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
-            self._ids = self._read_ids(broken.source)
+        by_id = bool(sample) and all(
+            row.id and row.prompt is None and row.text is None for row in sample
+        )
+        ids = self._read_ids(broken.source) if by_id else {}
         for known in reversed(self._source.rows):
-            key = join_key(known.text) if self._ids is None else self._ids.get(known.line, "")
+            key = ids.get(known.line, "") if by_id else join_key(known.text)
             self._free[key].setdefault(known.label, []).append(known)
-        if self._ids is None:
+        if not by_id:
             self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
-            text = self._finder.find(prediction) if self._ids is None else prediction.id
+            text = prediction.id if by_id else self._finder.find(prediction)
             if text is None:
                 broken.add("hold no text that can be told from the prompt", prediction.line)
                 continue
             own = self._gold.read(prediction.label)
-            row = self._take(prediction.line, text, own)
+            row = self._take(prediction.line, text, text if by_id else join_key(text), own)
             if row is None:
                 continue
             if prediction.label is not None and own != row.label:
@@ -202,16 +203,14 @@ class SourceJoin:
                 self._check.other_gold.add((prediction.line, said))
             yield prediction._replace(label=row.label, text=row.text)
         if not self._check.matched:
-            if self._ids is not None:
-                raise DataError(
-                    f"{self._source.name} has none of the ids of {broken.source}; name the file "
-                    "that was predicted."
-                )
-            raise DataError(
-                f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
-                f"instruction of the task {self._task.name!r} nor texts of that file; name the "
-                "file that was predicted, or the right task with task=."
+            said = (
+                f"none of the ids of {broken.source}; name the file that was predicted."
+                if by_id
+                else f"no row of {broken.source}: its prompts hold neither the instruction of the "
+                f"task {self._task.name!r} nor texts of that file; name the file that was "
+                "predicted, or the right task with task=."
             )
+            raise DataError(f"{self._source.name} has {said}")
 
     def _read_ids(self, predictions: str) -> dict[int, str]:
         from llamafactory_emotion.data.reading import read_ids
@@ -231,8 +230,8 @@ class SourceJoin:
             )
         return ids
 
-    def _take(self, line: int, text: str, label: str | None) -> "Row | None":
-        free = self._free.get(join_key(text) if self._ids is None else text)
+    def _take(self, line: int, text: str, key: str, label: str | None) -> "Row | None":
+        free = self._free.get(key)
         if free is None:
             self._check.extra.add((line, _shown(text)))
             return None
