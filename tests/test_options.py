@@ -29,7 +29,7 @@ class Plain(Options):
     sizes: list[int] = key([1], about="sizes", least=1)
     share: float = key(0.5, about="a share", least=0, most=1)
     kind: str = key("a", about="a kind", choices=("a", "b"))
-    overwrite: bool = key(False, about="replace")
+    over_write: bool = key(False, about="replace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ def plain(*words: str) -> Plain:
     [
         ([], {}),
         (["a.jsonl", "-"], {"files": ["a.jsonl", "-"]}),
+        (["=x"], {"files": ["=x"]}),
         (["text=x", "share=0.25"], {"text": "x", "share": 0.25}),
         (["--text", "x", "--share=0.25"], {"text": "x", "share": 0.25}),
         (["--text", "-5"], {"text": "-5"}),
@@ -59,10 +60,11 @@ def plain(*words: str) -> Plain:
         (["text=[a"], {"text": "[a"}),
         (["text="], {}),
         (["text=x", "text=null"], {}),
-        (["--overwrite"], {"overwrite": True}),
-        (["--overwrite", "a.jsonl"], {"overwrite": True, "files": ["a.jsonl"]}),
-        (["--overwrite", "false"], {}),
-        (["overwrite=true"], {"overwrite": True}),
+        (["--over-write"], {"over_write": True}),
+        (["--over_write", "a.jsonl"], {"over_write": True, "files": ["a.jsonl"]}),
+        (["--over_write", "false"], {}),
+        (["over_write=true"], {"over_write": True}),
+        (["--over_write=yes"], {"over_write": True}),
         (["--out"], {"out": Path("-")}),
         (["--out", "x.json"], {"out": Path("x.json")}),
         (["--out", "text=x"], {"out": Path("-"), "text": "x"}),
@@ -75,20 +77,25 @@ def test_a_key_is_written_in_several_ways(words, changed):
     assert plain(*words) == Plain(**changed)
 
 
-@pytest.mark.parametrize("word", ["--over-write", "--over_write=true"])
-def test_dashes_and_underscores_are_the_same(word):
-    @dataclass(frozen=True, kw_only=True)
-    class Long(Options):
-        over_write: bool = key(False, about="replace")
+@dataclass(frozen=True, kw_only=True)
+class OneFile(Options):
+    train: Path = key(about="a file to read", metavar="FILE", positional=True)
 
-    assert read_options([word], Long)[0].over_write
+
+@pytest.mark.parametrize("words", [["a.json"], ["train=a.json"], ["--train", "a.json"]])
+def test_a_word_may_be_the_one_file(words):
+    assert read_options(words, OneFile)[0].train == Path("a.json")
+    with pytest.raises(CallError, match=r"'b\.csv': write key=value; the help names the keys"):
+        read_options([*words, "b.csv"], OneFile)
+    text = help_text("show", OneFile, "Show it.")
+    assert text.startswith("usage: python -m llamafactory_emotion.show [FILE] [recipe.yaml] key=")
+    assert "  train=FILE                      a file to read" in text
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["-x"], "'-x': write key=value"),
-        (["=x"], None),  # a file of that name
         (["tetx=1"], r"unknown key 'tetx' \(did you mean 'text'\?\)"),
         (["lora_rank=1"], "unknown key 'lora_rank'"),
         (["share=much"], "share='much' is not a number"),
@@ -97,13 +104,10 @@ def test_dashes_and_underscores_are_the_same(word):
         (["sizes=1,0"], "sizes=0 must be 1 or more"),
         (["sizes=1,x"], "sizes=.* is not"),
         (["kind=c"], "kind='c' is none of a, b"),
-        (["overwrite=perhaps"], "overwrite='perhaps' is not true or false"),
+        (["over_write=perhaps"], "over_write='perhaps' is not true or false"),
     ],
 )
 def test_what_is_wrong_is_said(words, message):
-    if message is None:
-        assert plain(*words).files == words
-        return
     with pytest.raises(CallError, match=message):
         plain(*words)
 
@@ -139,8 +143,13 @@ def test_the_command_line_overrides_the_recipe(tmp_path):
         ([], "model_name_or_path is missing: name the model"),
         (["lora_rank={b"], "a value cannot be read"),
         (["lora_rank=${b"], "a value cannot be read"),
+        (["lora_rank=0x_"], "a value cannot be read"),
+        (["lora_rank=!!bool x"], "a value cannot be read"),
         (["missing.yaml"], r"missing\.yaml cannot be read"),
         (["lora_rnk=8"], r"unknown key 'lora_rnk' \(did you mean 'lora_rank'\?\)"),
+        (["names=x", "steps=${x}"], r"steps='\$\{x\}' is not a whole number"),
+        (["names=x", "steps=???"], r"steps='\?\?\?' is not a whole number"),
+        (["names=x\0"], r"names='x\\x00' holds a zero byte"),
         (["names=x", "steps=true"], "steps='true' is not a whole number"),
     ],
 )
@@ -155,6 +164,7 @@ def test_what_is_wrong_with_a_recipe_is_said(words, message):
         (b"- a\n- b\n", "holds no keys"),
         (b"a: [", "cannot be read"),
         (b"\ttab", "cannot be read"),
+        (b"a: !!timestamp x", "cannot be read"),
         ("steps: 8\n".encode("utf-16"), "; save it as UTF-8"),
         (b"model_name_or_path: m\nsteps: true\n", "steps=True is not a whole number"),
         (b"model_name_or_path: true\n", "model_name_or_path=True is not text"),

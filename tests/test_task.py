@@ -165,6 +165,10 @@ def test_a_task_is_read_from_a_file(tmp_path):
             "; labels 'a' and 'a' .* in an answer; alias 'x' names 'c', which is no label",
         ),
         ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
+        ("name: 2001-99-99\n", "is not valid YAML; mend it: month must be"),
+        ("name: !!timestamp x\n", "is not valid YAML"),
+        ("name: !!bool x\n", "is not valid YAML"),
+        ("name: &name t\nlabels: [*name, b]\n", "has YAML aliases"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_reason(tmp_path, content, sentence):

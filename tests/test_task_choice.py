@@ -118,6 +118,7 @@ def test_the_labels_of_a_head_are_its_task(here):
     assert (exported.name, exported.instruction) == ("desks", "Which desk?")
     assert task_of_head([label.title() for label in reversed(EMOTION.labels)]) == EMOTION
     assert task_of_head(["LABEL_0", "LABEL_1"]) == EMOTION, "which the loader then refuses"
+    assert task_of_head(["up", "down"], **{BAKED_PROMPT: [1]}) == EMOTION, "as it does this one"
 
 
 def test_labels_alone_are_a_task_and_name_themselves_in_its_instruction(here):
@@ -127,6 +128,7 @@ def test_labels_alone_are_a_task_and_name_themselves_in_its_instruction(here):
         task = task_of_labels(labels)
         assert task.labels == wanted
         assert task.instruction.endswith("a b, c, d, e.")
+    assert task_of_labels([1, 2]).labels == ("1", "2")
     for labels in ("a", "a, ", ["a"]):
         with pytest.raises(CallError, match="are not two or more"):
             task_of_labels(labels)

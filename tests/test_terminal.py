@@ -1,11 +1,11 @@
 """Errors as sentences and exit codes, and text that cannot act on a terminal."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,25 @@ from programs import run_python
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
 from llamafactory_emotion.options import Options, key
-from llamafactory_emotion.terminal import printable, run_command, run_work
+from llamafactory_emotion.terminal import (
+    Facts,
+    Table,
+    print_blocks,
+    printable,
+    run_command,
+    run_work,
+)
 
+_RUN = "from llamafactory_emotion.terminal import run_work; import logging, sys; "
 # What bitsandbytes does at import, where the processor has avx512_bf16.
 _ADVISED = """
-import logging
-from llamafactory_emotion.terminal import run_work
 logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
 run_work(lambda: logger.warning("install this") or logger.error("broken") or 0)
 """
+
+
+def program(code: str) -> list[str]:
+    return [sys.executable, "-c", _RUN + code]
 
 
 def raising(error: BaseException):
@@ -45,12 +55,6 @@ def test_an_expected_error_is_one_sentence_and_its_exit_code(error, code, capsys
     assert captured.out == ""
 
 
-def test_debug_shows_the_traceback(capsys):
-    run_work(raising(DataError("what went wrong")), debug=True)
-
-    assert "Traceback" in capsys.readouterr().err
-
-
 def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
     too_long = tmp_path / ("x" * 300)
 
@@ -66,7 +70,8 @@ def test_a_path_that_cannot_be_used_is_one_sentence(tmp_path, capsys):
 
 
 def test_advice_on_kernels_does_not_reach_the_terminal():
-    assert run_python(_ADVISED).stderr == "broken\n"
+    done = subprocess.run(program(_ADVISED), capture_output=True, text=True, check=True)
+    assert done.stderr == "broken\n"
 
 
 def test_an_interrupt_is_said_and_has_its_exit_code(capsys):
@@ -95,21 +100,8 @@ def test_a_command_runs_in_a_thread_too():
 
 
 def test_a_reader_that_goes_away_is_no_error():
-    code = """
-    import sys
-    from llamafactory_emotion.terminal import run_work
-    def work():
-        for _ in range(100_000):
-            print("a line")
-        return 0
-    sys.exit(run_work(work))
-    """
-
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    words = program("sys.exit(run_work(lambda: print('a line\\n' * 100_000) or 0))")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -158,28 +150,28 @@ def test_the_work_gets_the_options_without_debug(debug, capsys):
     assert ("Traceback" in capsys.readouterr().err) is bool(debug)
 
 
-RUN = """
+CLOSED = """
 import sys
 from llamafactory_emotion.terminal import run_work
-def work():
-    print("a line")
-    return 0
+work = lambda: len(sys.stdin.read()) + sys.stdout.write("") + sys.stderr.write("")
 sys.exit(run_work(work))
 """
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_output_that_cannot_be_written_is_one_sentence():
-    words = ["sh", "-c", f"{sys.executable} -c '{RUN}' > /dev/full"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = program("sys.exit(run_work(lambda: print('a line') or 0))")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
-    assert done.returncode == 1
-    assert (
-        f"error: the system refuses to go on ({os.strerror(errno.ENOSPC)}); is the disk full?"
-        in done.stderr
-    )
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+    reason = os.strerror(errno.ENOSPC)
+    said = f"error: the system refuses to go on ({reason}); is the disk full?\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_streams_may_be_closed():
+    words = ["sh", "-c", f"{sys.executable} -c '{CLOSED}' <&- >&- 2>&-"]
+    assert subprocess.run(words, check=False).returncode == 0
 
 
 def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):
@@ -188,9 +180,16 @@ def test_a_name_that_is_not_utf8_is_one_sentence(capsys, tmp_path):
 
 
 def test_a_terminal_that_lacks_a_character_gets_its_escape():
-    code = """
-    from llamafactory_emotion.terminal import run_work
-    run_work(lambda: print("joy \\u5927") or 0)
-    """
-    done = run_python(code, PYTHONIOENCODING="cp1252")
+    words = program("run_work(lambda: print('joy \u5927') or 0)")
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "joy \\u5927\n"
+
+
+def test_blocks_are_aligned_by_the_cells_they_take():
+    out = io.StringIO()
+    facts = Facts("Facts", (("大", "one"), ("ab c", "three")))
+    print_blocks([facts, Table("Table", ("", "n"), (("大", "1,000"), ("b", "2")))], out)
+    assert out.getvalue() == (
+        "Facts\n  大    one\n  ab c  three\n\nTable\n          n\n  大  1,000\n  b       2\n"
+    )

@@ -12,6 +12,7 @@ from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.scoring.loading import ModelSource, folder_with
 from llamafactory_emotion.task import EMOTION, Task
 from llamafactory_emotion.task_choice import KNOWING, Sources, find_task
+from llamafactory_emotion.text import HALF_PAIR
 
 if TYPE_CHECKING:
     from llamafactory_emotion.scoring.batches import Scorer, Scores
@@ -162,7 +163,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise CallError("a single text was given where several are expected; put it in a list.")
         rows = list(texts)
         for number, text in enumerate(rows):
-            if not isinstance(text, str):
+            if not isinstance(text, str) or HALF_PAIR.search(text):
                 raise DataError(f"text {number} is {text!r}, not text; drop it or make it text.")
         return self.scorer.score(rows)
 

@@ -104,6 +104,8 @@ def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | Non
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Raise a CallError for a file that exists (unless `overwrite`) or that cannot be written."""
+    if str(path) == STANDARD_STREAM:
+        raise CallError("- is standard output, which this key does not write to; name a file.")
     if path.exists() and not path.is_file():
         kind = "a directory" if path.is_dir() else "no regular file"
         raise CallError(f"{path} is {kind}; name a file to write.")
@@ -201,9 +203,10 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         with io.BufferedWriter(raw) as binary:
             yield binary
         with _writing(path):
-            if overwrite and path.exists():
+            check_output(path, overwrite=overwrite)  # another run may have written it
+            if path.exists():
                 shutil.copymode(path, temporary)
-            _move(temporary, path, overwrite=overwrite)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -217,21 +220,6 @@ def _remove_left_over(path: Path) -> None:
             written = max(part.stat().st_mtime for part in (one, *one.rglob("*")))
             if time.time() - written > _LIVING_SECONDS:
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
-
-
-def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
-    """Rename, unless another run has written the path since it was free and is to stay."""
-    if not overwrite:
-        try:
-            # A link is made only where nothing is; a rename replaces what is there.
-            os.link(temporary, path)
-        except FileExistsError:
-            check_output(path, overwrite=overwrite)
-        except OSError:  # no links on this file system
-            check_output(path, overwrite=overwrite)
-        else:
-            return
-    temporary.replace(path)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 Every key can be written `--key value` and `--key=value` too. A command's keys are the fields of a
 frozen dataclass made with `key`: name, type, default, range and help are written there and nowhere
-else. OmegaConf, which LLaMA-Factory reads its recipes with, converts the values; it is imported
-only when there is a value to convert, because `evaluate FILE` must start fast.
+else. OmegaConf reads recipes and LLaMA-Factory's own keys, as it does there; it is imported only
+for these, because `evaluate FILE` must start fast.
 """
 
 import ast
@@ -11,19 +11,19 @@ import dataclasses
 import difflib
 import json
 import re
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 from llamafactory_emotion.errors import CallError
 
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 _PAIR = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _TRUE_OR_FALSE = ("true", "false")
+_TRUE, _FALSE = ("true", "yes", "on", "y", "t", "1"), ("false", "no", "off", "n", "f", "0")
 
 
 def key(  # noqa: PLR0913 - one for each thing that can be declared
@@ -49,7 +49,7 @@ def key(  # noqa: PLR0913 - one for each thing that can be declared
         least: Smallest number allowed.
         most: Largest number allowed.
         bare: Value of `--key` without one; `true` for a key that is true or false.
-        positional: Words without a key go here; the field is a list.
+        positional: A word without a key goes here, or all such words where the field is a list.
         host: The key is LLaMA-Factory's, of the same name and meaning.
         secret: Keep the value out of the dataclass's repr.
     """
@@ -138,7 +138,26 @@ def read_options(words: Sequence[str], options: type[T]) -> tuple[T, Call]:
         CallError: Lists every word, key and value that is wrong.
     """
     call = read_call(words, options)
-    return convert(call, options), call
+    fields = _fields(options)
+    problems = [*_keys_outside(call.others, fields, options.accepts)]
+    given = {name: value for name, value in call.values.items() if value is not None}
+    typed: dict[str, Any] = {}
+    for name, field in fields.items():
+        declared = field.metadata
+        if name not in given:
+            problems += [f"{name} is missing: {declared['about']}"] if _is_required(field) else []
+            continue
+        parted = bool(declared["choices"]) or field.type == list[int]
+        try:
+            typed[name] = _typed(given[name], field.type, parted=parted)
+        except ValueError:
+            problems.append(f"{name}={given[name]!r} is not {_kind(field.type).named}")
+        else:
+            problems += _out_of_range(name, typed[name], declared)
+    problems += options.problems({**call.others, **typed})
+    if problems:
+        raise CallError("; ".join(problems) + ".")
+    return options(**typed), call
 
 
 def read_call(words: Sequence[str], options: type[Options]) -> Call:
@@ -147,8 +166,8 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
     Raises:
         CallError: A word is none of these, or the recipe or a value cannot be read.
     """
-    fields = {field.name: field for field in _fields(options)}
-    files_to = next((name for name, field in fields.items() if _is_positional(field)), None)
+    fields = _fields(options)
+    files_to = next((name for name in fields if fields[name].metadata["positional"]), None)
     own: dict[str, Any] = {}
     pairs: list[str] = []
     recipe = None
@@ -160,16 +179,14 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
         if word.startswith("--") and len(word) > 2:
             name, equals, text = word[2:].partition("=")
             name = name.replace("-", "_")
-            if not equals:
-                text = _value_after(rest, fields.get(name))
+            text = text if equals else _value_after(rest, fields.get(name))
         elif recipe is None and _is_recipe(word, takes_files=files_to is not None):
             recipe = Path(word)
             continue
         elif pair and not (files_to and Path(word).is_file()):
             name, text = pair.groups()
-        elif files_to and not (word.startswith("-") and word != "-"):
-            own.setdefault(files_to, []).append(word)
-            continue
+        elif files_to and _is_word(word) and (files_to not in own or _is_list(fields[files_to])):
+            name, text = files_to, word
         else:
             wrong.append(word)
             continue
@@ -180,81 +197,46 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
         else:
             own[name] = None if text in ("", "null") else text
     if wrong:
-        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value.")
+        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value; the help names the keys.")
     values = _merged(recipe, pairs, own)
     return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
 
 
-def convert(call: Call, options: type[T]) -> T:
-    """Convert a call's values to the types of a command's options and check them.
-
-    Raises:
-        CallError: Lists all problems.
-    """
-    fields = {field.name: field for field in _fields(options)}
-    problems = [*keys_outside(call.others, fields, accepts=options.accepts)]
-    given = {name: value for name, value in call.values.items() if value is not None}
-    typed: dict[str, Any] = {}
-    kinds = get_type_hints(options)
-    for name in given.keys() & fields.keys():
-        try:
-            value = given[name]
-            if _is_list(fields[name]) and fields[name].metadata["choices"]:
-                value = _parts(value)
-            typed[name] = _typed(value, kinds[name])
-        except ValueError:
-            problems.append(f"{name}={given[name]!r} is not {_named(kinds[name])}")
-        else:
-            problems += _out_of_range(name, typed[name], fields[name].metadata)
-    problems += [
-        f"{name} is missing: {field.metadata['about']}"
-        for name, field in fields.items()
-        if name not in given and _is_required(field)
-    ]
-    problems += options.problems({**call.others, **typed})
-    if problems:
-        raise CallError("; ".join(problems) + ".")
-    return options(**typed)
-
-
 def help_text(command: str, options: type[Options], about: str, notes: str = "") -> str:
     """Write the help of a command from its options: every key with type, default and meaning."""
-    files = [field for field in _fields(options) if _is_positional(field)]
-    words = [f"[{field.metadata['metavar']} ...]" for field in files]
+    fields = _fields(options).values()
+    files = [field for field in fields if field.metadata["positional"]]
+    theirs = [field for field in fields if field.metadata["host"]]
+    ours = [field for field in fields if field not in files and field not in theirs]
+    words = [f"[{f.metadata['metavar']}{' ...' if _is_list(f) else ''}]" for f in files]
     usage = f"usage: python -m llamafactory_emotion.{command}"
     parts = [
         " ".join([usage, *words, "[recipe.yaml] key=value ..."]),
         about,
-        "\n".join(_help_line(field, options) for field in [*files, *_keys(options, host=False)]),
+        "\n".join(map(_help_line, [*files, *ours])),
     ]
-    theirs = _keys(options, host=True)
     if theirs:
-        lines = [_help_line(field, options) for field in theirs]
-        parts.append("\n".join(["Keys of LLaMA-Factory:", *lines]))
+        parts.append("\n".join(["Keys of LLaMA-Factory:", *map(_help_line, theirs)]))
     parts.append("Each key can be written --key value as well. --debug shows an error's traceback.")
     return "\n\n".join([*parts, notes] if notes else parts)
 
 
 def needs_words(options: type[Options]) -> bool:
     """Whether a call without a word cannot work."""
-    return any(_is_required(field) for field in _fields(options))
+    return any(map(_is_required, _fields(options).values()))
 
 
-def keys_outside(
-    names: Iterable[str], known: Iterable[str], *, accepts: Any = lambda _: False
-) -> list[str]:
-    """Return a sentence part for every key that is neither known nor accepted, with a near one."""
+def _keys_outside(
+    names: Iterable[str], known: Iterable[str], accepts: Callable[[str], bool]
+) -> Iterator[str]:
+    """Yield a sentence part for every key that is neither known nor accepted, with a near one."""
     known = sorted(known)
-    problems = []
-    for name in names:
-        if name in known or accepts(name):
-            continue
+    for name in (name for name in names if not accepts(name)):
         near = difflib.get_close_matches(name, known, n=1)
         if not near:
             near = difflib.get_close_matches(name, sorted(filter(accepts, host_keys())), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        problems.append(f"unknown key {name!r}{hint}")
-    return problems
+        yield f"unknown key {name!r}{hint}"
 
 
 @cache
@@ -304,6 +286,10 @@ def _is_value(word: str) -> bool:
     return not word.startswith("--") and not _PAIR.fullmatch(word)
 
 
+def _is_word(word: str) -> bool:
+    return word == "-" or not word.startswith("-")
+
+
 def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> dict[str, Any]:
     if recipe is None and not pairs:
         return dict(own)
@@ -312,11 +298,11 @@ def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> di
     from yaml import YAMLError
 
     try:
-        values = OmegaConf.merge(
-            _load(recipe), OmegaConf.from_cli(pairs), OmegaConf.create(dict(own))
-        )
+        theirs = OmegaConf.create({}) if recipe is None else _load(recipe)
+        values = OmegaConf.merge(theirs, OmegaConf.from_cli(pairs), OmegaConf.create(dict(own)))
         content = OmegaConf.to_container(values, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    # PyYAML passes on what Python says of `!!int x`, `!!bool x` or `!!timestamp x`.
+    except (OmegaConfBaseException, YAMLError, ValueError, AttributeError, LookupError) as error:
         first = str(error).strip().splitlines()[0]
         raise CallError(
             f"a value cannot be read ({first}); write it in quotes: key='\"...\"'."
@@ -326,64 +312,87 @@ def _merged(recipe: Path | None, pairs: list[str], own: Mapping[str, Any]) -> di
     return {str(name): "-" if value == [None] else value for name, value in content.items()}
 
 
-def _load(recipe: Path | None) -> Any:
+def _load(recipe: Path) -> Any:
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
-    if recipe is None:
-        return OmegaConf.create({})
     if recipe.is_fifo():
         raise CallError(f"the recipe {recipe} is a pipe; name a file.")
     try:
         text = recipe.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if recipe.suffix == ".json" else OmegaConf.create(text)
+        content = OmegaConf.create(json.loads(text) if recipe.suffix == ".json" else text)
     except OSError as error:
         raise CallError(
             f"the recipe {recipe} cannot be read ({error.strerror}); check path and rights."
         ) from error
-    except (ValueError, YAMLError) as error:
+    except (ValueError, YAMLError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())
         remedy = "save it as UTF-8" if isinstance(error, UnicodeError) else "mend it"
         raise CallError(f"the recipe {recipe} cannot be read ({reason}); {remedy}.") from error
-    if not OmegaConf.is_dict(content) and not isinstance(content, dict):
+    if not OmegaConf.is_dict(content):
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
-    return OmegaConf.create(content) if isinstance(content, dict) else content
+    return content
 
 
-def _typed(value: Any, kind: Any) -> Any:
-    """Convert a value as OmegaConf's structured configs do.
+def _truth(text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError
+    return text.lower() in _TRUE
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What values of a type are called in messages and in the help, and how text becomes one."""
+
+    named: str
+    shown: str
+    read: Callable[[str], Any]
+
+
+_KINDS: Mapping[Any, _Kind] = {
+    str: _Kind("text", "TEXT", str),
+    int: _Kind("a whole number", "N", int),
+    float: _Kind("a number", "NUMBER", float),
+    bool: _Kind("true or false", "true|false", _truth),
+    Path: _Kind("a path", "FILE", Path),
+}
+
+
+def _kind(declared: Any) -> _Kind:
+    """Return the kind of value that a field is declared with: `X`, `X | None` or `list[X]`."""
+    return _KINDS[next(iter(get_args(declared)), declared)]
+
+
+def _typed(value: Any, declared: Any, *, parted: bool) -> Any:
+    """Convert what a call or a recipe gives for a field.
+
+    Args:
+        value: A text, a number, true or false, or a list of these.
+        declared: The field's type.
+        parted: One text may be a whole list, with commas; a path may hold some.
 
     Raises:
-        ValueError: It is not of that kind.
+        ValueError: It is not of that type.
     """
-    if get_origin(kind) is list:
-        value = value if isinstance(value, list) else [value]
-        if get_args(kind) == (str,) and all(isinstance(one, str) for one in value):
-            return value  # `evaluate FILE` converts nothing else
-        if get_args(kind) == (int,):  # numbers may be one text with commas; paths may hold some
-            value = _parts(value)
-    elif _plain(kind) is str and isinstance(value, list) and value:
-        # LLaMA-Factory takes names as a list as well as text with commas.
-        value = ",".join(_typed(one, str) for one in value)
-    # A number is no answer to true or false, and true or false no text.
-    if not isinstance(value, str) and isinstance(value, bool) is not (_plain(kind) is bool):
-        raise ValueError
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    holder = dataclasses.make_dataclass("Holder", [("value", kind)])
-    try:
-        config = OmegaConf.structured(holder)
-        OmegaConf.update(config, "value", value)
-        typed = OmegaConf.to_container(config)
-    except OmegaConfBaseException as error:
-        raise ValueError(str(error)) from error
-    assert isinstance(typed, dict)  # noqa: S101 - a structured config is a mapping
-    return typed["value"]
-
-
-def _parts(value: Any) -> list[str]:
+    kind = _kind(declared)
     values = value if isinstance(value, list) else [value]
+    if get_origin(declared) is list:
+        return [_read(one, kind) for one in (_parts(values) if parted else values)]
+    # LLaMA-Factory takes names as a list as well as text with commas.
+    if kind.read is str and values:
+        return ",".join(_read(one, kind) for one in values)
+    return _read(value, kind)
+
+
+def _read(value: Any, kind: _Kind) -> Any:
+    # A number is no answer to true or false, and true or false no text.
+    is_another = isinstance(value, bool) is not (kind.read is _truth)
+    if not isinstance(value, str | int | float) or (is_another and not isinstance(value, str)):
+        raise ValueError
+    return kind.read(str(value))
+
+
+def _parts(values: list[Any]) -> list[str]:
     return [part.strip() for one in values for part in str(one).strip("[]").split(",")]
 
 
@@ -392,6 +401,8 @@ def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterato
         for one in value:
             yield from _out_of_range(name, one, declared)
         return
+    if "\0" in str(value):
+        yield f"{name}={value!r} holds a zero byte, and no path may"
     choices, least, most = declared["choices"], declared["least"], declared["most"]
     if choices and value not in choices:
         yield f"{name}={value!r} is none of {', '.join(choices)}"
@@ -402,39 +413,11 @@ def _out_of_range(name: str, value: Any, declared: Mapping[str, Any]) -> Iterato
         yield f"{name}={value} must be {wanted}"
 
 
-def _plain(kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
-        return next(part for part in get_args(kind) if part is not types.NoneType)
-    return kind
-
-
-_NAMES = {
-    str: ("text", "TEXT"),
-    int: ("a whole number", "N"),
-    float: ("a number", "NUMBER"),
-    bool: ("true or false", "true|false"),
-    Path: ("a path", "FILE"),
-}
-
-
-def _named(kind: Any) -> str:
-    (kind,) = get_args(kind) if get_origin(kind) is list else (kind,)
-    return _NAMES.get(_plain(kind), _NAMES[str])[0]
-
-
-def _fields(options: type[Options]) -> tuple["dataclasses.Field[Any]", ...]:
-    """Return the fields, a class's own before those that it inherits."""
+def _fields(options: type[Options]) -> dict[str, "dataclasses.Field[Any]"]:
+    """Return the fields by name, a class's own before those that it inherits."""
     found = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     names = (name for kind in options.__mro__ for name in vars(kind).get("__annotations__", ()))
-    return tuple(found.pop(name) for name in names if name in found)
-
-
-def _keys(options: type[Options], *, host: bool) -> list["dataclasses.Field[Any]"]:
-    return [f for f in _fields(options) if not _is_positional(f) and f.metadata["host"] is host]
-
-
-def _is_positional(field: "dataclasses.Field[Any]") -> bool:
-    return bool(field.metadata["positional"])
+    return {name: found.pop(name) for name in names if name in found}
 
 
 def _is_list(field: "dataclasses.Field[Any]") -> bool:
@@ -448,14 +431,13 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
 _HELP_COLUMN = 34
 
 
-def _help_line(field: "dataclasses.Field[Any]", options: type[Options]) -> str:
+def _help_line(field: "dataclasses.Field[Any]") -> str:
     import textwrap
 
     declared = field.metadata
-    kind = _plain(get_type_hints(options)[field.name])
-    shown = declared["metavar"] or "|".join(declared["choices"])
-    shown = shown or _NAMES.get(kind, _NAMES[str])[1]
-    name = f"  {shown} ..." if _is_positional(field) else f"  {field.name}={shown}"
+    shown = declared["metavar"] or "|".join(declared["choices"]) or _kind(field.type).shown
+    many = declared["positional"] and _is_list(field)
+    name = f"  {shown} ..." if many else f"  {field.name}={shown}"
     default = field.default
     about = declared["about"]
     if not (default is None or default is False or default is MISSING):

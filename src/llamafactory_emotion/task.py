@@ -7,6 +7,7 @@ set needs a YAML file and no code. `EMOTION` is the built-in one.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -276,11 +277,15 @@ def _read_yaml(path: Path) -> object:
 
     try:
         text = path.read_text(encoding="utf-8-sig")
+        # Ten short lines of aliases can write out to more than any memory holds.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
         doubled = sorted(set(_doubled_keys(yaml.compose(text, Loader=yaml.SafeLoader))))
         content = yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
-    except yaml.YAMLError as error:
+    # PyYAML passes on what Python says of `2001-99-99`, `!!int x` or `!!bool x`.
+    except (yaml.YAMLError, ValueError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is not valid YAML; mend it: {reason}.") from error
     if doubled:
@@ -290,9 +295,10 @@ def _read_yaml(path: Path) -> object:
 
 def _doubled_keys(node: Any) -> Iterator[str]:
     """Yield the keys that a mapping has twice: YAML keeps the last without a word."""
-    for key, value in node.value if getattr(node, "id", "") == "mapping" else ():
-        if sum(key.value == other.value for other, _ in node.value) > 1:
-            yield f"the key {key.value!r}"
+    pairs = node.value if getattr(node, "id", "") == "mapping" else ()
+    counts = Counter(str(key.value) for key, _ in pairs)
+    yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
+    for _, value in pairs:
         yield from _doubled_keys(value)
 
 
@@ -331,9 +337,16 @@ def task_of(content: object, origin: str) -> Task:
     return Task(name, tuple(labels), instruction.strip(), dict(aliases), match, answers)
 
 
-def instruction_for(labels: Iterable[str]) -> str:
-    """Return an instruction that names the labels, for a task that has none of its own."""
-    return f"Classify the following text as one of: {', '.join(labels)}."
+def instruction_for(labels: Iterable[str], words: Mapping[str, str] | None = None) -> str:
+    """Return an instruction that names the labels, for a task that has none of its own.
+
+    Where labels have answer words, it names both: a model that was not trained for the task could
+    not know that `A` is to be answered for `billing`.
+    """
+    if not words:
+        return f"Classify the following text as one of: {', '.join(labels)}."
+    named = (f"{words[label]} for {label}" if label in words else label for label in labels)
+    return f"Classify the following text. Answer with one of: {', '.join(named)}."
 
 
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,11 @@ def find_task(
     named: str | Task | None, labels: str | Sequence[str] | None, sources: Sources
 ) -> tuple[Task, str | None]:
     """Find a task as `choose_task`, and what to warn of."""
-    if named is not None and labels is not None:
-        raise CallError("task and labels exclude each other; keep one.")
-    trained = [*_of_models(sources.models)]
-    if named is not None or labels is not None:
-        known = [*trained, *_of_predictions(sources.predictions)]
-        called = task_of_labels(labels) if labels is not None else _task_named(named, known)
-        called = replace(called, origin="named by the call")
-        return called, _contradiction(called, trained)
+    trained = [*tasks_of_models(sources.models)]
+    called = called_task(named, labels, chain(trained, _of_predictions(sources.predictions)))
+    if called is not None:
+        other = trained_otherwise(called, trained)
+        return called, other and f"the call's task {called.name!r} is used, and {other}"
     found = trained
     if len(trained) != 1:  # of several that a model knows, the data chooses
         found = [*_of_data(sources)] or trained
@@ -115,26 +113,36 @@ def _only(found: Sequence[tuple[Task, str]]) -> Task:
     return replace(task, origin=origin)
 
 
-def _task_named(named: str | Task | None, known: Found) -> Task:
-    """Return a task, the one known or built in under a name, or the one in a file."""
-    if isinstance(named, Task):
-        return named
-    return next((task for task, _ in known if task.name == named), None) or load_task(named or "")
+def called_task(
+    named: str | Task | None, labels: str | Sequence[str] | None, known: Found = ()
+) -> Task | None:
+    """Return the task that a call names, by its labels or as `named`; None where it names none.
+
+    `named` is a task, the name of one that is known or built in, or a task's file.
+
+    Raises:
+        CallError: Both are given, or the labels are none.
+        DataError: There is no such task, or its file is broken.
+    """
+    if named is not None and labels is not None:
+        raise CallError("task and labels exclude each other; keep one.")
+    if labels is not None:
+        named = task_of_labels(labels)
+    elif isinstance(named, str):
+        named = next((task for task, _ in known if task.name == named), None) or load_task(named)
+    return named and replace(named, origin="named by the call")
 
 
-def _contradiction(called: Task, trained: Found) -> str | None:
-    """Say where a model was trained for other labels, words or another question than the call's."""
+def trained_otherwise(task: Task, trained: Sequence[tuple[Task, str]]) -> str | None:
+    """Say that a model was trained for other labels, words or another question than a task's."""
 
-    def asked(task: Task) -> object:
-        return set(task.labels), dict(task.words), task.instruction
+    def asked(one: Task) -> object:
+        return set(one.labels), dict(one.words), one.instruction
 
-    others = {task.name: origin for task, origin in trained}
-    if not others or any(asked(task) == asked(called) for task, _ in trained):
+    if not trained or any(asked(one) == asked(task) for one, _ in trained):
         return None
-    return (
-        f"the call's task {called.name!r} is used, and the model was trained for another: "
-        + ", ".join(f"{name!r} ({origin})" for name, origin in others.items())
-    )
+    others = (f"{one.name!r} ({origin})" for one, origin in trained)
+    return f"the model was trained for another: {', '.join(dict.fromkeys(others))}"
 
 
 def task_of_labels(labels: str | Sequence[str]) -> Task:
@@ -144,7 +152,7 @@ def task_of_labels(labels: str | Sequence[str]) -> Task:
     """
     if isinstance(labels, str):
         labels = _labels_in(labels)
-    labels = tuple(label.strip() for label in labels if label.strip())
+    labels = tuple(text for label in labels if (text := str(label).strip()))
     if len(labels) < 2:
         raise CallError(
             f'labels={", ".join(labels)} are not two or more; write labels="a, b, c", or name a '
@@ -167,16 +175,21 @@ def _labels_in(text: str) -> list[str]:
         ) from error
 
 
-def _folders(model: str) -> Iterator[Path]:
-    """Yield a model's folder, and that of its run where it is a checkpoint."""
-    yield Path(model)
-    if Path(model).name.startswith("checkpoint-"):
-        yield Path(model).parent
+def _folders(models: Sequence[str | None]) -> Iterator[Path]:
+    """Yield the folder of each model, and that of its run where it is a checkpoint."""
+    for folder in map(Path, filter(None, models)):
+        yield folder
+        if folder.name.startswith("checkpoint-"):
+            yield folder.parent
 
 
-def _of_models(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
-    """Yield the tasks in the record of the first model that has one."""
-    for folder in (folder for model in models if model for folder in _folders(model)):
+def tasks_of_models(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
+    """Yield the tasks in the record of the first model that has one, and where they are from.
+
+    Raises:
+        DataError: A record is broken, or of a later version of this package.
+    """
+    for folder in _folders(models):
         record = read_record(folder)
         if record is not None and record.tasks:
             yield from ((task, f"from {folder / RECORD_NAME}") for task in record.tasks)
@@ -228,20 +241,21 @@ def _of_predictions(files: Sequence[str]) -> Iterator[tuple[Task, str]]:
         elif isinstance(said, str) and said in BUILT_IN_TASKS:
             yield BUILT_IN_TASKS[said], where
         elif file != STANDARD_STREAM:
-            yield from _of_models([str(Path(file).parent)])
+            yield from tasks_of_models([str(Path(file).parent)])
 
 
 def _of_heads(models: Sequence[str | None]) -> Iterator[tuple[Task, str]]:
-    for folder in (folder for model in models if model for folder in _folders(model)):
+    for folder in _folders(models):
         try:
             config = json.loads((folder / "config.json").read_bytes())
             kinds, names = " ".join(config["architectures"]), config["id2label"]
             labels = tuple(str(names[str(number)]) for number in range(len(names)))
+            baked = dict(config.get(BAKED_PROMPT) or {})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if "ForSequenceClassification" not in kinds or any(map(_NO_LABEL.fullmatch, labels)):
             continue
-        task = _task_of_head(folder, labels, config.get(BAKED_PROMPT) or {})
+        task = _task_of_head(folder, labels, baked)
         if task is not None:
             yield task, f"from id2label in {folder / 'config.json'}"
             return

@@ -7,6 +7,7 @@ traceback; text from files is printed so that it cannot act on the terminal.
 import contextlib
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -68,10 +69,7 @@ def run_work(work: Callable[[], int], *, debug: bool = False) -> int:
     """
     # Its advice on kernels for processors with avx512_bf16 comes as soon as peft imports it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a character gets its escape.
-            stream.reconfigure(errors="backslashreplace")
+    _make_streams_ready()
     try:
         with _termination_as_interrupt():
             code = work()
@@ -96,21 +94,27 @@ def run_work(work: Callable[[], int], *, debug: bool = False) -> int:
     return code
 
 
+def _make_streams_ready() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us (`>&-`, pythonw)
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets its escape.
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return _refused_by_system(error)
     if isinstance(error, RecursionError):
         return "a file or a value is nested too deeply to be read."
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object!r} cannot be written as UTF-8; rename it."
-    return str(error)
-
-
-def _refused_by_system(error: OSError) -> str:
-    if error.filename is None:
-        remedy = "; is the disk full?" if error.errno in (ENOSPC, EDQUOT, EIO) else "."
-        return f"the system refuses to go on ({error.strerror}){remedy}"
-    return f"{error.filename} cannot be used ({error.strerror}); check path and rights."
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.filename is not None:
+        return f"{error.filename} cannot be used ({error.strerror}); check path and rights."
+    remedy = "; is the disk full?" if error.errno in (ENOSPC, EDQUOT, EIO) else "."
+    return f"the system refuses to go on ({error.strerror}){remedy}"
 
 
 def _drop_unwritten_output() -> None:
@@ -141,18 +145,14 @@ def printable(text: str) -> str:
     Line breaks and tabs stay; every other control or format character becomes its escape.
     """
     return "".join(
-        character if character in "\n\t" or character.isprintable() else _escaped(character)
-        for character in text
+        one if one in "\n\t" or one.isprintable() else one.encode("unicode_escape").decode("ascii")
+        for one in text
     )
 
 
 def tell(line: str) -> None:
     """Print a line about what a command does beside the results on standard output."""
     print(printable(line), file=sys.stderr)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -176,33 +176,26 @@ Block = Table | Facts
 
 
 def print_blocks(blocks: Sequence[Block], out: TextIO) -> None:
-    """Print blocks; what the encoding of `out` cannot show is shown as an escape."""
+    """Print blocks; what would act on the terminal, or its encoding lacks, becomes its escape."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="backslashreplace")
     out.write("\n\n".join(_plain(block) for block in blocks) + "\n")
 
 
 def _plain(block: Block) -> str:
-    if isinstance(block, Facts):
-        width = max((len(name) for name, _ in block.lines), default=0)
-        lines = [f"  {name:<{width}}  {said}" for name, said in block.lines]
-        return "\n".join([block.title, *lines])
-    grid = [block.columns, *block.rows]
-    widths = [max(_cells(row[k]) for row in grid) for k in range(len(block.columns))]
-    lines = [
-        "  "
-        + "  ".join(
-            _pad(cell, width, right=k > 0)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in grid
-    ]
-    return "\n".join([block.title, *lines])
-
-
-def _pad(text: str, width: int, *, right: bool) -> str:
-    gap = " " * (width - _cells(text))
-    return gap + text if right else text + gap
+    is_table = isinstance(block, Table)
+    rows = [block.columns, *block.rows] if isinstance(block, Table) else block.lines
+    grid = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(_cells, column)) for column in zip(*grid, strict=True)]
+    lines = [printable(block.title)]
+    for row in grid:
+        gaps = [" " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            gap + cell if is_table and column > 0 else cell + gap
+            for column, (cell, gap) in enumerate(zip(row, gaps, strict=True))
+        ]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _cells(text: str) -> int:

@@ -2,6 +2,11 @@ r"""What all rooms agree on about text: when two spellings are one, and what is 
 
 import re
 import unicodedata
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+FIRST_FEW = 10
 
 # The inside of a character class: scripts written without spaces between words (Thai, Lao, Burmese,
 # Khmer, Chinese, Japanese).
@@ -9,6 +14,9 @@ WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
+
+# Half of a surrogate pair, which JSON can hold and neither a UTF-8 file nor a tokenizer can.
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 # Control tokens by name, in the spellings of the templates of LLaMA-Factory and of tokenizers.
 SPECIAL_TOKEN = re.compile(
@@ -67,3 +75,17 @@ def loose_key(name: str) -> str:
 def shorten(text: str, length: int = 60) -> str:
     """Return a text of at most that many characters; what is cut off becomes an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+@dataclass
+class FirstFew(Generic[T]):
+    """The first ten of things that a message or a report lists, and how many there are."""
+
+    count: int = 0
+    first: list[T] = field(default_factory=list)
+
+    def add(self, one: T) -> None:
+        """Count one, and keep it if it is among the first."""
+        self.count += 1
+        if self.count <= FIRST_FEW:
+            self.first.append(one)

@@ -1,7 +1,5 @@
 """The audit's figures on tables worked out by hand, and on the real data."""
 
-import time
-
 import pytest
 
 from llamafactory_emotion.data.audit import audit_splits, conflict_pairs, normalised
@@ -95,9 +93,11 @@ def test_classes_shares_and_imbalance():
 
 def test_lengths_are_in_words():
     texts = rows(("a b c", "joy"), ("d", "joy"), (" e  f ", "joy"), ("我很高兴", "joy"))
-    lengths = audit_splits({"train": texts}, EMOTION.labels, cutoff=2).splits[0].lengths
+    lengths = audited(train=texts).splits[0].lengths
     assert (lengths.mean, lengths.median, lengths.longest) == (7 / 4, 1.5, 3)
-    assert (lengths.cutoff, lengths.over_cutoff) == (2, 1)
+    assert (lengths.cutoff, lengths.over_cutoff) == (512, 0)
+    long = audited(train=rows(*((n * "x ", "joy") for n in (512, 513)))).splits[0].lengths
+    assert (long.longest, long.over_cutoff) == (513, 1)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,11 @@ def test_the_figures_of_the_real_data(shared_data):
     folder = shared_data / "dair_emotion"
     train = read_rows(folder / "train.jsonl", EMOTION)
     test = read_rows(folder / "test.jsonl", EMOTION)
-    started = time.process_time()
+    assert test == [
+        row._replace(line=line.line)
+        for row, line in zip(read_rows(folder / "test_alpaca.json", EMOTION), test, strict=True)
+    ]
     audit = audited(train=train, test=test)
-    assert time.process_time() - started < 5
     assert [split.links for split in audit.splits] == [201, 26]
     assert list(audit.splits[0].classes.values()) == [4666, 5362, 1304, 2159, 1937, 572]
     assert list(audit.splits[1].classes.values()) == [581, 695, 159, 275, 224, 66]

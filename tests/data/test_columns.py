@@ -47,8 +47,8 @@ def test_a_chat_is_its_last_question_and_the_answer_to_it(write, record):
 
 def test_a_chat_without_an_answer_can_be_predicted(write):
     path = write(chat(("user", "so glad")), chat(("user", "low"), ("assistant", "sadness")))
-    assert [row[1:] for row in read_texts(path, task=EMOTION)] == [
-        ("so glad", None),
+    assert [row[:2] for row in read_texts(path, task=EMOTION)] == [
+        ("so glad", ""),
         ("low", "sadness"),
     ]
     with pytest.raises(DataError, match=r"the label \(label_column\); the columns are user"):
@@ -170,18 +170,22 @@ def test_a_chat_that_is_none_is_said(write, record, message):
             "text, labels from label; left: label_text",
         ),
         ({"what they wrote": "so glad", "intent": "joy"}, "what they wrote, labels from intent"),
+        ({"Sentence": "so glad", "EMOTION": 1, "input": "no"}, "Sentence, labels from EMOTION"),
+        (ALPACA | {"input": "so glad", "output": "joy"}, "input, labels from output"),
+        ({"instruction": "so glad", "input": "", "output": "joy"}, "instruction, labels from outp"),
+        ({"instruction": "so glad", "output": "joy"}, "instruction, labels from output"),
     ],
 )
 def test_columns_are_guessed_by_the_names_people_use_and_told(write, record, said):
     notes = FileNotes()
     [row] = read_rows(write(record), EMOTION, notes=notes)
     assert (row.text, row.label) == ("so glad", "joy")
-    assert str(notes.columns) == f"texts from {said}"
+    assert str(notes.columns).startswith(f"texts from {said}")
 
 
 def test_a_file_of_one_column_has_its_texts_there(write, tmp_path):
     [row] = read_texts(write({"what they wrote": "so glad"}), task=EMOTION)
-    assert row[1:] == ("so glad", None)
+    assert row[:2] == ("so glad", "")
     without_header = tmp_path / "a.csv"
     without_header.write_text("the parcel never came to my door\nso glad\n")
     with pytest.raises(DataError, match="the columns are the parcel never came"):

@@ -88,7 +88,7 @@ def test_a_windows_file_keeps_its_line_ends(folder):
     ("content", "message"),
     [
         (b"{", "dataset_info.json:1: not valid JSON"),
-        (b'{"a": 1,\n}', "dataset_info.json:2: not valid JSON"),
+        (b'{"a": 1,\n:}', "dataset_info.json:2: not valid JSON"),
         (b"", "dataset_info.json:1: not valid JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", "dataset_info.json:1: not valid JSON"),
         (b"[]", "is not a JSON object"),

@@ -2,6 +2,8 @@
 
 import json
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import datasets
 import huggingface_hub
@@ -10,7 +12,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from llamafactory_emotion.data import entries
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import HubAddress, read_entries
+from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.predict.inputs import open_dataset
 from llamafactory_emotion.task import EMOTION
@@ -50,8 +52,8 @@ def register(tmp_path):
     return registered
 
 
-def trained_on(folder, **keys):
-    head = HeadArguments(model_name_or_path="model", train="mine", dataset_dir=folder, **keys)
+def trained_on(folder, train="mine", **keys):
+    head = HeadArguments(model_name_or_path="model", train=train, dataset_dir=folder, **keys)
     return [(row.text, row.label) for row in read_splits(head, EMOTION).train]
 
 
@@ -80,23 +82,6 @@ def test_a_conversation_is_its_question_and_its_answer(register, on_hub, row, ta
 
     assert trained_on(folder) == [("so glad", "joy")]
     assert predicted(folder) == [("so glad", "joy")]
-
-
-@pytest.mark.parametrize(
-    ("turns", "said"),
-    [
-        ([("human", "hi"), ("gpt", "hello"), ("human", "so glad"), ("gpt", "joy")], "history"),
-        ([("system", "Label."), ("human", "so glad"), ("gpt", "joy")], "system"),
-        ([("gpt", "joy")], "no turn of the user"),
-        ([("tool", "joy")], "only texts of user"),
-    ],
-)
-def test_what_a_conversation_would_lose_is_refused(register, turns, said):
-    folder = register([chat(*turns)], {"messages": "talk"}, formatting="sharegpt", on_hub=False)
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=said):
-            read(folder)
 
 
 @pytest.mark.parametrize("formatting", ["emotion", "alpaca"])
@@ -134,45 +119,49 @@ def test_the_columns_of_a_call_come_before_those_of_an_entry_and_are_told(regist
     assert capsys.readouterr().err.endswith(told)
 
 
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_a_row_of_the_hub_without_a_text_stops_the_run_with_its_place(register, text):
-    rows = [{"text": "so glad", "label": "joy"}, {"text": text, "label": "fear"}]
-    folder = register(rows, EMOTION_COLUMNS, formatting="emotion")
+TALK = {"columns": {"messages": "talk"}, "formatting": "sharegpt"}
+TEXTS = {"columns": EMOTION_COLUMNS, "formatting": "emotion"}
+PLAIN = {"text": "so glad", "label": "joy"}
+GLEE = Features({"text": Value("string"), "label": ClassLabel(names=["joy", "glee"])})
+WITHOUT_TEXT = r"'mine' \(.*, split train\): row 2: the text is empty"
+REFUSED = [
+    (TALK, [chat(("human", "hi"), ("gpt", "oh"), ("human", "so glad"), ("gpt", "joy"))], "history"),
+    (TALK, [chat(("system", "Label."), ("human", "so glad"), ("gpt", "joy"))], "system"),
+    (TALK, [chat(("gpt", "joy"))], "no turn of the user"),
+    (TALK, [chat(("tool", "joy"))], "only texts of user"),
+    *((TEXTS, [PLAIN, PLAIN | {"text": text}], WITHOUT_TEXT) for text in (None, "", "  ")),
+    *(
+        (TEXTS | {"columns": EMOTION_COLUMNS | {role: "x"}}, [PLAIN],
+         "no column 'x'; the columns are text, label")
+        for role in EMOTION_COLUMNS
+    ),
+    ({"columns": ALPACA_COLUMNS}, [{"input": "so glad", "output": "joy"}],
+     "no column 'instruction'"),
+    ({"columns": ALPACA_COLUMNS}, [{"instruction": "so glad", "output": "joy"}],
+     "no (column 'input'|row has the column input)"),
+    (TEXTS | {"features": GLEE}, [{"text": one, "label": 1 - (one == "b")} for one in "abc"],
+     r"unknown labels and their rows: 'glee' \(2\)"),
+]  # fmt: skip
 
-    said = r"'mine' \(.*, split train\): row 2: the text is empty"
+
+@pytest.mark.parametrize(("entry", "rows", "said"), REFUSED)
+def test_rows_that_would_lose_something_are_refused_by_every_reader(register, entry, rows, said):
+    folder = register(rows, **entry)
+
     for read in (trained_on, predicted):
         with pytest.raises(DataError, match=said):
             read(folder)
 
 
-@pytest.mark.parametrize("missing", ["text", "label"])
-def test_a_column_that_is_not_there_is_named(register, missing):
-    columns = {role: "x" if name == missing else name for role, name in EMOTION_COLUMNS.items()}
-    folder = register([{"text": "a", "label": "joy"}], columns, formatting="emotion")
+def test_a_head_reads_a_file_too_and_an_entry_knows_its_own(register, on_hub, capsys):
+    folder = register([PLAIN], EMOTION_COLUMNS, on_hub=on_hub)
+    file = f"{folder}/hub/train.parquet"
+    assert trained_on(folder, file) == [("so glad", "joy")]
+    assert capsys.readouterr().err.endswith(f"{file}: texts from text, labels from label\n")
 
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match="no column 'x'; the columns are text, label"):
-            read(folder)
-
-
-@pytest.mark.parametrize("missing", ["instruction", "input"])
-def test_a_text_column_that_an_alpaca_data_set_lacks_is_named(register, missing):
-    row = {name: value for name, value in ALPACA_ROW.items() if name != missing}
-    folder = register([row], ALPACA_COLUMNS)
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=rf"no (column '{missing}'|row has the .* {missing})"):
-            read(folder)
-
-
-def test_labels_that_the_task_lacks_are_listed_with_their_counts(register):
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["joy", "glee"])})
-    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}, {"text": "c", "label": 1}]
-    folder = register(rows, EMOTION_COLUMNS, features=features, formatting="emotion")
-
-    for read in (trained_on, predicted):
-        with pytest.raises(DataError, match=r"unknown labels and their rows: 'glee' \(2\)"):
-            read(folder)
+    [entry] = read_entries("mine", Path(folder))
+    assert entry.path == (Path(folder) / "hub" if on_hub else Path(file))
+    assert replace(entry, says={"hf_hub_url": "someone/emotion"}).path is None
 
 
 def test_an_unlabelled_row_of_the_hub_can_be_predicted(register):
@@ -180,28 +169,21 @@ def test_an_unlabelled_row_of_the_hub_can_be_predicted(register):
     assert predicted(folder) == [(EMOTION.user_content("a"), None)]
 
 
-def test_every_reader_hands_the_token_on(register, monkeypatch):
-    folder = register([{"text": "a", "label": "joy"}], EMOTION_COLUMNS, formatting="emotion")
+def test_every_reader_asks_the_hub_for_what_the_entry_says(register, monkeypatch):
+    more = {"subset": "s", "split": "test", "folder": "f", "formatting": "emotion"}
+    folder = register([{"text": "a", "label": "joy"}], EMOTION_COLUMNS, **more)
     calls = []
 
-    def load_dataset(_url, **options):
-        calls.append((options["token"], options["cache_dir"]))
+    def load_dataset(_url, **asked):
+        calls.append(asked)
         return Dataset.from_list([{"text": "a", "label": "joy"}])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     trained_on(folder, hf_hub_token="secret", cache_dir="here")
     list(open_dataset("mine", folder, EMOTION, token="secret", cache_dir="here").rows)
 
-    assert calls == [("secret", "here")] * 2
-
-
-def test_an_entry_says_where_on_the_hub_its_rows_are(tmp_path):
-    entry = {"hf_hub_url": "a/b", "subset": "s", "split": "test", "folder": "f"}
-    (tmp_path / FILE_NAME).write_text(json.dumps({"mine": entry, "plain": {"hf_hub_url": "a/b"}}))
-    mine, plain = read_entries("mine, plain", tmp_path)
-
-    assert mine.location == HubAddress("a/b", "s", "test", "f")
-    assert plain.location == HubAddress("a/b")
+    where = {"name": "s", "data_dir": "f", "split": "test"}
+    assert calls == [{**where, "token": "secret", "cache_dir": "here"}] * 2
 
 
 @pytest.mark.parametrize("error", [OSError(), datasets.exceptions.DatasetGenerationError("No.")])
@@ -224,7 +206,9 @@ def test_what_the_hub_does_not_give_is_one_sentence(register, monkeypatch, error
         ({"columns": {"prompt": ["text"]}}, DataError, "must be an object of names; write for"),
         ({"columns": None}, DataError, "columns of 'mine' are null"),
         ({"formatting": "openai"}, CallError, "the formatting 'openai'"),
-        ({"formatting": "sharegpt", "tags": []}, CallError, "the tags of"),
+        ({"formatting": "sharegpt", "tags": []}, DataError, "the tags of"),
+        ({"formatting": "sharegpt", "tags": {"role_tag": ["x"]}}, DataError, "the tags of"),
+        ({"file_name": 3, "emotion_task": []}, DataError, "emotion_task, file_name of 'mine' must"),
         ({"num_samples": 3}, CallError, "num_samples"),
         ({"columns": {"system": "x"}}, CallError, "names a column for system, which belongs"),
         ({"columns": {"history": "x"}}, CallError, "names a column for history, which belongs"),

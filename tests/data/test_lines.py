@@ -72,6 +72,7 @@ def test_long_files_are_read_alike(tmp_path):
         ("é\n".encode() + b"caf\xe9\n", None, r"a\.csv:2: not UTF-8 text \(byte 0xe9\), and lines"),
         (b"a\ncaf\xff\n", "gb18030", r"a\.csv:2: not GB18030 text \(byte 0xff\); mend the line"),
         ("é".encode("utf-16") + b"\x00", None, r"a\.csv: not utf-16 text \(truncated data\)"),
+        (b"text,label\n", "utf-16", r"not utf-16 text \((UTF-16 s|S)tream does not start with BOM"),
         (b"PK\x03\x04\x14\0", None, r"is a ZIP archive or an Excel workbook; name a workbook \.xl"),
         (b"\xd0\xcf\x11\xe0\xa1", "gb18030", "is an old or encrypted Excel workbook"),
         (b"PAR1\x15\x04", None, r"is a Parquet file; name it \.parquet"),
@@ -82,7 +83,7 @@ def test_what_is_no_text_of_its_encoding_is_said(tmp_path, content, encoding, me
         lines_of(tmp_path / "a.csv", content, encoding)
 
 
-@pytest.mark.parametrize("name", ["gb-18030-x", "hex", "nothing"])
+@pytest.mark.parametrize("name", ["gb-18030-x", "hex", "nothing", "undefined", "a\0"])
 def test_an_encoding_that_nobody_knows_is_a_wrong_call(tmp_path, name):
     with pytest.raises(CallError, match=re.escape(f"encoding={name} is no text encoding")):
         lines_of(tmp_path / "a.csv", b"a\n", name)

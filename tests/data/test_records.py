@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_emotion.data.reading import read_rows
+from llamafactory_emotion.data.reading import Row, iterate_rows, read_rows
 from llamafactory_emotion.data.records import BrokenRecord, Record, open_source
 from llamafactory_emotion.errors import CallError, DataError
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, Task
 
 TEXTS = ["i feel fine, really", "so; very; sad", "悲しい\u2028日"]
 ROWS = list(zip(TEXTS, ["joy", "sadness", "sadness"], strict=True))
@@ -185,9 +185,10 @@ def test_empty_columns_that_spreadsheets_add_are_nothing(tmp_path):
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_list_on_one_line_counts_its_rows(tmp_path, indent):
-    rows = [{"text": f"note {n}", "label": "glee" if n == 7 else "joy"} for n in range(9)]
+    rows = [{"text": f"note {n}", "label": "joy"} for n in range(12_000)]
+    rows[-1]["label"] = "glee"
     path = write(tmp_path, "a.json", json.dumps(rows, indent=indent))
-    where = r"a\.json: row 8" if indent is None else r"a\.json:30"
+    where = r"a\.json: row 12000" if indent is None else r"a\.json:47998"
     with pytest.raises(DataError, match=f"{where}: unknown label 'glee'"):
         read_rows(path, EMOTION)
 
@@ -204,19 +205,24 @@ def test_parquet_rows_are_numbered_through_all_batches(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("features", "names"),
-    [
-        ({"label": {"names": ["joy"], "_type": "ClassLabel"}}, {"label": ["joy"]}),
-        ({"label": {"dtype": "int64", "_type": "Value"}}, {}),
-        (None, {}),
-    ],
+    ("kind", "label"),
+    [({"names": ["neg", "pos"], "_type": "ClassLabel"}, "positive"), ({"_type": "Value"}, "1")],
 )
-def test_a_parquet_file_may_have_names_for_its_ids(tmp_path, features, names):
-    metadata = features and {"huggingface": json.dumps({"info": {"features": features}})}
-    path = write(tmp_path, "a.parquet", as_parquet(metadata, label=[0, 7]))
-
-    first = "joy" if names else 0
-    assert [record.fields["label"] for record in read_records(path)] == [first, 7]
+def test_ids_and_aliases_mean_what_a_parquet_file_names(tmp_path, kind, label):
+    features = {"label": {"dtype": "int64", **kind}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    path = write(tmp_path, "a.parquet", as_parquet(metadata, text=["a", "b"], label=[1, 7]))
+    task = Task(
+        "r", ("negative", "positive", "1"), "Say it.", {"neg": "negative", "pos": "positive"}
+    )
+    first = iterate_rows(path, task)
+    assert next(first) == Row("a", label, 1)
+    with pytest.raises(
+        DataError, match=r"a\.parquet: row 2: unknown label 7"
+    ):  # an id without name
+        next(first)
+    with pytest.raises(DataError, match="unknown label 'pos'"):
+        read_rows(write(tmp_path, "a.csv", "text,label\na,pos\n"), task)
 
 
 def test_names_that_cannot_be_read_are_said(tmp_path):

@@ -45,16 +45,13 @@ def test_repeats_on_one_line_of_json_are_repeats():
 
 
 @pytest.mark.parametrize(
-    ("size", "of_200"), [(0, 0), (1, 1), (50, 50), (0.25, 50), (0.0, 0), (None, 20)]
-)
-def test_a_size_is_a_count_or_a_share_and_a_tenth_by_default(size, of_200):
-    texts = rows(*((f"text {n}", "joy") for n in range(200)))
-    assert len(draw_split(texts, size, seed=1)[1]) == of_200
-
-
-def test_the_default_size_is_2000_at_most():
-    texts = rows(*((f"text {n}", "joy") for n in range(20_500)))
-    assert len(draw_split(texts, None, seed=1)[1]) == 2000
+    ("size", "count", "drawn"),
+    [*((n, 200, n) for n in (0, 1, 50)), (0.25, 200, 50), (0.0, 200, 0),
+     (None, 200, 20), (None, 20_500, 2000)],
+)  # fmt: skip
+def test_a_size_is_a_count_or_a_share_and_a_tenth_by_default(size, count, drawn):
+    texts = rows(*((f"text {n}", "joy") for n in range(count)))
+    assert len(draw_split(texts, size, seed=1)[1]) == drawn
 
 
 @pytest.mark.parametrize("size", [1.5, float("inf")])

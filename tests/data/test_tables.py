@@ -7,6 +7,7 @@ import sys
 import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from pyarrow import feather
 from workbooks import write_workbook
 
 from llamafactory_emotion.data.reading import Row, read_rows
@@ -32,6 +33,13 @@ def test_arrow_files_are_read_in_both_formats(tmp_path, opened):
     packed = tmp_path / "b.arrow.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read_rows(packed, EMOTION) == expected
+
+
+def test_a_file_of_one_large_batch_is_read_in_order(tmp_path):
+    path = tmp_path / "a.feather"
+    texts = [str(number) for number in range(9000)]
+    feather.write_feather(pa.table({"text": texts, "label": ["joy"] * 9000}), path, chunksize=9000)
+    assert read_rows(path, EMOTION) == [Row(one, "joy", int(one) + 1) for one in texts]
 
 
 def test_a_saved_data_set_is_read_with_its_names_and_its_selection(tmp_path):

@@ -9,7 +9,7 @@ from doctor_calls import NEW_GPU, fail_imports, pretend
 
 from llamafactory_emotion.doctor.__main__ import examine
 from llamafactory_emotion.doctor.context import Finding, Gpu
-from llamafactory_emotion.task import EMOTION
+from llamafactory_emotion.task import EMOTION, Task
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = {"prompt": "text", "response": "label"}
@@ -91,7 +91,12 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
     fail_imports(monkeypatch)
 
     def examined(
-        *, gpus: tuple[Gpu, ...] = (NEW_GPU,), cpus: int = 4, **changes: object
+        *,
+        gpus: tuple[Gpu, ...] = (NEW_GPU,),
+        cpus: int = 4,
+        task: str | Task | None = None,
+        labels: str | None = None,
+        **changes: object,
     ) -> dict[str, list[Finding]]:
         pretend(monkeypatch, gpus, cpus)
         values = {
@@ -109,7 +114,7 @@ def look(folder: Path, monkeypatch: pytest.MonkeyPatch):
             "bf16": True,
         }
         kept = {key: value for key, value in (values | changes).items() if value is not None}
-        return examine(kept)
+        return examine(kept, task=task, labels=labels)
 
     return examined
 

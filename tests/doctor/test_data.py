@@ -1,13 +1,12 @@
-"""Data sets that are not there, not sound, too long or of another task."""
+"""Data sets that are not there, not sound or too long."""
 
 import json
 
 import pyarrow
 import pytest
 from datasets import Dataset
-from doctor_calls import is_told, sentences, serious
+from doctor_calls import PREDICT, is_told, sentences, serious
 
-from llamafactory_emotion.doctor import __main__ as doctor
 from llamafactory_emotion.doctor import loading
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -30,10 +29,9 @@ BROKEN = [
     ({"dataset": "nowhere"}, "rows", "names no file_name and no hub", "mend"),
     ({"dataset": "textless"}, "rows", "'text' (prompt) is missing; it has 'instruction'", "mend"),
     ({"dataset": "alpaca_ids"}, "answers", "holds label ids and not text", "as text"),
-    ({"dataset": "reordered"}, "label-ids", "ids 0 anger, 1 fear, 2 joy", "register its file"),
-    ({"dataset": "hub_reordered"}, "label-ids", "train other labels", "save it as Parquet"),
     ({"eval_dataset": "leaking"}, "audit", "1 of them with another label", "--drop leaks"),
     ({"dataset": "long"}, "cutoff", "1 of 1 rows", "raise cutoff_len"),
+    ({"cutoff_len": 2}, "cutoff", "cuts the answers of 40 of", "raise cutoff_len"),
     ({"streaming": True, "max_steps": 9}, "fields", "reads no row of a file", "workers: 1"),
 ]
 
@@ -127,25 +125,15 @@ def test_a_file_is_judged_as_the_host_reads_it(
     assert not level or any(one.level == level and said in one.sentence for one in told), told
 
 
-PREDICTED = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
-             "eval_dataset": "d", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
-
-
-@pytest.mark.parametrize("label", [None, ""])
-def test_a_set_to_predict_needs_no_labels(look, tmp_path, label):
+@pytest.mark.parametrize(("label", "level"), [(None, None), ("", None), (1, "warning")])
+def test_a_set_to_predict_needs_no_labels(look, tmp_path, label, level):
     changes = write_set(tmp_path / "set", "d.jsonl", lines(label), COLUMNS)
-
-    assert serious(look(**changes | PREDICTED)["recipe"], "answers") == []
     assert serious(look(**changes)["recipe"], "answers") != []
 
+    told = serious(look(**changes | PREDICT | {"eval_dataset": "d"})["recipe"], "answers")
 
-def test_labels_that_a_prediction_is_not_compared_with_are_told(look, tmp_path):
-    changes = write_set(tmp_path / "set", "d.jsonl", lines(1), COLUMNS)
-
-    (told,) = serious(look(**changes | PREDICTED)["recipe"], "answers")
-
-    assert told.level == "warning"
-    assert "predicts without their labels 12 of 12 rows" in told.sentence
+    assert [one.level for one in told] == ([level] if level else [])
+    assert not level or "predicts without their labels 12 of 12 rows" in told[0].sentence
 
 
 def test_an_arrow_file_is_read(look, tmp_path):
@@ -171,34 +159,22 @@ def test_the_rest_of_a_long_file_is_counted_and_not_read(look, tmp_path, monkeyp
     assert set((tmp_path / "set").rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["{}/elsewhere.jsonl", "../elsewhere.jsonl"])
-def test_a_file_outside_the_folder_is_read_in_part_too(look, tmp_path, monkeypatch, name):
-    (tmp_path / "elsewhere.jsonl").write_text(lines("joy", "anger"))
-    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
-    entry = {"d": {"file_name": name.format(tmp_path), **COLUMNS}}
-    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
-    monkeypatch.setattr(loading, "BYTES_READ", len(lines("joy", "anger")) - 80)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("{}/elsewhere.jsonl", "'d' has 12 rows; the first 1"),
+        ("../elsewhere.jsonl", "'d' has 12 rows; the first 1"),
+        ("https://example.org/d.jsonl", "example.org/d.jsonl not found"),
+    ],
+)
+def test_a_file_outside_the_folder_is_read_in_part_too(look, tmp_path, monkeypatch, name, said):
+    written = lines("joy", "anger")
+    (tmp_path / "elsewhere.jsonl").write_text(written)
+    entry = COLUMNS | {"file_name": name.format(tmp_path)}
+    changes = write_set(tmp_path / "set", "d.jsonl", "", entry)
+    monkeypatch.setattr(loading, "BYTES_READ", len(written) - 80)
 
-    assert "'d' has 12 rows; the first 1" in sentences(look(**changes)["recipe"])
-
-
-def test_an_address_is_no_file(look, tmp_path):
-    changes = write_set(tmp_path / "set", "d.jsonl", "", COLUMNS)
-    entry = {"d": {"file_name": "https://example.org/d.jsonl", **COLUMNS}}
-    (tmp_path / "set" / "dataset_info.json").write_text(json.dumps(entry))
-
-    assert is_told(look(**changes)["recipe"], "rows", "example.org/d.jsonl not found", "prepare")
-
-
-def test_an_answer_that_the_cutoff_cuts_is_an_error(look):
-    assert is_told(look(cutoff_len=2)["recipe"], "cutoff", "cuts the answers of 40 of", "raise")
-
-
-@pytest.mark.parametrize("name", ["ordered", "hub_ordered"])
-def test_ids_in_the_order_of_the_task_are_no_fault(look, monkeypatch, name):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-
-    assert serious(look(dataset=name)["recipe"]) == []
+    assert said in sentences(look(**changes)["recipe"])
 
 
 def test_a_hub_that_is_not_to_be_asked_is_told(look, monkeypatch):
@@ -215,7 +191,7 @@ def test_conflicting_labels_are_noted(look):
 
 def test_all_rows_make_the_steps_where_only_the_first_are_looked_at(look, monkeypatch):
     monkeypatch.setattr(loading, "ROWS_READ", 30)
-    found = look(num_train_epochs=6, save_steps=59)["recipe"]
+    found = look(num_train_epochs=6, save_steps=500, eval_steps=500)["recipe"]
 
     assert serious(found) == []
     said = sentences(found)
@@ -234,55 +210,3 @@ def test_what_is_found_in_the_first_rows_says_so(look, monkeypatch):
     assert "(in texts of the first 1 rows)" in leaking
     assert "1 of the first 1 rows of 'sound' are cut" in leaking
     assert "1 training texts of the first 2 rows stand there with two labels" in conflicting
-
-
-def test_data_of_another_task_is_told_with_every_label_and_its_rows(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    (folder / "task.yaml").write_text(
-        "name: words\ninstruction: Which word?\nlabels: [quince, medlar]\n", encoding="utf-8"
-    )
-    call = ["dataset=sound,alpaca", "do_train=true", "output_dir=saves/new", "--json"]
-
-    assert doctor.main([*call, "task=task.yaml"]) == 1
-
-    found = json.loads(capsys.readouterr().out)["recipe"]
-    told = [one["sentence"] for one in found if one["check"] == "task"]
-    assert "'anger' (20), 'love' (20)" in told[0]
-    assert "1 of 2 rows of 'alpaca' have an answer that is no label" in told[1]
-    assert "'zygote' (1)" in told[1]
-    assert sum("another instruction" in one for one in told) == 2
-
-
-def test_labels_of_several_tokens_get_words_and_data_without_these_is_told(
-    folder, monkeypatch, capsys
-):
-    monkeypatch.chdir(folder)
-    call = ["dataset=alpaca", "do_train=true", "output_dir=saves/new", "template=emotion",
-            "model_name_or_path=saves/tiny_base", "task=task.yaml", "--json"]  # fmt: skip
-    labels = "name: words\ninstruction: quince\nlabels: [quince of fear, zygote or joy]\n"
-
-    def told(words: str) -> dict[str, list[str]]:
-        (folder / "task.yaml").write_text(labels + words, encoding="utf-8")
-        doctor.main(call)
-        found = json.loads(capsys.readouterr().out)["recipe"]
-        return {
-            check: [one["sentence"] + one["remedy"] for one in found if one["check"] == check]
-            for check in ("labels", "task")
-        }
-
-    words = "words: {quince of fear: fear, zygote or joy: joy}"
-    assert "2 of 2 labels are several tokens" in told("")["labels"][0]
-    assert told("")["labels"][0].endswith(words)
-    assert "each of the 2 labels is one token" in told(words)["labels"][0]
-    # The rows answer `zygote`, which is a label here and not its word.
-    labels = "name: words\ninstruction: quince\nlabels: [quince, zygote]\n"
-    stale = "1 of 2 rows of 'alpaca' answer with a label for which the task 'words' has a word"
-    assert [stale in one for one in told("words: {zygote: joy}")["task"]] == [True, False]
-
-
-def test_an_answer_that_is_too_short_for_a_label_is_told(look):
-    predict = {"predict_with_generate": True, "eval_dataset": "alpaca", "max_new_tokens": 8}
-
-    assert serious(look(**predict)["recipe"], "answer-length") == []
-    (told,) = serious(look(**predict | {"max_new_tokens": 3})["recipe"], "answer-length")
-    assert "the label 'zygote' and its end are" in told.sentence

@@ -24,6 +24,7 @@ def found(*gpus, **values):
     [
         ({"peft": "0.1.0"}, "versions", "does not start: peft>="),
         ({"accelerate": "1.3.0.dev1"}, "versions", "does not start: accelerate>="),
+        ({"accelerate": "99.0"}, "versions", "does not start: accelerate>="),
         ({"trl": None}, "versions", "trl is not installed, of "),
         ({"llamafactory": "0.8.0"}, "llamafactory", "0.8.0 is outside"),
         ({"llamafactory": None}, "llamafactory", "is not installed"),
@@ -40,29 +41,12 @@ def test_a_version_that_does_not_go_is_found(monkeypatch, versions, check, said)
 
 
 @pytest.mark.parametrize(
-    ("versions", "switch", "level"),
-    [
-        ({"accelerate": "99.0"}, "0", "error"),
-        ({"accelerate": "99.0"}, "1", None),
-        ({"gradio": "99.0"}, "0", None),
-    ],
-    ids=str,
+    ("versions", "switch"), [(SAME, "0"), ({"accelerate": "99.0"}, "1"), ({"gradio": "99.0"}, "0")]
 )
-def test_a_version_is_an_error_where_the_host_does_not_start_with_it(
-    monkeypatch, versions, switch, level
-):
+def test_versions_that_the_host_starts_with_are_no_fault(monkeypatch, versions, switch):
     fail_imports(monkeypatch)
     install(monkeypatch, **versions)
     monkeypatch.setenv("DISABLE_VERSION_CHECK", switch)
-
-    told = serious(found(), "versions")
-
-    assert [one.level for one in told] == ([level] if level else [])
-
-
-def test_versions_that_go_together_are_no_fault(monkeypatch):
-    fail_imports(monkeypatch)
-    install(monkeypatch, **SAME)
 
     assert serious(found(NEW_GPU)) == []
 
@@ -126,9 +110,6 @@ def test_what_extras_and_other_pythons_need_is_not_required(monkeypatch):
     lines = ["deepspeed>=0.10; extra == 'deepspeed'", "x>=9; python_version < '3'", "peft>=0.1"]
     monkeypatch.setattr("importlib.metadata.requires", lambda _: lines)
 
-    assert environment.required_by("any").keys() == {"peft"}
-    assert environment.required_by("any", "deepspeed").keys() == {"deepspeed", "peft"}
-
-
-def test_metadata_may_be_missing():
+    assert environment.required_by("peft").keys() == {"peft"}
+    assert environment.required_by("peft", "deepspeed").keys() == {"deepspeed", "peft"}
     assert environment.required_by("no-such-distribution") == {}

@@ -1,9 +1,12 @@
 """Keys and values that LLaMA-Factory does not take, and numbers that no run can use."""
 
+import subprocess
+import sys
+
 import pytest
 from doctor_calls import is_told, serious
 
-from llamafactory_emotion.doctor.__main__ import examine
+from llamafactory_emotion.doctor.__main__ import examine, main
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -14,6 +17,7 @@ BROKEN = [
     ({"checkpoint_dir": "saves/x"}, "unknown-key", "checkpoint_dir", "adapter_name_or_path"),
     ({"sft_packing": True}, "unknown-key", "sft_packing", "write packing"),
     ({"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy"),
+    ({"lang": "en"}, "unknown-key", "takes no key lang in a recipe", "remove lang"),
     ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
     ({"learning_rate": "5e-5"}, "value", "'5e-5': Input should be a valid number", "rate: 5e-05"),
     ({"lora_rank": "eight"}, "value", "'eight': Input should be a valid integer", "train -h"),
@@ -58,6 +62,35 @@ def test_a_broken_recipe_is_told_with_its_remedy(look, changes, check, said, rem
     found = look(**changes)["recipe"]
 
     assert is_told(found, check, said, remedy), found
+
+
+EARLY = """
+import sys
+from llamafactory_emotion.doctor import __main__ as doctor
+doctor.examine = lambda *_, **__: sys.exit(repr({"torch", "llamafactory"} & {*sys.modules}))
+doctor.main(sys.argv[1:])
+"""
+
+
+def test_a_misspelt_key_is_told_before_anything_slow_is_imported():
+    call = [sys.executable, "-c", EARLY, "do_train=true", "lora_rnk=8", "text_column=x"]
+
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+
+    assert done.stderr.splitlines() == [
+        "error: LLaMA-Factory does not know the key lora_rnk; write lora_rank",
+        "set()",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("taks", "task"), ("label", "labels"), ("assume_gpus", "assume_gpu")]
+)
+def test_a_misspelt_key_of_doctor_itself_ends_the_call(capsys, key, meant):
+    assert main(["do_train=true", f"{key}=8"]) == 2
+
+    said = f"error: unknown key {key!r} (did you mean {meant!r}?).\n"
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.usefixtures("look")

@@ -57,24 +57,6 @@ def test_json_holds_every_finding_of_the_environment_alone(capsys):
     assert {"level", "check", "sentence", "remedy"} == set(content["environment"][0])
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("- a\n- b\n", "holds no keys"),
-        ("model_name_or_path:\tx\n\ty: 1\n", "cannot be read"),
-        ("a: [", "cannot be read"),
-    ],
-)
-def test_a_recipe_that_is_no_mapping_is_one_sentence(tmp_path, capsys, content, said):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(content)
-
-    assert doctor.main([str(recipe)]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert said in lines[0]
-
-
 def test_assumed_memory_must_be_a_number_above_zero(capsys):
     assert doctor.main(["assume_gpu=0", "do_train=true"]) == 2
     assert "assume_gpu=0" in capsys.readouterr().err

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import transformers
-from doctor_calls import is_told, judge, sentences, serious, without_hub
+from doctor_calls import PREDICT, is_told, judge, sentences, serious, without_hub
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments
 
 from llamafactory_emotion.doctor.__main__ import examine
-from llamafactory_emotion.run_record import RunRecord, write_record
+from llamafactory_emotion.run_record import RECORD_NAME, RunRecord, write_record
 from llamafactory_emotion.task import EMOTION, Task
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -101,10 +101,8 @@ def test_an_adapter_of_another_base_of_the_same_name_is_told(look, folder, tmp_p
 
     assert told(str(tmp_path / "one" / "base")) == []
     assert "one/base" in told(str(tmp_path / "other" / "base"))[0].remedy
-
-
-PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
-           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
+    (tmp_path / "adapter_config.json").write_text("[1]")
+    assert "no readable adapter_config.json" in told(str(tmp_path / "one" / "base"))[0].sentence
 
 
 @pytest.mark.parametrize("trained", ["emotion", "llama3"])
@@ -120,23 +118,40 @@ def test_a_folder_asked_with_another_template_than_it_carries_is_told(
 
     found = look(**PREDICT, model_name_or_path=str(model), template=asked)["recipe"]
 
-    told = is_told(found, "own-template", "ends an answer", "trained with")
+    remedy = "set template: emotion" if trained == "emotion" else "trained with"
+    told = is_told(found, "own-template", "ends an answer", remedy)
     assert told is (trained != asked)
 
 
-def test_a_run_whose_record_names_another_template_is_told(look, folder, tmp_path):
+@pytest.mark.parametrize("key", ["model_name_or_path", "adapter_name_or_path"])
+@pytest.mark.parametrize("run", [PREDICT, {"do_train": True}], ids=["predicts", "trains on"])
+@pytest.mark.parametrize("by", ["record", "training_args.yaml"])
+def test_a_run_whose_record_names_another_template_is_told(look, folder, tmp_path, key, run, by):
     model = tmp_path / "model"
     shutil.copytree(folder / "saves" / "tiny_base", model)
-    write_record(model, RunRecord((EMOTION,), "emotion"))
-    asked = {**PREDICT, "model_name_or_path": str(model)}
+    if by == "record":
+        write_record(model, RunRecord((EMOTION,), "emotion"))
+    else:
+        (model / by).write_text("template: emotion\n")
+    asked = {**run, key: str(model)}
 
     found = look(**asked, template="llama3")["recipe"]
     assert is_told(found, "own-template", "trained with the template emotion", "template: emotion")
     assert serious(look(**asked, template="emotion")["recipe"], "own-template") == []
 
 
-def test_labels_of_several_tokens_are_noted(look):
-    assert "labels are several tokens" in sentences(look(dataset="alpaca")["recipe"])
+def test_the_model_of_an_adapter_that_says_nothing_is_asked_for_its_template(
+    look, folder, tmp_path
+):
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    shutil.copytree(folder / "saves" / "tiny_base", model)
+    write_record(model, RunRecord((EMOTION,), "emotion"))
+    adapter.mkdir()
+    both = {"model_name_or_path": str(model), "adapter_name_or_path": str(adapter)}
+
+    told = look(**both, template="llama3")["recipe"]
+
+    assert is_told(told, "own-template", str(model / RECORD_NAME), "set template: emotion")
 
 
 def test_the_line_break_behind_an_end_token_is_no_part_of_labels(folder, tmp_path, monkeypatch):

@@ -46,6 +46,8 @@ EPOCHS, BATCH, ACCUMULATION, DROPS = (
         ({BATCH: 64}, 1),
         ({BATCH: 64, DROPS: True}, 1),  # no full batch, and yet one step
         ({BATCH: 64, ACCUMULATION: 8, EPOCHS: 3}, 3),
+        # 24 packs, 12 batches, 3 steps an epoch
+        ({"rows": (25,) * 93, "cutoff_len": 101, BATCH: 2, ACCUMULATION: 4, EPOCHS: 3}, 9),
     ],
     ids=str,
 )
@@ -71,14 +73,6 @@ def test_steps_by_hand(changes, steps):
 )
 def test_packs_by_hand(rows, changes, packs):
     assert replace(PLAIN, **{"rows": rows, "cutoff_len": 101, **changes}).items == packs
-
-
-def test_packs_make_batches_as_rows_do():
-    packed = replace(
-        PLAIN, rows=(25,) * 93, cutoff_len=101, **{BATCH: 2, ACCUMULATION: 4, EPOCHS: 3}
-    )
-
-    assert packed.steps == 9  # 24 packs, 12 batches, 3 steps an epoch
 
 
 @pytest.mark.parametrize(

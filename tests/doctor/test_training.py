@@ -1,21 +1,17 @@
 """Settings of training, evaluation and prediction that do not go together."""
 
 import pytest
-from doctor_calls import is_told, serious
+from doctor_calls import PREDICT, is_told, serious
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True,
-           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
 BEST = {"eval_dataset": "long", "eval_strategy": "epoch", "load_best_model_at_end": True,
         "save_strategy": "epoch", "cutoff_len": 4096}  # fmt: skip
 BROKEN = [
     ({"fp16": True}, "precision", "exclude each other", "bf16"),
     ({"bf16": False, "fp16": True, "finetuning_type": "full"}, "precision", "NaN", "bf16"),
     ({"flash_attn": "fa2", "bf16": False}, "attention", "FlashAttention-2 computes", "bf16"),
-    ({"flash_attn": "fa3", "bf16": False}, "attention", "FlashAttention-3 computes", "bf16"),
     ({"neat_packing": True, "flash_attn": "fa2"}, "packing", "stops", "batch_size: 1"),
-    ({"neat_packing": True, "flash_attn": "fa3"}, "packing", "not fa3", "flash_attn: fa2"),
     ({"packing": True}, "packing", "attend to one another", "neat_packing"),
     ({"quantization_bit": 4, "finetuning_type": "full"}, "refused", "only compatible with", "mend"),
     ({"quantization_bit": 5}, "quantization", "does not make 5 bits", "4 or 8"),

@@ -1,31 +1,18 @@
 """A row's label and answer become two indices, under each match rule."""
 
 import pytest
-from evaluations import row
+from evaluations import prediction, row
 
 from llamafactory_emotion.evaluate.judging import AnswerJudge
-from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.predictions.reading import BrokenRows
 from llamafactory_emotion.task import EMOTION
 
 INVALID = len(EMOTION.labels)
 
 
 def judged(*pairs, match):
-    rows = [
-        Prediction(line, answer, gold, None, None, None, None)
-        for line, (gold, answer) in enumerate(pairs, start=1)
-    ]
+    rows = [prediction(label=gold, predict=answer) for gold, answer in pairs]
     return list(AnswerJudge(EMOTION, match=match).judge(rows, BrokenRows("p")))
-
-
-@pytest.mark.parametrize(
-    "gold",
-    [" joy", "Joy\n", "joy<|eot_id|>", "joy</s>\n", "<|pad|><|pad|> joy<|eot_id|>", 1, "1", 1.0],
-)
-def test_gold_labels_as_they_stand_in_files(gold):
-    (one,) = judged((gold, "joy"), match="flexible")
-
-    assert (one.gold, one.predicted) == (1, (1,))
 
 
 @pytest.mark.parametrize(
@@ -57,13 +44,13 @@ def test_the_reason_is_that_of_the_rule_that_counts():
 
 
 def test_long_answers_and_more_answers_than_are_remembered_are_judged_alike():
-    pairs = [("joy", f"{answer} {k}") for k in range(20_000) for answer in ("joy", "")]
+    pairs = [("joy", f"{answer} {k}") for k in range(9_000) for answer in ("joy", "")]
     pairs += [("joy", "joy" + "!" * 500)]
 
     found = judged(*pairs, *pairs, match="flexible")
 
-    assert [one.predicted[0] for one in found[:40_001]] == [1, INVALID] * 20_000 + [1]
-    assert [one[1:] for one in found[40_001:]] == [one[1:] for one in found[:40_001]]
+    assert [one.predicted[0] for one in found[:18_001]] == [1, INVALID] * 9_000 + [1]
+    assert [one[1:] for one in found[18_001:]] == [one[1:] for one in found[:18_001]]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Rows looked up in their source and in the training data, on rows one can count."""
 
-from dataclasses import dataclass
-
 import pytest
+from evaluations import judged, labelled, prediction
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.evaluate.judging import Judged
 from llamafactory_emotion.evaluate.lookup import (
     DataFile,
     SourceJoin,
@@ -15,31 +13,15 @@ from llamafactory_emotion.evaluate.lookup import (
     TrainLookup,
     join_key,
 )
-from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
+from llamafactory_emotion.predictions.reading import BrokenRows
 from llamafactory_emotion.task import EMOTION
 
 ASK = EMOTION.instruction
 SADNESS, JOY, LOVE, INVALID = 0, 1, 2, 6
 
 
-@dataclass
-class Row:
-    text: str
-    label: str
-    line: int = 0
-
-
-def data(*pairs):
-    return [Row(text, label, line) for line, (text, label) in enumerate(pairs, start=1)]
-
-
-def prediction(line, text, label="joy", **more):
-    prompt = f"{ASK}\n{text}\nAnswer:"
-    return Prediction(line, "joy", label, prompt, None, None, None)._replace(**more)
-
-
-def asked(prompt, **more):
-    return prediction(1, "")._replace(prompt=prompt, **more)
+def ask(line, text, label="joy"):
+    return prediction(line, label, prompt=f"{ASK}\n{text}\nAnswer:")
 
 
 @pytest.mark.parametrize(
@@ -70,16 +52,16 @@ def asked(prompt, **more):
     "text", ["i laughed a lot", "我很高兴。", "Answer: what?\nNone", "a <b> c"]
 )
 def test_the_text_is_found_under_every_template(before, after, text):
-    assert TextFinder(EMOTION).find(asked(f"{before}{ASK}\n{text}{after}")) == text
+    assert TextFinder(EMOTION).find(prediction(prompt=f"{before}{ASK}\n{text}{after}")) == text
 
 
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        (asked("whatever", text=" as it is "), " as it is "),
-        (asked(None), None),
-        (asked(""), None),
-        (asked("Which feeling is it? i laughed"), None),
+        (prediction(prompt="whatever", text=" as it is "), " as it is "),
+        (prediction(), None),
+        (prediction(prompt=""), None),
+        (prediction(prompt="Which feeling is it? i laughed"), None),
     ],
 )
 def test_a_key_text_is_taken_as_it_is_and_other_prompts_tell_none(row, text):
@@ -88,23 +70,24 @@ def test_a_key_text_is_taken_as_it_is_and_other_prompts_tell_none(row, text):
 
 def test_the_frame_of_other_prompts_is_learned_from_known_texts():
     texts = ["i laughed", "i cried a lot", "it", "so what"]
-    rows = [asked(f"Q: What does {text!r} tell? Say it.") for text in texts]
+    rows = [prediction(prompt=f"Q: What does {text!r} tell? Say it.") for text in texts]
     finder = TextFinder(EMOTION)
 
     finder.learn(rows, texts, {join_key(text) for text in texts})
 
     assert [finder.find(one) for one in rows] == texts
-    assert finder.find(asked("Q: What does 'an unknown text' tell? Say it.")) == "an unknown text"
-    assert finder.find(asked("Another prompt")) is None
-    assert finder.find(asked("Q: What does ' tell? Say it.")) is None
+    unknown = prediction(prompt="Q: What does 'an unknown text' tell? Say it.")
+    assert finder.find(unknown) == "an unknown text"
+    assert finder.find(prediction(prompt="Another prompt")) is None
+    assert finder.find(prediction(prompt="Q: What does ' tell? Say it.")) is None
 
 
 @given(st.text(), st.text())
 def test_no_prompt_breaks_the_finder(before, after):
     finder = TextFinder(EMOTION)
 
-    assert finder.find(asked(f"{before}{ASK}\n{after}")) is not None
-    finder.find(asked(before))
+    assert finder.find(prediction(prompt=f"{before}{ASK}\n{after}")) is not None
+    finder.find(prediction(prompt=before))
 
 
 def join(source, predictions):
@@ -115,14 +98,14 @@ def join(source, predictions):
 
 
 def test_every_kind_of_misfit_is_counted_and_listed():
-    source = data(("a a", "joy"), ("b", "love"), ("c", "fear"), ("d", "joy"))
+    source = labelled(("a a", "joy"), ("b", "love"), ("c", "fear"), ("d", "joy"))
     predictions = [
-        prediction(1, "a  a"),
-        prediction(2, "b", "neutral"),
-        prediction(3, "a a"),
-        prediction(4, "x"),
-        prediction(5, "d", None),
-        prediction(6, "", prompt=None),
+        ask(1, "a  a"),
+        ask(2, "b", "neutral"),
+        ask(3, "a a"),
+        ask(4, "x"),
+        ask(5, "d", None),
+        prediction(6),
     ]
 
     rows, check, broken = join(source, predictions)
@@ -139,10 +122,8 @@ def test_every_kind_of_misfit_is_counted_and_listed():
 
 @pytest.mark.parametrize("own", ["love", "love<|eot_id|>", " love</s>\n"])
 def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first(own):
-    source = data(("a", "joy"), ("a", "love"), ("a", "joy"))
-    predictions = [
-        prediction(k, "a", label) for k, label in enumerate(("love", "joy", "joy", "joy"))
-    ]
+    source = labelled(("a", "joy"), ("a", "love"), ("a", "joy"))
+    predictions = [ask(k, "a", label) for k, label in enumerate(("love", "joy", "joy", "joy"))]
 
     rows, check, _ = join(source, predictions)
 
@@ -152,26 +133,18 @@ def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first(ow
 
 
 def test_repeats_in_conflict_go_to_predictions_without_labels_in_the_order_of_lines():
-    source = data(("a", "joy"), ("b", "fear"), ("a", "love"), ("a", "joy"), ("a", "anger"))
+    source = labelled(("a", "joy"), ("b", "fear"), ("a", "love"), ("a", "joy"), ("a", "anger"))
 
-    rows, check, _ = join(source, [prediction(k, "a", None) for k in range(4)])
+    rows, check, _ = join(source, [ask(k, "a", None) for k in range(4)])
 
     assert [row.label for row in rows] == ["joy", "love", "joy", "anger"]
     assert check.missing.first == [(2, "b")]
 
 
-def test_a_row_of_the_source_has_its_text():
-    source = data(("i laughed", "joy"), ("i wept", "sadness"))
-
-    rows, *_ = join(source, [asked(f"Feeling of: {row.text}?") for row in source])
-
-    assert [row.text for row in rows] == ["i laughed", "i wept"]
-
-
 def test_lists_are_short_and_counts_whole():
-    source = data(*((f"text {k} {'long ' * 30}", "joy") for k in range(500)))
+    source = labelled(*((f"text {k} {'long ' * 30}", "joy") for k in range(500)))
 
-    _, check, _ = join(source, [prediction(1, source[0].text)])
+    _, check, _ = join(source, [ask(1, source[0].text)])
 
     assert check.missing.count == 499
     assert len(check.missing.first) == 10
@@ -179,22 +152,18 @@ def test_lists_are_short_and_counts_whole():
 
 
 def test_another_prompt_is_learned_from_the_source():
-    source = data(("i laughed", "joy"), ("i wept", "sadness"))
+    source = labelled(("i laughed", "joy"), ("i wept", "sadness"))
 
-    rows, check, _ = join(source, [asked(f"Feeling of: {row.text}?") for row in source])
+    rows, check, _ = join(source, [prediction(prompt=f"Feeling of: {row.text}?") for row in source])
 
     assert check.matched == 2
-    assert [row.label for row in rows] == ["joy", "sadness"]
+    assert [(row.text, row.label) for row in rows] == [(row.text, row.label) for row in source]
 
 
 @pytest.mark.parametrize("prompt", [f"{ASK}\nz", "Which feeling?"])
 def test_the_wrong_source_is_an_error_with_the_remedy(prompt):
     with pytest.raises(DataError, match=r"s\.jsonl has no row of p\.jsonl.*task="):
-        join(data(("a", "joy")), [asked(prompt)])
-
-
-def judged(text, gold, predicted, line=1):
-    return Judged(prediction(line, text), gold, (predicted,), None, None)
+        join(labelled(("a", "joy")), [prediction(prompt=prompt)])
 
 
 def lookup(train, *rows):
@@ -205,17 +174,17 @@ def lookup(train, *rows):
 
 
 def test_errors_are_explained_by_train():
-    train = data(("a", "love"), ("b", "joy"), ("c", "joy"), ("c", "love"))
+    train = labelled(("a", "love"), ("b", "joy"), ("c", "joy"), ("c", "love"))
 
     found = lookup(
         train,
-        judged("a", JOY, LOVE, line=1),  # wrong, as trained
-        judged("a", JOY, INVALID, line=2),  # wrong, train says otherwise
-        judged("a", JOY, JOY, line=3),  # right although train says otherwise
-        judged("b", JOY, LOVE, line=4),  # wrong, train agrees with gold
-        judged("c", JOY, LOVE, line=5),  # wrong, train says both
-        judged("z", JOY, SADNESS, line=6),  # wrong, not in train
-        judged("y", JOY, JOY, line=7),
+        judged(ask(1, "a"), JOY, LOVE),  # wrong, as trained
+        judged(ask(2, "a"), JOY, INVALID),  # wrong, train says otherwise
+        judged(ask(3, "a"), JOY, JOY),  # right although train says otherwise
+        judged(ask(4, "b"), JOY, LOVE),  # wrong, train agrees with gold
+        judged(ask(5, "c"), JOY, LOVE),  # wrong, train says both
+        judged(ask(6, "z"), JOY, SADNESS),  # wrong, not in train
+        judged(ask(7, "y"), JOY, JOY),
     )
 
     assert (found.rows_in_train, found.rows_other_label) == (5, 4)
@@ -226,11 +195,9 @@ def test_errors_are_explained_by_train():
     assert (found.clean.n, found.clean.accuracy) == (2, 0.5)
 
 
-def test_no_clean_rows_and_no_texts():
-    train, blind = data(("a", "joy")), Judged(asked("Which?"), JOY, (JOY,), None, None)
+def test_rows_without_any_text_cannot_be_looked_up():
+    train, blind = labelled(("a", "joy")), judged(prediction(prompt="Which?"), JOY, JOY)
 
-    assert lookup(train, judged("a", JOY, JOY)).clean is None
-    assert lookup(train, blind, judged("a", JOY, JOY)).rows_without_text == 1
     with pytest.raises(DataError, match=r"train needs the texts.*source="):
         lookup(train, blind)
 
@@ -277,10 +244,40 @@ def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
     twice = predictions(*[{"id": 1, "text": "a", "label": "joy"}] * 2, name="twice.jsonl")
     other = predictions({"id": 1, "text": "a", "label": "joy"}, name="other.jsonl")
 
-    fails(batch, code=1, saying="by a batch's custom_id")
+    fails(batch, code=1, saying="with source=FILE, which joins rows by text, by prompt or by a")
     fails(batch, f"source={texts}", code=1, saying="no column custom_id or id")
     fails(batch, f"source={twice}", code=1, saying="ids more than once, first '1'")
     fails(batch, f"source={other}", code=1, saying="none of the ids")
+
+
+def test_samples_of_the_harness_are_joined_by_what_was_asked_and_not_by_doc_id(
+    predictions, figures
+):
+    texts = {"she laughed": "joy", "he wept": "sadness", "they hid": "fear"}
+    source = predictions(
+        *(
+            {"id": k, "text": text, "label": gold}
+            for k, (text, gold) in enumerate(texts.items(), 1)
+        ),
+        name="source.jsonl",
+    )
+    samples = predictions(
+        *(
+            {
+                "doc_id": k,
+                "doc": {"sentence": text},
+                "target": gold,
+                "arguments": {"gen_args_0": {"arg_0": f"Feeling of: {text}?", "arg_1": {}}},
+                "resps": [["joy"]],
+                "filtered_resps": ["joy"],
+            }
+            for k, (text, gold) in enumerate(texts.items())
+        )
+    )
+
+    check = figures(samples, f"source={source}")["row_check"]
+
+    assert (check["matched"], check["other_gold"]["count"]) == (3, 0)
 
 
 def test_failed_and_repeated_requests_are_broken_rows(predictions, fails):

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from evaluations import judged, prediction
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.evaluate.comparison import compare_files
-from llamafactory_emotion.evaluate.judging import Judged
 from llamafactory_emotion.evaluate.lookup import TextFinder
 from llamafactory_emotion.evaluate.matching import Answers, match_rows
-from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION
 
 ASK = EMOTION.instruction
@@ -19,8 +18,9 @@ def answers(gold, predicted=None, *, prompts=None, texts=None, ids=None, lines=N
     gathered = Answers(more.pop("file", "a"), TextFinder(EMOTION), **more)
     for k, (label, answer) in enumerate(zip(gold, predicted or gold, strict=True)):
         prompt, text, own_id = (one and one[k] for one in (prompts, texts, ids))
-        row = Prediction(lines[k] if lines else k + 1, "", "", prompt, text, own_id, None)
-        gathered(Judged(row, label, (answer,), None, None))
+        line = lines[k] if lines else k + 1
+        row = prediction(line, prompt=prompt, text=text, id=own_id)
+        gathered(judged(row, label, answer))
     return gathered
 
 
@@ -99,6 +99,13 @@ def test_repeats_that_nothing_tells_apart_are_counted():
             "prompt",
             [(0, 1), (1, 2), (2, 0)],
         ),
+        # First those of the same gold label.
+        (
+            {"gold": [0, 1, 0], "prompts": ["p", "p", "q"]},
+            {"gold": [1, 0], "prompts": ["p", "p"]},
+            "prompt",
+            [(0, 1), (1, 0)],
+        ),
         # Other templates around the same texts.
         (
             {"prompts": [f"<|user|>\n{ASK}\n{k}<|assistant|>\n" for k in "xyz"]},
@@ -127,7 +134,7 @@ def test_rows_are_matched_by_prompt_else_text_else_id_else_position(
     first, second, matched_by, pairs
 ):
     one, other = (
-        answers([0] * len(next(iter(columns.values()), "xyz")), **columns)
+        answers(**{"gold": [0] * len(next(iter(columns.values()), "xyz"))} | columns)
         for columns in (first, second)
     )
 
@@ -135,25 +142,6 @@ def test_rows_are_matched_by_prompt_else_text_else_id_else_position(
 
     assert match.matched_by == matched_by
     assert list(zip(match.first.tolist(), match.second.tolist(), strict=True)) == pairs
-
-
-def test_repeats_of_conflicting_gold_labels_are_matched_by_them():
-    first = answers([0, 1, 0], prompts=["p", "p", "q"])
-    second = answers([1, 0], prompts=["p", "p"], file="b")
-
-    match = match_rows(first, second, EMOTION)
-
-    assert (match.first.tolist(), match.second.tolist()) == ([0, 1], [1, 0])
-
-
-def test_the_rows_that_one_file_lacks_are_counted():
-    first = answers([0, 1, 2], ids=["x", "y", "z"])
-    second = answers([2, 0, 1, 1], [0, 0, 1, 1], ids=["z", "x", "y", "w"], file="b")
-
-    (pair,) = compare_files([first, second], EMOTION)
-
-    assert (pair.n, pair.only_in_first, pair.only_in_second) == (3, 0, 1)
-    assert (pair.first_right, pair.second_right) == (1, 0)
 
 
 @pytest.mark.parametrize(

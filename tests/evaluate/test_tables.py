@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -12,15 +13,14 @@ from llamafactory_emotion.evaluate.tables import short_names
 from llamafactory_emotion.task import EMOTION
 
 
-def test_match_all_shows_the_three_side_by_side(predictions, capsys):
-    main([predictions(row("joy", "joy or love")), "match=all"])
+def test_match_all_shows_the_three_side_by_side(predictions, figures, capsys):
+    found = figures(predictions(row("joy", "joy or love")), "match=all")
 
+    accuracies = {"flexible": 0, "strict": 0, "contains": 1}
+    assert {rule: one["accuracy"] for rule, one in found["by_rule"].items()} == accuracies
     table = capsys.readouterr().out.split("match rules\n")[1].split("\n\n")[0]
-    assert [line.split()[:2] for line in table.splitlines()[1:]] == [
-        ["flexible", "0.0000"],
-        ["strict", "0.0000"],
-        ["contains", "1.0000"],
-    ]
+    shown = [line.split()[:2] for line in table.splitlines()[1:]]
+    assert shown == [[rule, f"{share:.4f}"] for rule, share in accuracies.items()]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,11 @@ def test_several_files_are_laid_side_by_side(tmp_path, capsys):
     assert [one["accuracy"] for one in content["files"]] == [1, 0, 0]
     assert content["files"][0]["sidecar"] == sidecar
     assert [pair["accuracy_difference"] for pair in content["pairs"]] == [1, 1, 0]
+    assert [(pair["first"], pair["second"]) for pair in content["pairs"]] == [
+        *combinations(names, 2)
+    ]
     assert content["pairs"][0]["p_value"] == pytest.approx(2 / 2**9)
+    assert content["pairs"][0]["p_value_holm"] == pytest.approx(6 / 2**9)
 
 
 def test_how_rows_were_matched_is_told(predictions, capsys):

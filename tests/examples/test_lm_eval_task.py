@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llamafactory_emotion.evaluate import __main__ as evaluate
-from llamafactory_emotion.init.lm_eval import lm_eval_recipe
+from llamafactory_emotion.init.__main__ import lm_eval_recipe
 from llamafactory_emotion.predict import __main__ as predict
 from llamafactory_emotion.task import EMOTION
 

@@ -4,9 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from calls import save_model
 from exports import export_to
-from random_models import TEXTS, save_adapter
+from random_models import TEXTS, random_model, save_adapter, tokenizer_of
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import ModelError
@@ -64,7 +65,7 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
     if change is not None:
         change(weights)
     save_file(weights, tmp_path / "head" / "model.safetensors", metadata={"format": "pt"})
-    found = compare(tmp_path / "head", Sample(TEXTS, scores), device="cpu")
+    found = compare(tmp_path / "head", Sample(TEXTS, scores, [0] * len(TEXTS)), device="cpu")
     allowed = rounding_tolerance(scores, layers)
 
     if change is None:
@@ -72,6 +73,26 @@ def test_a_fault_is_told_from_rounding(verified, tmp_path, change):
         return
     with pytest.raises(ModelError, match="does not give what predict gives on rows: 10 rows"):
         check_equal(found, "rows", allowed)
+
+
+def test_a_type_in_which_the_classifier_overflows_is_refused(export_refuses, tmp_path):
+    model = random_model("llama")
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight *= 20_000
+    model.save_pretrained(tmp_path / "base")
+    tokenizer_of().save_pretrained(tmp_path / "base")
+    call = (f"model_name_or_path={tmp_path / 'base'}", f"output={tmp_path / 'head'}")
+    code, said = export_refuses(*call, "infer_dtype=float16")
+    assert (code, "in float16, as it would be written" in said) == (1, True), said
+    assert not (tmp_path / "head").exists()
+
+
+def test_texts_on_either_side_of_a_switch_of_the_rope_share_no_batch(tmp_path):
+    """LongRoPE reads a short text otherwise in a batch whose longest is beyond its switch."""
+    base = save_model(tmp_path / "base", "phi3")
+    (tmp_path / "rows.txt").write_text("\n".join([*TEXTS, "happy " * 30]), encoding="utf-8")
+    folder = export_to(tmp_path / "head", base, f"verify={tmp_path / 'rows.txt'}")
+    assert "11 rows, 11 labels identical" in (folder / "README.md").read_text()
 
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():

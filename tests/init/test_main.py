@@ -144,10 +144,12 @@ def test_a_file_is_no_folder(tmp_path, capsys):
     path.write_text("x", encoding="utf-8")
     assert main([str(path)]) == 2
     assert "is a file; name a folder" in capsys.readouterr().err
-    assert main([str(path / "below")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert main([str(path / "below")]) == 2
+    assert "is a file and cannot hold" in capsys.readouterr().err
     assert main([]) == main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-    assert "name the folder to write, and no other" in capsys.readouterr().err
+    assert (
+        f"'{tmp_path / 'b'}': write key=value; the help names the keys" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -38,14 +38,6 @@ def test_a_table_worked_out_by_hand():
     assert figures.balanced_accuracy == pytest.approx((4 / 6 + 2 / 4) / 2)
 
 
-def test_all_invalid_is_an_accuracy_of_zero():
-    figures = metrics_of(("a", "b"), np.array([[0, 0, 3], [0, 0, 2]]))
-
-    assert (figures.accuracy, figures.f1_macro, figures.invalid_rate) == (0, 0, 1)
-    assert figures.accuracy_ci[0] == 0
-    assert figures.accuracy_ci[1] > 0.4
-
-
 answers = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=80)
 
 
@@ -106,21 +98,12 @@ def test_the_interval_of_macro_f1(counts, interval):
     assert found == (interval and pytest.approx(interval, abs=5e-5))
 
 
-@given(st.integers(2, 12), st.integers(2, 6), st.integers(0, 2**32 - 1))
+@given(st.integers(2, 12) | st.just(150), st.integers(2, 6), st.integers(0, 2**32 - 1))
 def test_the_interval_of_macro_f1_holds_it(labels, rows, seed):
     shares = np.random.default_rng(seed).dirichlet(np.full(labels + 1, 0.5), size=labels)
     counts = np.stack([np.random.default_rng(seed).multinomial(rows, one) for one in shares])
     low, high = f1_macro_interval(counts)
     assert 0 <= low <= float(averages(counts)["f1_macro"]) <= high <= 1
-
-
-def test_the_interval_holds_macro_f1_for_many_labels():
-    counts = np.eye(150, 151, dtype=int) * 10
-    counts[:, -1] = 2
-
-    low, high = f1_macro_interval(counts)
-
-    assert low < float(averages(counts)["f1_macro"]) < high
 
 
 def test_the_interval_reaches_the_true_macro_f1_of_many_labels_with_two_rows():

@@ -176,15 +176,6 @@ class TestWholeLabels:
         assert metrics()(evaluated(*rows))["accuracy"] == accuracy
         assert metrics()(as_tensors(evaluated(*rows)))["accuracy"] == accuracy
 
-    def test_packed_rows_count_one_by_one(self):
-        gold = [_, _, JOY, END, _, FEAR, END, _, _, _, LOVE, END, _]
-        predicted = [0, 0, JOY, END, 0, JOY, END, 0, 0, 0, LOVE, 9, 0]
-
-        figures = metrics()(evaluated((gold, predicted)))
-
-        assert figures["accuracy"] == pytest.approx(2 / 3)
-        assert figures["f1_macro"] == pytest.approx((2 / 3 + 0 + 1) / 3)
-
     def test_a_label_of_several_tokens_is_right_as_a_whole_or_not_at_all(self, warnings):
         batch = evaluated(
             ([_, JOY, 30, END], [0, JOY, 30, END]),
@@ -214,11 +205,6 @@ class TestWholeLabels:
         batch = evaluated(([_, 40, END], [0, 40, END]), ([_, 41, END], [0, JOY, END]))
 
         assert metrics()(batch) == {"accuracy": 0.5, "f1_macro": 0.5}
-
-    def test_a_class_of_the_task_without_rows_counts_in_macro_f1(self):
-        figures = metrics()(evaluated(([_, JOY, END], [0, JOY, END])))
-
-        assert figures["f1_macro"] == pytest.approx(1 / 3)
 
     def test_where_the_prompt_bears_loss_too_the_answer_comes_after_the_cue(self):
         row = [_, 8, 9, *CUE, JOY, END, 8, 9, *CUE, 9, *CUE, FEAR, END]

@@ -1,6 +1,7 @@
 """The template and the formatting, judged by LLaMA-Factory's own encoder and loader."""
 
 import copy
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,13 +74,7 @@ def test_a_prompt_is_instruction_text_and_cue(template, tokenizer, text):
 
     assert prompt[0] == tokenizer.bos_token_id
     assert tokenizer.decode(prompt[1:]) == f"{EMOTION.instruction}\n{text}\nAnswer:"
-
-
-@pytest.mark.parametrize("text", CONTROL_NAMES)
-def test_a_control_tokens_name_in_a_text_stays_text(template, tokenizer, text):
-    prompt, _ = encode(template, tokenizer, text, "joy")
-
-    assert not set(prompt[1:]) & set(tokenizer.all_special_ids)
+    assert not set(prompt[1:]) & set(tokenizer.all_special_ids), "its name is text, too"
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -154,21 +149,16 @@ def test_a_row_without_a_label_column_has_no_response():
 @pytest.mark.parametrize("label", [6, -1, "bliss", None, True, 1.5, ""])
 def test_an_unknown_label_is_reported_with_the_label_and_the_first_words(label):
     text = "one two three four five six seven eight nine"
+    said = rf"{re.escape(repr(label))}.*'one two three four five six seven eight \.\.\.'.*0 sadness"
 
-    with pytest.raises(DataError) as error:
+    with pytest.raises(DataError, match=said):
         converter(prompt="text", response="label")({"text": text, "label": label})
 
-    assert repr(label) in str(error.value)
-    assert "'one two three four five six seven eight ...'" in str(error.value)
-    assert "0 sadness" in str(error.value)
 
-
-@pytest.mark.parametrize(
-    "row", [{"label": 0}, {"text": "", "label": 0}, {"text": None, "label": 0}]
-)
-def test_a_row_without_text_is_reported(row):
+@pytest.mark.parametrize("text", [{}, {"text": ""}, {"text": None}])
+def test_a_row_without_text_is_reported(text):
     with pytest.raises(DataError, match="no text in the column 'text'"):
-        converter(prompt="text", response="label")(row)
+        converter(prompt="text", response="label")({"label": 0, **text})
 
 
 def test_another_instruction_changes_what_datasets_sees_of_the_converter():

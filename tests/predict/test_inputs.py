@@ -114,6 +114,7 @@ def test_several_data_sets_follow_one_another(tmp_path):
     ("line", "columns", "said"),
     [
         ('{"text": "x"', {}, "rows.jsonl:1"),
+        ('{"instruction": "\\ud800"}', {}, "rows.jsonl:1: the text holds half of a surrogate"),
         ('{"instruction": ""}', {}, "rows.jsonl:1: no text in the columns instruction, input"),
         ('{"instruction": 3}', {}, "rows.jsonl:1: no text"),
         ('{"q": "x"}', {"prompt": "other"}, "no column 'other'"),
@@ -131,7 +132,7 @@ def test_gold_labels_outside_the_task_are_told_with_their_rows(tmp_path):
     rows = [{"input": "x", "output": label} for label in ("bug", "joy", "bug", ["joy"])]
     write_lines(tmp_path / "rows.jsonl", rows)
     write_info(tmp_path, mine={"file_name": "rows.jsonl"})
-    with pytest.raises(DataError, match=r"outside the task 'emotion' .*: 'bug' \(2\), '\[.*' \(1"):
+    with pytest.raises(DataError, match=r"'bug' \(2\), \['joy'\] \(1\); task 'emotion' \(the"):
         contents(open_dataset("mine", str(tmp_path), replace(EMOTION, origin="the default")))
 
 

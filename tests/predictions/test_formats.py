@@ -48,7 +48,26 @@ SAMPLE = {"doc_id": 4, "doc": {"text": "she laughed"}, "target": "joy"}
             {**SAMPLE, "target": 1, "resps": [[["-2.1", "False"]], [["-0.3", "True"]]]},
             {"predict": "1", "label": 1},
         ),
+        (
+            {
+                **SAMPLE,
+                "doc": {},
+                "arguments": {"gen_args_0": {"arg_0": "asked"}},
+                "resps": ["joy"],
+            },
+            {"predict": "joy", "prompt": "asked", "text": None, "id": 4},
+        ),
+        (
+            {**SAMPLE, "doc": "she laughed", "arguments": [["asked", " joy"]], "resps": ["joy"]},
+            {"prompt": "asked", "id": 4},
+        ),
+        # Its number alone is no id to join a source by.
+        ({**SAMPLE, "doc": {}, "resps": ["joy"]}, {"predict": "joy", "prompt": None, "id": None}),
         ({**SAMPLE, "resps": [[["a", "b"]], [["c"]]]}, {"predict": None, "label": "joy"}),
+        ({**SAMPLE, "resps": [[1, 2], {"a": 1}]}, {"predict": None, "label": "joy"}),
+        ({**SAMPLE, "resps": [[1, 2], [10**400, 2]]}, {"predict": None, "label": "joy"}),
+        ({"custom_id": 1, "error": True, "response": "joy"}, {"predict": "joy"}),
+        ({"response": {"choices": ["joy"]}, "label": "joy"}, {"label": "joy"}),
         ({"predict": True, "label": False}, {"predict": "true", "label": False}),
         ({"prediction": "joy", "gold": "joy"}, {"predict": "joy", "label": "joy"}),
         ({"answers": "joy"}, {"predict": None, "label": None}),

@@ -90,14 +90,11 @@ def test_other_settings_are_not_mixed_in(tmp_path):
         check_same_run(tmp_path, before, {"model": "b", "template": "emotion", "seed": 2})
 
 
-@pytest.mark.parametrize("figure", ["1e400", "-1e400", "1" + "0" * 400, "NaN", "-Infinity"])
-def test_a_figure_that_no_number_can_hold_is_none(tmp_path, figure):
-    path = tmp_path / "p.jsonl"
-    path.with_name("p.jsonl.meta.json").write_text(
-        f'{{"seconds": {figure}, "trained_parameters": 7, "own": [{figure}, 0.5, 3]}}'
-    )
+@pytest.mark.parametrize("figure", ["NaN", "-Infinity"])
+def test_a_figure_that_is_no_number_is_none(tmp_path, figure):
+    (tmp_path / "p.jsonl.meta.json").write_text(f'{{"seconds": {figure}, "own": [{figure}, 0.5]}}')
 
-    sidecar = read_sidecar(path)
+    sidecar = read_sidecar(tmp_path / "p.jsonl")
 
-    assert (sidecar.seconds, sidecar.trained_parameters) == (None, 7)
-    assert sidecar.everything["own"] == [None, 0.5, 3]
+    assert sidecar.seconds is None
+    assert sidecar.everything["own"] == [None, 0.5]

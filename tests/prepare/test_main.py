@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,12 @@ def prepare(train, folder, *words):
     return main([f"train={train}", "name=mine", f"dataset_dir={folder}", *map(str, words)])
 
 
+def written(folder, split="train", task=EMOTION):
+    """Return the texts and labels of a data set, each as a list."""
+    rows = read_rows(folder / f"mine_{split}.jsonl", task)
+    return [row.text for row in rows], [row.label for row in rows]
+
+
 def test_the_words_of_labels_are_written_and_missing_ones_suggested(
     folder, tmp_path, tiny_base, capsys
 ):
@@ -49,17 +56,21 @@ def test_the_words_of_labels_are_written_and_missing_ones_suggested(
     rows = [("a", "great joy"), ("b", "joy"), ("c", 1), ("d", "fear")]
     train = write_rows(tmp_path / "train.jsonl", rows)
 
-    words = (f"task={task}", f"model_name_or_path={tiny_base}", "validation_size=0")
+    words = ("--task", task, "--validation-size", 0, f"model_name_or_path={tiny_base}")
     assert prepare(train, folder, *words) == 0
 
     lines = (folder / "mine_train.jsonl").read_text(encoding="utf-8").splitlines()
-    written = [json.loads(line)["output"] for line in lines]
-    assert written == ["joy", "joy", "deep sadness", "fear"]
-    again = read_rows(folder / "mine_train.jsonl", load_task(task))
-    assert [row.label for row in again] == ["great joy", "great joy", "deep sadness", "fear"]
+    rows = [json.loads(line) for line in lines]
+    assert rows[0] == {"instruction": "Which?", "input": "a", "output": "joy"}
+    assert [row["output"] for row in rows] == ["joy", "joy", "deep sadness", "fear"]
+    _, labels = written(folder, task=load_task(task))
+    assert labels == ["great joy", "great joy", "deep sadness", "fear"]
     said = capsys.readouterr().out
     assert "several tokens       deep sadness" in said
     assert "words: {great joy: joy, deep sadness: sadness}" in said
+    assert (
+        "instruction: Classify the following text. Answer with one of: joy for great joy," in said
+    )
 
 
 def snapshot(folder):
@@ -75,10 +86,9 @@ def test_the_splits_are_written_and_registered(train, folder, tmp_path, capsys):
         "mine_train.jsonl",
         "mine_validation.jsonl",
     ]
-    validation = read_rows(folder / "mine_validation.jsonl", EMOTION)
-    assert Counter(row.label for row in validation) == dict.fromkeys(EMOTION.labels, 2)
-    kept = read_rows(folder / "mine_train.jsonl", EMOTION)
-    assert {row.text for row in [*kept, *validation]} == {f"text {n}" for n in range(60)}
+    texts, labels = written(folder, "validation")
+    assert Counter(labels) == dict.fromkeys(EMOTION.labels, 2)
+    assert {*texts, *written(folder)[0]} == {f"text {n}" for n in range(60)}
     assert (folder / "mine_test.jsonl").read_text(encoding="utf-8").splitlines()[1] == (
         '{"instruction": "Do emotion classification for data in the following text.", '
         '"input": "another", "output": "love"}'
@@ -102,20 +112,10 @@ def test_columns_are_joined_and_an_encoding_is_taken(folder, tmp_path, capsys):
 
     words = ("validation_size=0", "encoding=cp1252", "text_column=premise,hypothesis")
     assert prepare(train, folder, *words) == 0
-    assert [row.text for row in read_rows(folder / "mine_train.jsonl", EMOTION)] == [
+    assert written(folder)[0] == [
         "premise: Une soupe très froide.\nhypothesis: Elle plaît.",
         "premise: Oui.\nhypothesis: Déjà.",
     ]
-
-
-def test_a_chat_is_written_as_the_rows_that_its_texts_give(folder, tmp_path):
-    turns = [{"from": "human", "value": EMOTION.user_content("so glad")}]
-    turns += [{"from": "gpt", "value": "joy"}]
-    train = tmp_path / "chats.json"
-    train.write_text(json.dumps([{"conversations": turns}]))
-    assert prepare(train, folder, "validation_size=0") == 0
-    [row] = map(json.loads, (folder / "mine_train.jsonl").read_text().splitlines())
-    assert row == {"instruction": EMOTION.instruction, "input": "so glad", "output": "joy"}
 
 
 def test_llamafactory_reads_what_was_written(train, folder, monkeypatch, tmp_path):
@@ -159,60 +159,43 @@ def test_any_text_survives_prepare(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("round")
     train = write_rows(folder / "raw.jsonl", [(text, "fear") for text in texts])
     assert prepare(train, folder / "data", "validation_size=0") == 0
-    written = folder / "data" / "mine_train.jsonl"
-    assert [row.text for row in read_rows(written, EMOTION)] == texts
-    content = written.read_bytes().decode("utf-8")
+    assert written(folder / "data") == (texts, ["fear"] * len(texts))
+    content = (folder / "data" / "mine_train.jsonl").read_bytes().decode("utf-8")
     assert len(content.splitlines()) == len(texts), "a line is a row for every reader"
 
 
-def test_a_given_validation_file_is_used(train, folder, tmp_path):
-    write_rows(train, [("a", "joy"), ("b", "joy"), ("b", "joy"), ("c", "joy"), ("c", "fear")])
-    validation = write_rows(tmp_path / "v.jsonl", [("v", "joy"), ("v", "love")])
-    assert prepare(train, folder, f"validation={validation}", "drop=repeats", "drop=conflicts") == 0
-    written = read_rows(folder / "mine_validation.jsonl", EMOTION)
-    assert [row.label for row in written] == ["joy", "love"], "held-out rows are never dropped"
-    kept = read_rows(folder / "mine_train.jsonl", EMOTION)
-    assert [row.text for row in kept] == ["a", "b"]
-
-
-def test_drop_says_what_it_took_and_leaves_test_alone(folder, tmp_path, capsys):
+def test_drop_says_what_it_took_and_leaves_held_out_rows_alone(folder, tmp_path, capsys):
     rows = [("c", "joy"), ("c", "love"), ("r", "joy"), ("r", "joy"), ("t", "fear"), ("k", "joy")]
     train = write_rows(tmp_path / "raw.jsonl", rows)
     test = write_rows(tmp_path / "test.jsonl", [("t", "joy"), ("t", "joy")])
+    validation = write_rows(tmp_path / "v.jsonl", [("v", "joy"), ("v", "love")])
     out = tmp_path / "audit.json"
-    words = ["validation_size=0", "drop=leaks,conflicts,repeats"]
-    assert prepare(train, folder, f"test={test}", *words, f"json={out}") == 0
-    assert [row.text for row in read_rows(folder / "mine_train.jsonl", EMOTION)] == ["r", "k"]
-    assert len(read_rows(folder / "mine_test.jsonl", EMOTION)) == 2
+    words = [f"test={test}", f"validation={validation}", "drop=leaks,conflicts", "drop=repeats"]
+    assert prepare(train, folder, *words, f"json={out}") == 0
+    assert written(folder) == (["r", "k"], ["joy", "joy"])
+    assert written(folder, "validation") == (["v", "v"], ["joy", "love"])
+    assert written(folder, "test") == (["t", "t"], ["joy", "joy"])
     report = json.loads(out.read_text(encoding="utf-8"))
     assert report["dropped"] == {"conflicts": 2, "repeats": 1, "leaks": 1}
     assert report["written"]["mine_train"] == {"file": f"{folder}/mine_train.jsonl", "rows": 2}
     # The audit is of what was given, not of what was left.
-    assert (report["rows"], report["repeats"], report["conflicts"], report["leaks"]) == (8, 3, 1, 1)
+    audited = [report[key] for key in ("rows", "repeats", "conflicts", "leaks")]
+    assert audited == [10, 4, 2, 1]
     assert "conflicts  2 rows" in capsys.readouterr().out
 
     for word in ("--json", "json=-"):
-        assert prepare(train, folder, f"test={test}", *words, word, "overwrite=true") == 0
+        assert prepare(train, folder, *words, word, "overwrite=true") == 0
         assert json.loads(capsys.readouterr().out) == report, "in place of the tables"
 
 
 def test_check_only_writes_no_data(train, folder, tmp_path, capsys):
     out = tmp_path / "audit.json"
-    assert prepare(train, folder, "--check-only", f"json={out}") == 0
+    assert main([str(train), "--check-only", f"json={out}"]) == 0
     assert json.loads(out.read_text(encoding="utf-8"))["rows"] == 60
     assert "0 repeats" in capsys.readouterr().out
     assert main([f"train={train}", "check_only=true", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 60
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.json", "train.jsonl"]
-
-
-def test_another_task_brings_its_own_labels_and_instruction(folder, tmp_path):
-    task = tmp_path / "tone.yaml"
-    task.write_text("name: tone\ninstruction: Which tone?\nlabels: [bad, good]\n", encoding="utf-8")
-    train = write_rows(tmp_path / "raw.jsonl", [("x", 1), ("y", "BAD")])
-    assert prepare(train, folder, "--task", task, "--validation-size", 0) == 0
-    first = json.loads((folder / "mine_train.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert first == {"instruction": "Which tone?", "input": "x", "output": "good"}
 
 
 def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
@@ -228,7 +211,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
 
     write_rows(train, [("new", "joy")])
     assert prepare(train, folder, "validation_size=0", "--overwrite") == 0
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 1
+    assert written(folder) == (["new"], ["joy"])
     assert "left as an earlier run wrote it" in capsys.readouterr().out
 
     audit = tmp_path / "audit.json"
@@ -241,8 +224,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        *((f"name={name}", "must be letters") for name in ("../up", ".hidden", "a,b", "mine\n")),
-        ("name=" + "x" * 101, "must be letters"),
+        *((f"name={name}", "must be letters") for name in ("../up", ".a", "a,b", "a\n", "x" * 101)),
         ("name=", "name and dataset_dir are needed; or write check_only=true"),
         ("drop=leak", "drop='leak' is none of conflicts, repeats, leaks"),
         ("drop=repeats,", "drop='' is none of"),
@@ -255,6 +237,7 @@ def test_nothing_is_overwritten_unless_allowed(train, folder, tmp_path, capsys):
         ("task=mood", "the task 'mood' is neither built in"),
         ("test=none.jsonl", "none.jsonl is not there"),
         ("train=none.jsonl", "none.jsonl is not there"),
+        (f"dataset_dir={__file__}", "test_main.py is a file; name a folder"),
         ("no_such_key=1", "unknown key 'no_such_key'"),
     ],
 )
@@ -262,11 +245,6 @@ def test_a_wrong_call_ends_in_a_sentence(train, folder, words, message, capsys):
     assert prepare(train, folder, *words.split(" ")) == 2
     assert message in capsys.readouterr().err
     assert not folder.exists()
-
-
-def test_a_dataset_folder_that_is_a_file(train, tmp_path):
-    (tmp_path / "file").touch()
-    assert prepare(train, tmp_path / "file") == 2
 
 
 @pytest.mark.parametrize("key", ["train", "validation", "test", "task", "recipe"])
@@ -285,21 +263,22 @@ def test_nothing_that_is_read_is_written_over(train, folder, tmp_path, capsys, k
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("name", ["mine_train.jsonl", "dataset_info.json"])
-def test_the_audit_is_no_other_output(train, folder, capsys, name):
-    assert prepare(train, folder, f"json={folder / name}") == 2
-    assert "would be written twice" in capsys.readouterr().err
+def test_the_audit_is_no_other_output(train, folder, capsys):
+    for name in ("mine_train.jsonl", "dataset_info.json"):
+        assert prepare(train, folder, f"json={folder / name}") == 2
+        assert "would be written twice" in capsys.readouterr().err
     assert not folder.exists()
 
 
 def test_all_bad_files_are_in_one_error(train, folder, tmp_path, capsys):
     write_rows(train, [("a", "glee"), ("", "joy")])
-    test = write_rows(tmp_path / "test.jsonl", [("b", "woe")])
+    test = write_rows(tmp_path / "test.jsonl", [("b", "woe"), ("c", "sad"), ("d", "joy")])
     assert prepare(train, folder, f"test={test}") == 1
     error = capsys.readouterr().err
     assert "train.jsonl:1: unknown label 'glee'" in error
     assert "train.jsonl:2: the text is empty" in error
     assert "test.jsonl:1: unknown label 'woe'" in error
+    assert "an alias counts in answers alone: write 'sadness' for 'sad'" in error
     assert not folder.exists()
 
 
@@ -344,8 +323,8 @@ def test_the_real_data(shared_data, folder):
     report = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     figures = {key: report[key] for key in ("repeats", "conflicts", "leaks", "leaks_other_label")}
     assert figures == {"repeats": 31, "conflicts": 30, "leaks": 11, "leaks_other_label": 11}
-    written = {name: entry["rows"] for name, entry in report["written"].items()}
-    assert written == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
+    rows = {name: entry["rows"] for name, entry in report["written"].items()}
+    assert rows == {"dair_train": 14_400, "dair_validation": 1_600, "dair_test": 2_000}
 
 
 TICKETS = [
@@ -375,8 +354,8 @@ def test_unknown_labels_get_a_task_that_fits_and_write_task_writes_it(folder, tm
     assert f"{task}: billing, cancel / refund, parcel delayed" in shown.out
     assert "labels were tidied: ' Billing ' is 'billing' (1)" in shown.err
     assert f"{train}: texts from text, labels from label\n" in shown.err
-    rows = read_rows(folder / "mine_train.jsonl", load_task(task))
-    assert [(row.text, row.label) for row in rows] == [*TICKETS, ("pay", "billing")]
+    pairs = zip(*written(folder, task=load_task(task)), strict=True)
+    assert [*pairs] == [*TICKETS, ("pay", "billing")]
 
     assert prepare(train, folder, f"write_task={task}", "overwrite=true", "task=emotion") == 2
     assert "task and write_task exclude each other" in capsys.readouterr().err
@@ -398,20 +377,17 @@ def test_a_test_split_is_drawn_beside_the_validation(folder, tmp_path, capsys):
     rows = [(f"text {n}", EMOTION.labels[n % 5]) for n in range(100)] + [("alone", "surprise")]
     train = write_rows(tmp_path / "raw.jsonl", [*rows, ("twice", "joy"), ("twice", "joy")])
     assert prepare(train, folder, "test_size=20", "validation_size=10") == 0
-    parts = {
-        split: read_rows(folder / f"mine_{split}.jsonl", EMOTION)
-        for split in ("train", "validation", "test")
-    }
-    assert {split: len(part) for split, part in parts.items()} == {
-        "train": 73, "validation": 10, "test": 20,
-    }  # fmt: skip
-    texts = [row.text for part in parts.values() for row in part]
-    assert sorted(texts) == sorted([text for text, _ in rows] + ["twice", "twice"])
-    assert set(Counter(row.label for row in parts["test"]).values()) == {4}
-    assert {"alone", "twice"} <= {row.text for row in parts["train"]}
+    drawn, labels = written(folder, "test")
+    assert set(Counter(labels).values()) == {4}
+    kept, validation = written(folder)[0], written(folder, "validation")[0]
+    assert [len(kept), len(validation), len(drawn)] == [73, 10, 20]
+    assert sorted([*kept, *validation, *drawn]) == sorted(
+        [text for text, _ in rows] + ["twice", "twice"]
+    )
+    assert {"alone", "twice"} <= {*kept}
 
     assert prepare(train, folder, "test_size=0.2", "validation_size=0.1", "overwrite=true") == 0
-    assert len(read_rows(folder / "mine_validation.jsonl", EMOTION)) == 10, "of all rows"
+    assert len(written(folder, "validation")[0]) == 10, "of all rows"
     capsys.readouterr()
     assert prepare(train, folder, "test_size=0.2", f"test={train}", "overwrite=true") == 2
     assert "test and test_size exclude each other" in capsys.readouterr().err
@@ -427,7 +403,7 @@ def test_empty_rows_are_refused_or_left_out_and_counted(folder, tmp_path, capsys
     assert prepare(train, folder, "validation_size=0", "skip_empty=true", f"json={out}") == 0
     assert "rows without a text or a label, left out: 3" in capsys.readouterr().err
     assert json.loads(out.read_text())["skipped"] == {"train": 3}
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    assert written(folder) == (["so glad", "low"], ["joy", "sadness"])
     lines = tmp_path / "raw.txt"
     lines.write_text("so glad;joy\n\nlow;sadness\n")
     assert prepare(lines, folder, "validation_size=0", "skip_empty=true", "overwrite=true") == 0
@@ -440,30 +416,39 @@ def test_a_folder_of_files_is_read_and_none_in_it_is_replaced(folder, tmp_path, 
     for n in (1, 2):
         write_rows(parts / f"part-{n}.jsonl", [(f"text {n}", "joy")])
     assert prepare(parts, folder, "validation_size=0") == 0
-    assert len(read_rows(folder / "mine_train.jsonl", EMOTION)) == 2
+    assert written(folder)[0] == ["text 1", "text 2"]
     assert prepare(parts, folder, f"json={parts / 'part-1.jsonl'}", "overwrite=true") == 2
     assert "part-1.jsonl is an input" in capsys.readouterr().err
 
 
 def test_a_written_task_is_told_of_misspellings_and_has_the_words_of_a_model(
-    tiny_base, folder, tmp_path, capsys
+    tiny_base, folder, tmp_path, capsys, monkeypatch
 ):
     task = tmp_path / "moods.yaml"
     usual = [(f"text {n}", ("deep sadness", "great joy")[n % 2]) for n in range(20)]
     odd = [("one", "great/joy"), ("two", "fear"), ("three", "fear")]
     train = write_rows(tmp_path / "moods.jsonl", [*usual, *odd])
 
-    assert prepare(train, folder, f"write_task={task}", f"model_name_or_path={tiny_base}") == 0
+    from transformers import AutoTokenizer
 
-    told = capsys.readouterr().err
+    loaded = Mock(wraps=AutoTokenizer.from_pretrained)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", loaded)
+    model = f"model_name_or_path={tiny_base}"
+    assert prepare(train, folder, model) == 1
+    offered = capsys.readouterr().err
+    loaded.reset_mock()
+    assert prepare(train, folder, f"write_task={task}", model) == 0
+
+    loaded.assert_called_once()
+    said, told = capsys.readouterr()
+    assert "several tokens  " in said
+    assert "several tokens  deep sadness" not in said
+    assert "for the task's file" not in said
     assert "'great/joy' (1) may be 'great joy' (10) in another spelling" in told
     assert told.count("in another spelling") == 1
     assert load_task(task).words["deep sadness"] == "sadness"
+    asked = "Classify the following text. Answer with one of: sadness for deep sadness, fear, "
+    assert load_task(task).instruction.startswith(asked)
+    assert f"instruction: '{asked}" in offered
     assert prepare(train, folder, f"write_task={task}", "name=again") == 2
     assert f"take it as it is with task={task}, or write it anew" in capsys.readouterr().err
-
-
-def test_an_alias_in_the_data_is_told_with_the_label_it_means(folder, tmp_path, capsys):
-    train = write_rows(tmp_path / "a.jsonl", [("so good", "joy"), ("so bad", "sad")])
-    assert prepare(train, folder) == 1
-    assert "an alias counts in answers alone: write 'sadness' for 'sad'" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 """How an audit is shown: sentences and tables for a terminal, sums for JSON."""
 
+import io
 import json
 
 from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
 from llamafactory_emotion.task import EMOTION
-from llamafactory_emotion.terminal import Facts
+from llamafactory_emotion.terminal import Facts, print_blocks
 
 
 def rows(*pairs):
@@ -73,6 +74,25 @@ def test_conflicts_and_leaks_are_shown_with_their_texts_the_first_ten():
     assert blocks[1].lines[0] == ("train 1,2", "joy/sadness: text 0")
 
 
+def test_a_text_of_three_splits_is_told_once():
+    splits = {name: rows(("one", "joy"), (name, "fear")) for name in ("train", "validation")}
+    splits["test"] = rows(("train", "fear"), ("one", "love"), ("validation", "joy"))
+    findings, shown, *_ = audit_blocks(audit_splits(splits, EMOTION.labels))
+    assert findings.lines[3:6] == (
+        (
+            "test",
+            "1 test text that is in train and validation too, 1 of them with another label",
+        ),
+        ("test", "1 test text that is in train too, 0 of them with another label"),
+        ("test", "1 test text that is in validation too, 1 of them with another label"),
+    )
+    assert shown.lines == (
+        ("train 1, validation 1, test 2", "joy/love: one"),
+        ("train 2, test 1", "fear: train"),
+        ("validation 2, test 3", "fear/joy: validation"),
+    )
+
+
 def test_the_tables_put_the_splits_side_by_side():
     audit = audit_splits({"train": TRAIN, "test": TEST}, EMOTION.labels)
     row = {line[0]: line[1:] for line in cells(audit)}
@@ -83,6 +103,7 @@ def test_the_tables_put_the_splits_side_by_side():
 
 def test_labels_cannot_act_on_a_terminal():
     strange = rows(("a", "x\x1b[2J"), ("a", "y"), ("b", "y"))
-    shown = cells(audit_splits({"train": strange}, ("x\x1b[2J", "y", "z\x07")))
-    assert all(cell.isprintable() for line in shown for cell in line)
-    assert any("x\\x1b" in cell for line in shown for cell in line)
+    audit = audit_splits({"train": strange}, ("x\x1b[2J", "y", "z\x07"))
+    print_blocks(audit_blocks(audit), out := io.StringIO())
+    assert all(map(str.isprintable, out.getvalue().splitlines()))
+    assert "x\\x1b" in out.getvalue()

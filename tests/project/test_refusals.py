@@ -7,7 +7,13 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "llamafactory_emotion"
 ERRORS = {"CallError", "DataError", "ModelError", "EmotionError"}
 # Reasons that a finding, a warning or another sentence is made of.
-REASONS = {"plugin/host_data.py", "plugin/metrics.py", "plugin/record.py", "run_record.py"}
+REASONS = {
+    "plugin/host_data.py",
+    "plugin/host_encoding.py",
+    "plugin/metrics.py",
+    "plugin/record.py",
+    "run_record.py",
+}
 ADVICE = re.compile(
     r"(; | is )\{\}\.$|\b(accept|add|allow|ask|begin|change|check|choose|compare|download|drop"
     r"|export|give|install|keep|leave|load|lower|mend|name|predict|put|raise|remove|rename|quote|report"

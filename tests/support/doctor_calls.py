@@ -13,6 +13,8 @@ from llamafactory_emotion.doctor.__main__ import DoctorOptions, examine
 from llamafactory_emotion.doctor.context import GIB, Finding, Gpu, Level
 from llamafactory_emotion.options import Call, read_call
 
+PREDICT = {"do_train": None, "do_predict": True, "predict_with_generate": True, "dataset": None,
+           "eval_dataset": "sound", "do_sample": False, "max_new_tokens": 8}  # fmt: skip
 NEW_GPU, OLD_GPU = Gpu("a new GPU", 24, (9, 0)), Gpu("an old GPU", 16, (7, 5))
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.evaluate.comparison import compare_files
 from llamafactory_emotion.evaluate.evaluation import evaluate_file
-from llamafactory_emotion.evaluate.lookup import TextFinder
-from llamafactory_emotion.evaluate.matching import Answers
+from llamafactory_emotion.evaluate.judging import Judged
+from llamafactory_emotion.predictions.reading import Prediction
 from llamafactory_emotion.task import EMOTION
 
 # Each would set the title, draw a picture from elsewhere, end the list it is in or add up.
@@ -34,6 +35,19 @@ def row(gold, answer, **more):
     return {"prompt": "Which?\nI laughed", "predict": answer, "label": gold, **more}
 
 
+def labelled(*pairs):
+    """Make pairs of text and label the rows of a data file."""
+    return [Row(text, label, line) for line, (text, label) in enumerate(pairs, start=1)]
+
+
+def prediction(line=1, label="", *, prompt=None, text=None, id=None, predict=""):  # noqa: A002
+    return Prediction(line, predict, label, prompt, text, id, None)
+
+
+def judged(row, gold, *predicted):
+    return Judged(row, gold, predicted, None, None)
+
+
 def write_rows(path, *rows):
     """Write rows as JSON Lines, text as a line of its own, and return the path as text."""
     lines = [one if isinstance(one, str) else json.dumps(one) for one in rows]
@@ -43,11 +57,8 @@ def write_rows(path, *rows):
 
 def evaluations_of(folder, files, *, task=EMOTION, **options):
     """Write each list of rows as a file of that name; return evaluations and their pairs."""
-    evaluations, answers = [], []
-    for name, rows in files.items():
-        path = write_rows(folder / name, *rows)
-        gathered = Answers(path, TextFinder(task))
-        evaluations.append(evaluate_file(path, task, observers=[gathered], **options))
-        gathered.broken = evaluations[-1].broken
-        answers.append(gathered)
-    return evaluations, compare_files(answers, task)
+    evaluations = [
+        evaluate_file(write_rows(folder / name, *rows), task, keeps_answers=True, **options)
+        for name, rows in files.items()
+    ]
+    return evaluations, compare_files([one.answers for one in evaluations], task)

@@ -156,6 +156,15 @@ def test_what_stops_a_training_is_one_sentence(
     assert said in refused(capsys, *call, *QUICK, f"test={rows_file}", *push)
 
 
+def test_the_model_itself_is_pushed(call, tmp_path, monkeypatch):
+    out, pushed = tmp_path / "out", set()
+    monkeypatch.setattr(Trainer, "init_hf_repo", lambda *_, **__: None)
+    monkeypatch.setattr(Trainer, "push_to_hub", lambda *_, **__: pushed.update(out.iterdir()))
+    train(*call, *QUICK, "finetuning_type=lora", "push_to_hub=true")
+    assert {out / "adapter_model.safetensors", out / "config.json"} <= pushed
+    assert out / ".training" not in pushed
+
+
 def test_two_processes_train_the_model_of_one(rows_file, tmp_path):
     base = write_base(tmp_path / "llama", "llama")  # without dropout, which falls as it will
     words = [

@@ -2,6 +2,7 @@
 
 records           a file's records one after another, whatever its format
 lines             the lines of text files, whatever their encoding
+delimited         rows of CSV and tab-separated tables
 tables            rows of Parquet, Arrow, saved data sets and workbooks
 columns           which of them hold texts and labels, and what must not be lost
 reading           texts and labels out of records, every row checked

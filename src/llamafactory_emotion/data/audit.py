@@ -13,15 +13,10 @@ from itertools import combinations
 from statistics import fmean, median
 
 from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.text import SPECIAL_TOKEN
 
-ByText = Mapping[str, Sequence[Row]]
-
-CUTOFF_LENGTH = 512
+_CUTOFF = 512  # the cutoff in tokens of the recipes
 _LINK = re.compile("http|href", re.IGNORECASE)
-# Control tokens by name: Llama 3's and ChatML's <|...|>, Llama 2's and BERT's.
-_SPECIAL_TOKEN = re.compile(
-    r"<\|[^\s<>|]{1,64}\|>|</?s>|<(?:unk|pad|mask)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|MASK)\]"
-)
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,8 @@ class Leak:
 class Lengths:
     """Lengths in words, as white space separates them; a word is one token or more.
 
-    Attributes:
-        cutoff: The cutoff they are held against, in tokens.
-        over_cutoff: Texts of more words than that: surely cut. Others may be; only tokens tell.
+    `over_cutoff` counts texts of more words than the cutoff in tokens: these are surely cut. Others
+    may be; only tokens tell.
     """
 
     mean: float
@@ -130,33 +124,25 @@ class Audit:
         return tuple(leak for leak in self.leaks if leak.other_label)
 
 
-def audit_splits(
-    splits: Mapping[str, Sequence[Row]],
-    labels: Sequence[str],
-    *,
-    cutoff: int = CUTOFF_LENGTH,
-) -> Audit:
+def audit_splits(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Audit:
     """Audit the rows of one split or more.
 
     Args:
         splits: Name to rows (one or more); every label is one of `labels`.
         labels: The task's labels.
-        cutoff: The length in tokens that training will cut at.
     """
-    normalised_counts = {
-        name: Counter(normalised(row.text) for row in rows) for name, rows in splits.items()
-    }
-    by_text = {name: _by_text(rows) for name, rows in splits.items()}
+    keys = {name: [normalised(row.text) for row in rows] for name, rows in splits.items()}
+    counts = {name: Counter(own) for name, own in keys.items()}
+    by_text = {name: _shared_texts(name, rows, keys[name], counts) for name, rows in splits.items()}
     pairs = list(combinations(splits, 2))
     return Audit(
         splits=tuple(
-            _audit_split(name, rows, labels, by_text[name], normalised_counts[name], cutoff)
+            _audit_split(name, rows, labels, by_text[name], counts[name])
             for name, rows in splits.items()
         ),
         leaks=tuple(leak for pair in pairs for leak in _leaks(pair, by_text)),
         normalised_leaks=sum(
-            len(normalised_counts[first].keys() & normalised_counts[second].keys())
-            for first, second in pairs
+            len(counts[one].keys() & counts[other].keys()) for one, other in pairs
         ),
     )
 
@@ -178,13 +164,27 @@ def conflict_pairs(repeats: Iterable[Repeat]) -> dict[tuple[str, str], int]:
     return dict(sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
+def _shared_texts(
+    name: str, rows: Sequence[Row], keys: Sequence[str], counts: Mapping[str, Mapping[str, int]]
+) -> dict[str, list[Row]]:
+    """Group the rows of the texts that occur twice in a split or in another, first rows first.
+
+    Most texts occur once, and of millions of those nothing is kept.
+    """
+    others = [found for other, found in counts.items() if other != name]
+    shared: dict[str, list[Row]] = {}
+    for row, key in zip(rows, keys, strict=True):
+        if counts[name][key] > 1 or any(key in found for found in others):
+            shared.setdefault(row.text, []).append(row)
+    return shared
+
+
 def _audit_split(
     name: str,
     rows: Sequence[Row],
     labels: Sequence[str],
-    by_text: ByText,
+    by_text: Mapping[str, Sequence[Row]],
     normalised_counts: Mapping[str, int],
-    cutoff: int,
 ) -> SplitAudit:
     classes = Counter(row.label for row in rows)
     words = [len(row.text.split()) for row in rows]
@@ -193,42 +193,29 @@ def _audit_split(
         rows=len(rows),
         classes={label: classes[label] for label in labels},
         repeats=tuple(
-            Repeat(text, _lines(same), _labels(same))
-            for text, same in by_text.items()
-            if len(same) > 1
+            Repeat(text, *_lines_and_labels(same)) for text, same in by_text.items() if same[1:]
         ),
         normalised_repeats=sum(count > 1 for count in normalised_counts.values()),
         lengths=Lengths(
             mean=fmean(words),
             median=float(median(words)),
             longest=max(words),
-            cutoff=cutoff,
-            over_cutoff=sum(count > cutoff for count in words),
+            cutoff=_CUTOFF,
+            over_cutoff=sum(count > _CUTOFF for count in words),
         ),
         links=sum(_LINK.search(row.text) is not None for row in rows),
-        special_tokens=sum(_SPECIAL_TOKEN.search(row.text) is not None for row in rows),
+        special_tokens=sum(SPECIAL_TOKEN.search(row.text) is not None for row in rows),
     )
 
 
-def _leaks(pair: tuple[str, str], by_text: Mapping[str, ByText]) -> Iterator[Leak]:
+def _leaks(
+    pair: tuple[str, str], by_text: Mapping[str, Mapping[str, Sequence[Row]]]
+) -> Iterator[Leak]:
     first, second = (by_text[name] for name in pair)
-    for text, same in second.items():
-        if text in first:
-            rows = (first[text], same)
-            yield Leak(text, pair, tuple(map(_lines, rows)), tuple(map(_labels, rows)))
+    for text in (text for text in second if text in first):
+        lines, labels = zip(*map(_lines_and_labels, (first[text], second[text])), strict=True)
+        yield Leak(text, pair, lines, labels)
 
 
-def _by_text(rows: Sequence[Row]) -> ByText:
-    """Group rows by their text, in the order of their first rows."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.text, []).append(row)
-    return found
-
-
-def _lines(rows: Sequence[Row]) -> tuple[int, ...]:
-    return tuple(row.line for row in rows)
-
-
-def _labels(rows: Sequence[Row]) -> tuple[str, ...]:
-    return tuple(row.label for row in rows)
+def _lines_and_labels(rows: Sequence[Row]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    return tuple(row.line for row in rows), tuple(row.label for row in rows)

@@ -7,38 +7,33 @@ last question), `assistant` (the answer to it), `system` and `history` (all befo
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from llamafactory_emotion.data.records import Record
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.text import WITHOUT_SPACES, loose_key, shorten
 
+
+def _names(*lines: str) -> tuple[str, ...]:
+    return tuple(name.strip() for line in lines for name in line.split(","))
+
+
 # Compared by `loose_key`; where no column is named and several hold texts, the first is proposed.
-TEXT_COLUMNS = (
-    *("text", "sentence", "message", "content", "review", "review text", "comment", "post"),
-    *("tweet", "utterance", "query", "question", "document", "body", "description", "title"),
-    *(
-        "文本",
-        "内容",
-        "句子",
-        "评论",
-        "正文",
-        "消息",
-        "问题",
-        "标题",
-        "texto",
-        "mensaje",
-        "contenido",
-    ),
-    *("comentario", "reseña", "frase", "oración", "consulta", "pregunta", "título", "input"),
+TEXT_COLUMNS = _names(
+    "text, sentence, message, content, review, review text, comment, post, tweet, utterance",
+    "query, question, document, body, description, title",
+    "文本, 内容, 句子, 评论, 正文, 消息, 问题, 标题",
+    "texto, mensaje, contenido, comentario, reseña, frase, oración, consulta, pregunta, título",
+    "input",
 )
-LABEL_COLUMNS = (
-    *("label", "labels", "category", "class", "intent", "topic", "sentiment", "emotion", "tag"),
-    *("y", "gold", "标签", "类别", "分类", "意图", "主题", "情感", "情绪", "etiqueta", "categoría"),
-    *("categoria", "clase", "intención", "tema", "sentimiento", "emoción", "output"),
+LABEL_COLUMNS = _names(
+    "label, labels, category, class, intent, topic, sentiment, emotion, tag, y, gold",
+    "标签, 类别, 分类, 意图, 主题, 情感, 情绪",
+    "etiqueta, categoría, categoria, clase, intención, tema, sentimiento, emoción",
+    "output",
 )
 # The label where there is no other; beside one it is another writing of it, or no label at all.
-_WEAK_LABELS = ("target", "stars", "rating", "polarity", "label text", "label name", "class name")
+_WEAK_LABELS = _names("target, stars, rating, polarity, label text, label name, class name")
 NO_COLUMN = ""
 _INPUT, _INSTRUCTION = "input", "instruction"
 _USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
@@ -50,10 +45,12 @@ _ROLES = {
 }
 # Columns that often decide about a label together with a text, by name; others by their length.
 _SECOND_TEXTS = (
-    *("sentence1", "sentence2", "sentence a", "sentence b", "text1", "text2", "text a", "text b"),
-    *("text pair", "premise", "hypothesis", "question1", "question2", "answer", "context"),
-    *("passage", "paragraph", "response", "reply", "parent", "subject", "headline", "summary"),
-    *("aspect", "aspect term", "term", "target", *TEXT_COLUMNS[:-1]),
+    *TEXT_COLUMNS[:-1],  # an alpaca input is the text itself
+    *_names(
+        "sentence1, sentence2, sentence a, sentence b, text1, text2, text a, text b, text pair",
+        "premise, hypothesis, question1, question2, answer, context, passage, paragraph, response",
+        "reply, parent, subject, headline, summary, aspect, aspect term, term, target",
+    ),
 )
 _WORDS_OF_A_TEXT = 6
 _CHARACTERS = 12
@@ -62,18 +59,34 @@ _NUMBER = re.compile(r"[\d\s.,:/+-]*")
 _WITHOUT_SPACES = re.compile(f"[{WITHOUT_SPACES}]")
 
 
-class ColumnChoice(NamedTuple):
-    """The columns that a caller names; what is None is guessed from the first record.
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read; what is None is guessed from its content.
 
-    Several columns of `text`, with commas between them, are joined. `instruction` holds the texts
-    where the first record's `text` is empty, as in alpaca records without an input; `label` is
-    `NO_COLUMN` for none; with `label_may_lack`, a file without that column has no labels.
+    Attributes:
+        text_column: The column of the texts, or several with commas, which are joined; guessed from
+            `TEXT_COLUMNS`. In an alpaca file it is `input`, or `instruction` where the first row
+            has no input; in a conversation, the last turn of the user.
+        label_column: The column of the labels, `NO_COLUMN` for none; guessed from `LABEL_COLUMNS`.
+            In a conversation it is the last turn of the assistant.
+        instruction_column: Holds the texts where the first row's `text_column` is empty.
+        encoding: Of a text file.
+        sheet: Of a workbook.
+        skip_empty: Leave out rows without a text or a label instead of refusing the file; None
+            where the caller cannot.
+        label_may_lack: A file without `label_column` has no labels.
+        asked: Read rows as LLaMA-Factory asks them: instruction and text, whichever there are; a
+            label may be part of a longer answer that was trained.
     """
 
-    text: str | None = None
-    label: str | None = None
-    instruction: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    instruction_column: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
+    skip_empty: bool | None = None
     label_may_lack: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,44 +130,42 @@ class RowError(Exception):
         self.label, self.is_empty = label, is_empty
 
 
-def choose_columns(
-    record: Record, choice: ColumnChoice, where: str, *, label_needed: bool
-) -> Columns:
+def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bool) -> Columns:
     """Choose the columns by the first record.
 
     Raises:
         DataError: A named column is not there, none looks like what is needed, or another one
             holds a text too.
     """
-    conversation = _conversation_column(record.fields, choice.text)
+    conversation = _conversation_column(record.fields, reading.text_column)
     try:
         fields = with_turns(record.fields, conversation)
     except RowError as error:
         raise DataError(f"{where}: {error}.") from error
-    named = _split(choice.text, fields) if choice.text not in (None, conversation) else ()
-    label = choice.label
-    if label and choice.label_may_lack and label not in fields:
+    if reading.asked:
+        return _columns_asked(fields, reading, conversation, where)
+    named = _split(reading.text_column, fields) if reading.text_column != conversation else ()
+    instruction, label = reading.instruction_column, reading.label_column
+    if label and reading.label_may_lack and label not in fields:
         label = NO_COLUMN
-    texts = (*named, *filter(None, (choice.instruction,)))
-    require_columns(fields, texts, where, "with text_column")
-    require_columns(fields, filter(None, (label,)), where, "with label_column")
+    _require((*named, *filter(None, (instruction,))), fields, where, "with text_column")
+    _require(filter(None, (label,)), fields, where, "with label_column")
     if label is None:
         label = guess_label(fields, conversation, where)
     text = named[0] if named else _guess_text(fields, conversation, label)
-    instruction = choice.instruction
     if not named and (text is None or text.casefold() == _INPUT):
         instruction = instruction or next(_named_like((_INSTRUCTION,), fields), None)
     unused = None
     if instruction and not (text and fields[text]):
         text, unused = instruction, text
     missing = [] if text else ["text (text_column)"]
-    missing += ["label (label_column)"] if label_needed and not label else []
+    missing += ["label (label_column)"] if labelled and not label else []
     others = [name for name in fields if name not in (instruction, text, label, unused)]
     taken = fields[text] if text else None
-    second = [name for name in others if _is_second_text(name, fields[name], taken)]
-    if not named and second and not missing:
+    second = [] if named else [n for n in others if _is_second_text(n, fields[n], taken)]
+    if second and not missing:
         raise DataError(f"{where}: {_loss(text or '', second)}.")
-    if not named and text is None and len(second) > 1:
+    if text is None and second[1:]:
         raise DataError(f"{where}: {_loss(second[0], second[1:])}.")
     if text is None or missing:
         raise DataError(
@@ -166,6 +177,18 @@ def choose_columns(
     texts = (named[1:] and named) or (text,)
     left = tuple(str(name) for name in fields if name not in (*texts, label))
     return Columns(texts, label or None, unused, tuple(guarded), conversation, left)
+
+
+def _columns_asked(
+    fields: Mapping[str, Any], reading: Reading, conversation: str | None, where: str
+) -> Columns:
+    """Return the columns that LLaMA-Factory asks with; where none are named, those of alpaca."""
+    if conversation:
+        return Columns((_USER,), _ASSISTANT, conversation=conversation)
+    named = tuple(filter(None, (reading.instruction_column, reading.text_column)))
+    _require(named[:1], fields, where, "in dataset_info.json")
+    label = "output" if reading.label_column is None else reading.label_column
+    return Columns(named or (_INSTRUCTION, _INPUT), label or None)
 
 
 def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str) -> str | None:
@@ -199,9 +222,7 @@ def _guess_text(
     return next((name for name in found if _is_text(fields[name])), found[0] if found else None)
 
 
-def require_columns(
-    fields: Mapping[str, Any], columns: Iterable[str], where: str, how: str
-) -> None:
+def _require(columns: Iterable[str], fields: Mapping[str, Any], where: str, how: str) -> None:
     """Raise a DataError that says how to name another one if a record lacks a column."""
     for column in columns:
         if column not in fields:
@@ -234,6 +255,25 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
     if not isinstance(text, str):
         raise RowError(f"the text is not a string but {shorten(repr(text))}")
     return text
+
+
+def asked_text(fields: Mapping[str, Any], columns: Columns) -> tuple[str, str]:
+    """Return the instruction and the text that LLaMA-Factory asks a record with.
+
+    The instruction is empty where there is only one of the two.
+
+    Raises:
+        RowError: There is neither, or a conversation has more before its last question.
+    """
+    if columns.conversation and (lost := [one for one in (_SYSTEM, _HISTORY) if fields.get(one)]):
+        raise RowError(
+            f"a conversation with {' and '.join(lost)}, which llamafactory-cli alone predicts"
+        )
+    parts = [fields.get(column) for column in columns.texts]
+    texts = [part for part in parts if isinstance(part, str) and part]
+    if not texts:
+        raise RowError(f"no text in the columns {', '.join(columns.texts)}; {_there(fields)}")
+    return "\n".join(texts[:-1]), texts[-1]
 
 
 def with_turns(fields: Mapping[str, Any], conversation: str | None) -> Mapping[str, Any]:

@@ -28,6 +28,11 @@ ALPACA_FORMATTING, EMOTION_FORMATTING = "alpaca", "emotion"
 TASK_KEY = "emotion_task"
 # Said in every entry, not left to LLaMA-Factory's defaults.
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
+_NAMES = {
+    "columns": '{"prompt": "text", "response": "label"}',
+    "tags": '{"role_tag": "from", "content_tag": "value"}',
+}
+_TEXTS = (TASK_KEY, "formatting", "file_name", "hf_hub_url", "subset", "split", "folder")
 # Legal in JSON, but some readers take them for the end of a line.
 _LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 
@@ -67,19 +72,22 @@ def read_entry(entries: Mapping[str, Any], name: str, folder: Path) -> Mapping[s
     """Return the entry of a registered data set.
 
     Raises:
-        DataError: It is not an object, or its columns are not an object of names.
+        DataError: It is not an object, its columns or tags are not an object of names, or a value
+            is not text where LLaMA-Factory takes text alone.
     """
     path, entry = folder / FILE_NAME, entries[name]
     if not isinstance(entry, Mapping):
         raise DataError(f"{path}: the entry {name!r} is not an object; mend it.")
-    columns = entry.get("columns", {})
-    if not isinstance(columns, Mapping) or not all(
-        isinstance(column, str | None) for column in columns.values()
-    ):
-        raise DataError(
-            f"{path}: the columns of {name!r} are {json.dumps(columns, ensure_ascii=False)} and "
-            'must be an object of names; write for example {"prompt": "text", "response": "label"}.'
-        )
+    for key, example in _NAMES.items():
+        names = entry.get(key, {})
+        is_object = isinstance(names, Mapping)
+        if not is_object or not all(isinstance(one, str | None) for one in names.values()):
+            raise DataError(
+                f"{path}: the {key} of {name!r} are {json.dumps(names, ensure_ascii=False)} and "
+                f"must be an object of names; write for example {example}."
+            )
+    if strange := [key for key in _TEXTS if not isinstance(entry.get(key), str | None)]:
+        raise DataError(f"{path}: {', '.join(strange)} of {name!r} must be text; mend the entry.")
     return entry
 
 

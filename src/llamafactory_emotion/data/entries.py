@@ -1,11 +1,11 @@
 """Data sets by their names in `dataset_info.json`, files or on the hub, without LLaMA-Factory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from llamafactory_emotion.data.columns import NO_COLUMN, Reading
 from llamafactory_emotion.data.dataset_folder import (
     ALPACA_FORMATTING,
     EMOTION_FORMATTING,
@@ -13,51 +13,25 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
+from llamafactory_emotion.data.reading import FileNotes, Row, checked_rows, iterate_rows
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source, open_source
 from llamafactory_emotion.data.tables import class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.task import Task
 
 HUB = "hf_hub_url"
 _FILE = "file_name"
 _SECONDS = 5.0
-SHAREGPT_FORMATTING = "sharegpt"
-CONVERSATION = "conversations"
+_SHAREGPT_FORMATTING = "sharegpt"
+_CONVERSATION = "conversations"
 # LLaMA-Factory's names for the parts of a turn, where an entry has no `tags`.
-_TAGS: Mapping[str, str] = MappingProxyType(
-    {
-        "role_tag": "from",
-        "content_tag": "value",
-        "system_tag": "system",
-        "user_tag": "human",
-        "assistant_tag": "gpt",
-    }
-)
-
-
-@dataclass(frozen=True)
-class HubAddress:
-    """What an entry of `dataset_info.json` says of a data set on the hub.
-
-    Attributes:
-        url: Its id, or a folder of the same shape.
-        subset: Its configuration, or None for the default one.
-        split: The split.
-        folder: The folder of its files, or None for all.
-    """
-
-    url: str
-    subset: str | None = None
-    split: str = "train"
-    folder: str | None = None
-
-    @classmethod
-    def of_entry(cls, entry: Mapping[str, Any]) -> "HubAddress":
-        """Read the address out of an entry that has `hf_hub_url`."""
-        split = entry.get("split") or cls.split
-        return cls(str(entry[HUB]), entry.get("subset"), split, entry.get("folder"))
-
-    def __str__(self) -> str:
-        return f"{self.url}, split {self.split}"
+_TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "system_tag": "system",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+}
 
 
 @dataclass(frozen=True)
@@ -66,80 +40,112 @@ class Entry:
 
     Attributes:
         name: Its name there.
-        formatting: `alpaca`, `emotion` or `sharegpt`.
-        columns: LLaMA-Factory's word for a column to its name; empty where none is named.
-        location: Its file, or where it is on the hub.
-        tags: What turns of a conversation call their parts.
+        says: What is said of it there, as LLaMA-Factory reads it.
+        folder: The folder of `dataset_info.json`.
+        cache_dir: Where what comes from the hub is kept.
+        token: For the hub.
     """
 
     name: str
-    formatting: str
-    columns: Mapping[str, str | None]
-    location: Path | HubAddress
-    tags: Mapping[str, str]
+    says: Mapping[str, Any]
+    folder: Path
+    cache_dir: str | None = None
+    token: str | None = None
 
     @property
-    def prompt(self) -> str | None:
-        """The column of the texts; of an alpaca data set with inputs, of the instructions."""
-        return self.columns.get("prompt")
+    def path(self) -> Path | None:
+        """Its file or folder, or None where it is on the hub."""
+        if HUB not in self.says:
+            return self.folder / str(self.says[_FILE])
+        return Path(self.says[HUB]) if Path(self.says[HUB]).is_dir() else None
 
     @property
-    def query(self) -> str | None:
-        """The column of an alpaca data set's inputs; the formatting `emotion` has none."""
-        return self.columns.get("query") if self.formatting == ALPACA_FORMATTING else None
+    def formatting(self) -> str:
+        """The formatting, `alpaca` where none is named."""
+        return str(self.says.get("formatting", ALPACA_FORMATTING))
 
-    @property
-    def response(self) -> str | None:
-        """The column of the labels."""
-        return self.columns.get("response")
+    def rows(
+        self,
+        task: Task,
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        notes: FileNotes | None = None,
+    ) -> Iterator[Row]:
+        """Yield its labelled texts without their instructions, as a head reads them.
 
-    def open(self, *, cache_dir: str | None = None, token: str | None = None) -> Source:
+        The columns given come before those that the entry names.
+        """
+        named = self._columns()
+        if text_column:
+            named = replace(named, text_column=text_column, instruction_column=None)
+        label = label_column or named.label_column or None
+        return checked_rows(self._open(), task, replace(named, label_column=label), notes=notes)
+
+    def asked(self, task: Task) -> Iterator[Row]:
+        """Yield its rows as LLaMA-Factory asks them, with their instructions and any labels."""
+        named = replace(self._columns(), asked=self.formatting != EMOTION_FORMATTING)
+        for row in checked_rows(self._open(), task, named, labelled=False):
+            yield row if named.asked else row._replace(instruction=task.instruction)
+
+    def _columns(self) -> Reading:
+        """Return the columns that the entry names; none where it leaves them to the defaults."""
+        columns = self.says.get("columns", {})
+        text, instruction = columns.get("prompt"), None
+        if columns.get("query") and self.formatting == ALPACA_FORMATTING:
+            text, instruction = columns["query"], text
+        label = (columns.get("response") or NO_COLUMN) if columns else None
+        return Reading(text, label, instruction)
+
+    def _open(self) -> Source:
         """Open its records; label ids that it has names for become these.
 
-        A conversation is in the column `CONVERSATION`, with OpenAI's names of roles and keys.
+        A conversation is in one column, with OpenAI's names of roles and keys.
 
         Raises:
             CallError: Its file is of no known format.
             DataError: It cannot be loaded from the hub.
         """
-        if isinstance(self.location, Path):
-            source = open_source(self.location)
+        if HUB in self.says:
+            source = self._open_at_hub()
         else:
-            source = self._open_at_hub(self.location, cache_dir, token)
-        if self.formatting != SHAREGPT_FORMATTING:
+            source = open_source(self.folder / str(self.says[_FILE]))
+        if self.formatting != _SHAREGPT_FORMATTING:
             return source
         return replace(source, records=map(self._as_conversation, source.records))
 
     def _as_conversation(self, record: Record | BrokenRecord) -> Record | BrokenRecord:
         if isinstance(record, BrokenRecord):
             return record
-        column, tags = self.columns.get("messages") or CONVERSATION, self.tags
+        column = self.says.get("columns", {}).get("messages") or _CONVERSATION
+        tags = {**_TAGS, **self.says.get("tags", {})}
         roles = {tags[f"{role}_tag"]: role for role in ("user", "assistant", "system")}
         turns = record.fields.get(column)
         if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
             return BrokenRecord(record.line, f"no list of turns in the column {column!r}")
         told = [(str(turn.get(tags["role_tag"])), turn.get(tags["content_tag"])) for turn in turns]
         renamed = [{"role": roles.get(role, role), "content": text} for role, text in told]
-        return Record(record.line, {CONVERSATION: renamed})
+        return Record(record.line, {_CONVERSATION: renamed})
 
-    def _open_at_hub(self, address: HubAddress, cache_dir: str | None, token: str | None) -> Source:
+    def _open_at_hub(self) -> Source:
         from datasets import load_dataset
-        from huggingface_hub.constants import is_offline_mode
+        from huggingface_hub import constants
 
-        name = f"the data set {self.name!r} ({address})"
+        url, split = str(self.says[HUB]), self.says.get("split") or "train"
+        name = f"the data set {self.name!r} ({url}, split {split})"
         # `load_dataset` tries a dead hub again and again, for minutes.
-        if not is_offline_mode() and (problem := unreachable(address.url, token)):
+        if not constants.HF_HUB_OFFLINE and (problem := unreachable(url, self.token)):
             raise DataError(
                 f"{name}: {problem}; name a file, or set HF_HUB_OFFLINE=1 if it is in the cache."
             )
         try:
             rows = load_dataset(
-                address.url,
-                name=address.subset,
-                data_dir=address.folder,
-                split=address.split,
-                cache_dir=cache_dir,
-                token=token,
+                url,
+                name=self.says.get("subset"),
+                data_dir=self.says.get("folder"),
+                split=split,
+                cache_dir=self.cache_dir,
+                token=self.token,
             )
         except _failures() as error:
             reason = [*str(error).strip().splitlines(), type(error).__name__][0].rstrip(".")
@@ -154,12 +160,10 @@ class Entry:
         return Source(name, records, lambda row: f"{name}: row {row}")
 
 
-def read_entries(names: str, folder: Path) -> list[Entry]:
-    """Find data sets by their names.
-
-    Args:
-        names: One name, or several with commas between them.
-        folder: The folder that holds `dataset_info.json`.
+def read_entries(
+    names: str, folder: Path, *, cache_dir: str | None = None, token: str | None = None
+) -> list[Entry]:
+    """Find data sets by their names, one or several with commas, in a folder's `dataset_info.json`.
 
     Raises:
         CallError: A name is not there, or its entry is of a kind that is not read here.
@@ -174,41 +178,62 @@ def read_entries(names: str, folder: Path) -> list[Entry]:
                 f"{name!r} is no data set of {folder / FILE_NAME} ({known}); name one of these, "
                 "another folder with dataset_dir, or a file that is there."
             )
-        entry = read_entry(entries, name, folder)
-        _check_readable(name, entry)
-        formatting = entry.get("formatting", ALPACA_FORMATTING)
-        location = HubAddress.of_entry(entry) if HUB in entry else folder / str(entry[_FILE])
-        tags = {**_TAGS, **entry.get("tags", {})}
-        found.append(Entry(name, formatting, entry.get("columns", {}), location, tags))
+        entry = Entry(name, read_entry(entries, name, folder), folder, cache_dir, token)
+        if problem := _unreadable(entry):
+            raise CallError(f"the data set {name!r} {problem}.")
+        found.append(entry)
     return found
 
 
-def _check_readable(name: str, entry: Mapping[str, Any]) -> None:
-    """Refuse what LLaMA-Factory reads and we do not."""
-    formatting = entry.get("formatting", ALPACA_FORMATTING)
-    unread = [key for key in ("system", "history", "tools") if entry.get("columns", {}).get(key)]
-    if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING, SHAREGPT_FORMATTING):
-        raise CallError(
-            f"the data set {name!r} has the formatting {formatting!r}, and alpaca, sharegpt and "
-            "emotion are read here; name its file itself."
+def _unreadable(entry: Entry) -> str | None:
+    """Return why we do not read what LLaMA-Factory may read, and what to do, or None."""
+    says, formatting = entry.says, entry.formatting
+    unread = [key for key in ("system", "history", "tools") if says.get("columns", {}).get(key)]
+    if formatting not in (ALPACA_FORMATTING, EMOTION_FORMATTING, _SHAREGPT_FORMATTING):
+        return (
+            f"has the formatting {formatting!r}, and alpaca, sharegpt and emotion are read here; "
+            "name its file itself"
         )
-    if not isinstance(entry.get("tags", {}), Mapping):
-        raise CallError(f"the tags of the data set {name!r} are no object; mend its entry.")
-    if entry.get("num_samples"):
-        raise CallError(
-            f"the data set {name!r} asks for num_samples, a random draw that only LLaMA-Factory "
-            "can repeat; remove it, or use max_samples for the first rows."
+    if says.get("num_samples"):
+        return (
+            "asks for num_samples, a random draw that only LLaMA-Factory can repeat; remove it, or "
+            "use max_samples for the first rows"
         )
     if unread:
-        raise CallError(
-            f"{name!r} names a column for {' and '.join(unread)}, which belongs to the prompt "
-            "and is not read here; predict it with llamafactory-cli."
+        return (
+            f"names a column for {' and '.join(unread)}, which belongs to the prompt and is not "
+            "read here; predict it with llamafactory-cli"
         )
-    if HUB not in entry and _FILE not in entry:
-        raise CallError(
-            f"the data set {name!r} has neither {_FILE} nor {HUB}; download it and name a file of "
-            "its texts."
-        )
+    if HUB not in says and _FILE not in says:
+        return f"has neither {_FILE} nor {HUB}; download it and name a file of its texts"
+    return None
+
+
+def labelled_rows(
+    source: str,
+    folder: str | Path,
+    task: Task,
+    *,
+    tell: Callable[[str], None],
+    cache_dir: str | None = None,
+    token: str | None = None,
+    **reading: Any,
+) -> Iterator[Row]:
+    """Yield the labelled rows of a file, or of data sets by their names as in `read_entries`.
+
+    `tell` is told the columns of each, once it is read. `reading` are attributes of
+    `columns.Reading`, of which a data set takes the columns alone.
+    """
+    if Path(source).exists():
+        notes = FileNotes()
+        yield from iterate_rows(source, task, notes=notes, **reading)
+        tell(f"{source}: {notes.columns}")
+        return
+    columns = {key: reading.get(key) for key in ("text_column", "label_column")}
+    for entry in read_entries(source, Path(folder), cache_dir=cache_dir, token=token):
+        notes = FileNotes()
+        yield from entry.rows(task, **columns, notes=notes)
+        tell(f"{entry.name}: {notes.columns}")
 
 
 def unreachable(url: str, token: str | None) -> str | None:

@@ -41,23 +41,23 @@ def read_lines(path: str | Path, encoding: str | None = None) -> Lines:
         try:
             chunks = chain([first], iter(partial(binary.read, _CHUNK_BYTES), b""))
             yield from enumerate(_wide_lines(chunks, encoding), start=1)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            reason = getattr(error, "reason", error)  # a missing byte-order mark has none
             raise DataError(
-                f"{path}: not {encoding} text ({error.reason}); save it again, or name another "
-                "encoding."
+                f"{path}: not {encoding} text ({reason}); save it again, or name another encoding."
             ) from error
 
 
 def _check_known(encoding: str | None) -> None:
     try:
         b"a".decode(encoding or "utf-8")
-    except LookupError:
+    except UnicodeDecodeError:
+        pass  # one letter is no UTF-16
+    except (LookupError, ValueError):
         raise CallError(
             f"encoding={encoding} is no text encoding that Python knows; write for example "
             "gb18030, big5, cp1252, utf-16."
         ) from None
-    except UnicodeError:
-        pass  # one letter is no UTF-16
 
 
 def _wide_lines(chunks: Iterable[bytes], encoding: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ and one `DataError` lists what is wrong with the whole file.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -13,25 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.data.columns import (
-    ColumnChoice,
     Columns,
+    Reading,
     RowError,
+    asked_text,
     choose_columns,
     guess_label,
     text_of,
     with_turns,
 )
-from llamafactory_emotion.data.records import (
-    LABEL,
-    BrokenRecord,
-    Record,
-    Source,
-    open_source,
-)
+from llamafactory_emotion.data.records import LABEL, BrokenRecord, Record, Source, open_source
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
+from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.task import Task
-from llamafactory_emotion.text import shorten
+from llamafactory_emotion.text import HALF_PAIR, FirstFew, shorten
 
 _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
@@ -39,21 +35,17 @@ _LABELS_COUNTED = 1000
 _LINES_JUDGED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A text and its label; `line` counts from 1 (lines of a text file, rows of a Parquet file)."""
+class Row(NamedTuple):
+    """A text and its label, which is empty where it has none.
+
+    `line` counts from 1 (lines of a text file, rows of a table). `instruction` is asked before the
+    text, where rows are read as LLaMA-Factory asks them.
+    """
 
     text: str
     label: str
     line: int
-
-
-class TextRow(NamedTuple):
-    """A text to be labelled, with its gold label when the file has one."""
-
-    line: int
-    text: str
-    label: str | None
+    instruction: str = ""
 
 
 @dataclass
@@ -75,9 +67,50 @@ class UnknownLabelsError(DataError):
     """A file has labels that are none of the task's."""
 
 
-def read_rows(path: str | Path, task: Task, **options: Any) -> list[Row]:
+def read_rows(path: str | Path, task: Task, **reading: Any) -> list[Row]:
     """Read and check a whole file; see `iterate_rows`."""
-    return list(iterate_rows(path, task, **options))
+    return list(iterate_rows(path, task, **reading))
+
+
+def iterate_rows(
+    path: str | Path, task: Task | None, *, notes: FileNotes | None = None, **reading: Any
+) -> Iterator[Row]:
+    """Yield the labelled rows of a file, one in memory at a time.
+
+    Args:
+        path: A file of any format that `records.open_source` knows.
+        task: A value may be a label's name or its id; without a task any value is a label.
+        notes: Is filled with what the reader finds.
+        reading: The attributes of `columns.Reading`.
+
+    Raises:
+        CallError: The file is not there or its format is not known.
+        DataError: Lists every problem: a label that is none of the task's, a missing column, an
+            empty text, a broken line, a second text that would be lost; or the file is empty or
+            its encoding is not certain.
+    """
+    how = Reading(**reading)
+    source = open_source(path, encoding=how.encoding, sheet=how.sheet)
+    return checked_rows(source, task, how, notes=notes)
+
+
+def read_texts(
+    path: str | Path,
+    *,
+    task: Task | None = None,
+    notes: FileNotes | None = None,
+    **reading: Any,
+) -> Iterator[Row]:
+    """Yield the texts of a file lazily, with their labels where there are any.
+
+    Like `iterate_rows`, but a row may have no label (an empty value or the id -1). Plain text is
+    one text a line, unless `task` is given and each of the first lines ends in a semicolon and one
+    of its labels. Standard input is JSON Lines when it opens with `{`.
+    """
+    how = Reading(**reading)
+    split_labels = _has_labels(path, task, how.encoding)
+    source = open_source(path, encoding=how.encoding, sheet=how.sheet, split_labels=split_labels)
+    return checked_rows(source, task, how, notes=notes, labelled=False)
 
 
 def read_ids(
@@ -95,103 +128,45 @@ def read_ids(
     return ids
 
 
-def iterate_rows(
-    path: str | Path,
-    task: Task | None,
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    encoding: str | None = None,
-    sheet: str | None = None,
-    skip_empty: bool | None = None,
-    notes: FileNotes | None = None,
-) -> Iterator[Row]:
-    """Yield the labelled rows of a file, one in memory at a time.
-
-    Args:
-        path: A file of any format that `records.open_source` knows.
-        task: A value may be a label's name or its id; without a task any value is a label.
-        text_column: The column of the texts, or several with commas, which are joined; guessed from
-            `TEXT_COLUMNS` when not given. In an alpaca file it is `input`, or `instruction` where
-            the first row has no input; in a conversation, the last turn of the user.
-        label_column: The column of the labels; guessed from `LABEL_COLUMNS` when not given. In a
-            conversation it is the last turn of the assistant.
-        encoding: Of a text file.
-        sheet: Of a workbook.
-        skip_empty: Leave out rows without a text or a label instead of refusing the file; None
-            where the caller cannot.
-        notes: Is filled with what the reader finds.
-
-    Raises:
-        CallError: The file is not there or its format is not known.
-        DataError: Lists every problem: a label that is none of the task's, a missing column, an
-            empty text, a broken line, a second text that would be lost; or the file is empty or
-            its encoding is not certain.
-    """
-    source = open_source(path, encoding=encoding, sheet=sheet)
-    choice = ColumnChoice(text_column, label_column)
-    yield from labelled_rows(source, task, choice, skip_empty=skip_empty, notes=notes)
-
-
-def read_texts(  # noqa: PLR0913 - what a call may say of a file
-    path: str | Path,
-    *,
-    task: Task | None = None,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    encoding: str | None = None,
-    sheet: str | None = None,
-    label_may_lack: bool = False,
-    skip_empty: bool | None = None,
-    notes: FileNotes | None = None,
-) -> Iterator[TextRow]:
-    """Yield the texts of a file lazily, with their labels where there are any.
-
-    Like `iterate_rows`, but a row may have no label (an empty value or the id -1), and without a
-    task any value is one. Plain text is one text a line, unless `task` is given and each of the
-    first lines ends in a semicolon and one of its labels. Standard input is JSON Lines when it
-    opens with `{`. `label_column` is `NO_COLUMN` for none; with `label_may_lack` a file
-    without that column has no labels.
-    """
-    split_labels = _has_labels(path, task, encoding)
-    source = open_source(path, encoding=encoding, sheet=sheet, split_labels=split_labels)
-    choice = ColumnChoice(text_column, label_column, label_may_lack=label_may_lack)
-    yield from text_rows(source, task, choice, skip_empty=skip_empty, notes=notes)
-
-
-def labelled_rows(
+def checked_rows(
     source: Source,
     task: Task | None,
-    choice: ColumnChoice,
+    reading: Reading,
     *,
-    skip_empty: bool | None = None,
+    labelled: bool = True,
     notes: FileNotes | None = None,
 ) -> Iterator[Row]:
-    """Check the records of a source and yield them as labelled rows; see `iterate_rows`."""
-    problems = _Problems(notes or FileNotes(), skip_empty)
-    for line, text, label in _checked_rows(source, task, choice, problems, label_needed=True):
-        yield Row(text, label or "", line)
+    """Yield the rows of a source until one is wrong; then check the rest and raise.
 
-
-def text_rows(
-    source: Source,
-    task: Task | None,
-    choice: ColumnChoice,
-    *,
-    skip_empty: bool | None = None,
-    notes: FileNotes | None = None,
-) -> Iterator[TextRow]:
-    """Check the records of a source and yield their texts; see `read_texts`."""
-    problems = _Problems(notes or FileNotes(), skip_empty)
-    yield from _checked_rows(source, task, choice, problems, label_needed=False)
+    With `labelled`, every row must have a label; the rest is as in `iterate_rows`.
+    """
+    notes = notes or FileNotes()
+    gold = GoldReader(task) if task is not None and reading.asked else None
+    reader = _RowReader(source, task, reading, labelled, notes, gold)
+    problems = _Problems()
+    row: Row | None = None
+    for record in source.records:
+        try:
+            row = reader.read(record)
+        except RowError as error:
+            if error.is_empty and reading.skip_empty:
+                notes.skipped += 1
+            else:
+                problems.add(source.place_of(record.line), error)
+            continue
+        if not problems.shown.count:
+            yield row
+    if problems.shown.count:
+        raise problems.as_error(source.name, task, may_skip=reading.skip_empty is not None)
+    if row is None:
+        raise DataError(f"{source.name} holds no rows; check that it is the right one.")
+    reader.check_seen()
 
 
 def is_no_label(value: object, task: Task | None) -> bool:
     """Whether a value means "not labelled"; test sets of the hub have the id -1."""
-    if value is None or value == "":
-        return True
-    is_unknown = task is None or task.label_of(value) is None
-    return value == -1 and not isinstance(value, bool) and is_unknown
+    is_unlabelled = value == -1 and (task is None or task.label_of(value) is None)
+    return value is None or value == "" or is_unlabelled
 
 
 def _has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bool:
@@ -215,127 +190,112 @@ def _has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bo
 class _Problems:
     """The first problems of a source, how many there are, and the labels that are unknown."""
 
-    notes: FileNotes
-    skip_empty: bool | None = None
-    count: int = 0
+    shown: FirstFew[str] = field(default_factory=FirstFew)
     empty: int = 0
-    shown: list[str] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, where: str, error: RowError) -> None:
-        if error.is_empty and self.skip_empty:
-            self.notes.skipped += 1
-            return
-        self.count += 1
+        self.shown.add(f"{where}: {error}")
         self.empty += error.is_empty
-        if len(self.shown) < _PROBLEMS_SHOWN:
-            self.shown.append(f"{where}: {error}")
-        label = error.label
         # A wrong column may hold a different value in every row.
-        if label and (label in self.labels or len(self.labels) < _LABELS_COUNTED):
-            self.labels[label] += 1
+        if error.label and (error.label in self.labels or len(self.labels) < _LABELS_COUNTED):
+            self.labels[error.label] += 1
 
-    def raise_for(self, name: str, task: Task | None) -> None:
-        rest = self.count - len(self.shown)
-        lines = [*self.shown, *([f"... and {rest:,} more"] if rest else [])]
+    def as_error(self, name: str, task: Task | None, *, may_skip: bool) -> DataError:
+        lines, count = [*self.shown.first], self.shown.count
+        if rest := count - len(lines):
+            lines.append(f"... and {rest:,} more")
         if self.labels and task is not None:
             few = len(self.labels) <= _LABELS_SHOWN
             common = self.labels.most_common(None if few else _PROBLEMS_SHOWN)
-            counts = ", ".join(f"{label} ({count:,})" for label, count in common)
+            counts = ", ".join(f"{label} ({rows:,})" for label, rows in common)
             known = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
             lines.append(
                 f"unknown labels and their rows: {counts}{'' if few else ', ...'}; "
                 f"{task.described} has {known}"
             )
-            for alias in (one for one in task.aliases if repr(one) in self.labels):
-                label = task.aliases[alias]
-                lines.append(f"an alias counts in answers alone: write {label!r} for {alias!r}")
-        if self.empty and self.skip_empty is not None:
+            lines += [
+                f"an alias counts in answers alone: write {label!r} for {alias!r}"
+                for alias, label in task.aliases.items()
+                if repr(alias) in self.labels
+            ]
+        if self.empty and may_skip:
             lines.append(f"empty rows: {self.empty:,}; skip_empty=true leaves them out")
-        count = "1 problem" if self.count == 1 else f"{self.count:,} problems"
+        said = "1 problem" if count == 1 else f"{count:,} problems"
         listed = "\n  ".join(lines)
         kind = UnknownLabelsError if self.labels else DataError
-        raise kind(f"{name} has {count}; mend or remove these rows:\n  {listed}")
+        return kind(f"{name} has {said}; mend or remove these rows:\n  {listed}")
 
 
-def _checked_rows(
-    source: Source,
-    task: Task | None,
-    choice: ColumnChoice,
-    problems: _Problems,
-    *,
-    label_needed: bool,
-) -> Iterator[TextRow]:
-    """Yield the rows until one is wrong; then check the rest and raise."""
-    notes = problems.notes
+@dataclass
+class _RowReader:
+    """Makes rows of the records of a source; the first one decides which columns are read."""
+
+    source: Source
+    task: Task | None
+    reading: Reading
+    labelled: bool
+    notes: FileNotes
+    gold: GoldReader | None
     columns: Columns | None = None
-    record = None
-    for record in source.records:
-        where = partial(source.place_of, record.line)
-        try:
-            fields, columns = _fields(record, columns, choice, where, label_needed=label_needed)
-            notes.columns = notes.columns or columns
-            row, value = _checked_row(record.line, fields, columns, task, label_needed=label_needed)
-        except RowError as error:
-            problems.add(where(), error)
-            continue
-        if value != row.label and type(value) is str and row.label is not None:
-            notes.tidied[value, row.label] += 1
-        if not problems.count:
-            yield row
-    if problems.count:
-        problems.raise_for(source.name, task)
-    if record is None:
-        raise DataError(f"{source.name} holds no rows; check that it is the right one.")
+    seen: set[str] = field(default_factory=set)  # the columns that a row has had
 
+    def read(self, record: Record | BrokenRecord) -> Row:
+        """Return a row, or raise a RowError."""
+        if isinstance(record, BrokenRecord):
+            raise RowError(record.reason, is_empty=record.is_empty)
+        fields, columns = self._fields(record)
+        instruction, text = self._text(fields, columns)
+        value = fields.get(columns.label) if columns.label else None
+        if not self.labelled and is_no_label(value, self.task):
+            return Row(text, "", record.line, instruction)
+        if value is None or value == "":
+            raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
+        label = self._label(value)
+        if type(value) is str and value != label:
+            self.notes.tidied[value, label] += 1
+        return Row(text, label, record.line, instruction)
 
-def _fields(
-    record: Record | BrokenRecord,
-    columns: Columns | None,
-    choice: ColumnChoice,
-    where: Callable[[], str],
-    *,
-    label_needed: bool,
-) -> tuple[Mapping[str, Any], Columns]:
-    """Return what a record holds, and the columns to read, which the first record decides."""
-    if isinstance(record, BrokenRecord):
-        raise RowError(record.reason, is_empty=record.is_empty)
-    if columns is None:
-        columns = choose_columns(record, choice, where(), label_needed=label_needed)
-    fields = with_turns(record.fields, columns.conversation)
-    if columns.label is None and choice.label is None:
-        columns = replace(columns, label=guess_label(fields, columns.conversation, where()))
-    return fields, columns
+    def check_seen(self) -> None:
+        """Raise where no row has a named column: LLaMA-Factory passes over it, and it is lost."""
+        named = (self.reading.instruction_column, self.reading.text_column)
+        missing = sorted({*filter(None, named)} - self.seen) if self.reading.asked else []
+        if missing:
+            raise DataError(
+                f"{self.source.name}: no row has the column {', '.join(missing)} that "
+                "dataset_info.json names, so the texts lack it; name the right one."
+            )
 
+    def _fields(self, record: Record) -> tuple[Mapping[str, Any], Columns]:
+        """Return what a record holds, and the columns to read."""
+        where = partial(self.source.place_of, record.line)
+        if self.columns is None:
+            self.columns = choose_columns(record, self.reading, where(), labelled=self.labelled)
+            self.notes.columns = self.columns
+        fields = with_turns(record.fields, self.columns.conversation)
+        if not fields.keys() <= self.seen:
+            self.seen.update(fields)
+            if self.columns.label is None and self.reading.label_column is None:
+                label = guess_label(fields, self.columns.conversation, where())
+                self.columns = replace(self.columns, label=label)
+        return fields, self.columns
 
-def _checked_row(
-    line: int,
-    fields: Mapping[str, Any],
-    columns: Columns,
-    task: Task | None,
-    *,
-    label_needed: bool,
-) -> tuple[TextRow, object]:
-    """Return a row, and the value that is its label."""
-    text = text_of(fields, columns)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        reason = "the text holds half of a surrogate pair, which no UTF-8 file can hold"
-        raise RowError(reason) from None
-    if columns.conversation and task is not None:  # as `prepare` and `predict` will put it there
-        text = text.removeprefix(f"{task.instruction}\n")
-    value = fields.get(columns.label) if columns.label else None
-    if is_no_label(value, task) and not label_needed:
-        return TextRow(line, text, None), None
-    if value is None or value == "":
-        raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
-    return TextRow(line, text, str(value) if task is None else _checked_label(value, task)), value
+    def _text(self, fields: Mapping[str, Any], columns: Columns) -> tuple[str, str]:
+        """Return the instruction, where it is a row's own, and the text."""
+        asked = self.reading.asked
+        instruction, text = asked_text(fields, columns) if asked else ("", text_of(fields, columns))
+        if HALF_PAIR.search(instruction + text):
+            raise RowError("the text holds half of a surrogate pair, which no UTF-8 file can hold")
+        if columns.conversation and self.task is not None and not asked:
+            # As `prepare` will put it there.
+            text = text.removeprefix(f"{self.task.instruction}\n")
+        return instruction, text
 
-
-def _checked_label(value: object, task: Task) -> str:
-    label = task.label_of(value)
-    if label is None:
-        shown = shorten(repr(value))
-        raise RowError(f"unknown label {shown}", label=shown)
-    return label
+    def _label(self, value: object) -> str:
+        label = str(value) if self.task is None else self.task.label_of(value)
+        if label is None and self.gold is not None and self.gold.read(value) is not None:
+            label = str(value)  # the evaluator reads what was trained
+        if label is None:
+            shown = shorten(repr(value))
+            raise RowError(f"unknown label {shown}", label=shown)
+        return label

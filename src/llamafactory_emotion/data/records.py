@@ -4,17 +4,16 @@ A record is column to value; what the columns mean is `reading`'s business. What
 comes as a `BrokenRecord`, so that `reading` can list everything that is wrong with a file.
 """
 
-import csv
 import itertools
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.data.delimited import MAC_LINE_END, Cells, delimited_rows
 from llamafactory_emotion.data.lines import Lines, read_lines
 from llamafactory_emotion.data.tables import (
     WORKBOOKS,
@@ -29,15 +28,8 @@ from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
 
 TEXT, LABEL = "text", "label"
-# The largest that fits a C long on every system; the csv module's own limit is 128 KiB a field.
-_LARGEST_FIELD = 2**31 - 1
+_LINES_JOINED = 10_000
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
-# A quoted field of a tab-separated row, or one as it is.
-_TAB_FIELD = re.compile(r'"((?:[^"]|"")*+)"(?=\t|\Z)|[^\t]*')
-_OPEN_QUOTE = re.compile(r'(?:\A|\t)"(?:[^"]|"")*+\Z')
-_NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
-_QUOTED_LINES = 100
-_MAC_LINE_END = r"a line end is \r alone; save the file with \n or \r\n"
 _JSON = (".jsonl", ".ndjson", ".json")
 _ARROW = (".arrow", ".feather")
 _SPLIT = re.compile(r"(?<![a-z])(train|test|val|dev)(?:idation|ing)?(?![a-z])")
@@ -121,7 +113,8 @@ def open_source(
             raise CallError(
                 f"{path} has no known suffix; name it {known} (or one of these and .gz)."
             )
-    return Source(str(path), records, partial(_place, path, ": row " if by_row else ":"))
+    between = ": row " if by_row else ":"
+    return Source(str(path), records, lambda line: f"{path}{between}{line}")
 
 
 def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:
@@ -164,10 +157,6 @@ def _data_files(folder: Path) -> list[Path]:
     )
 
 
-def _place(path: str | Path, between: str, line: int) -> str:
-    return f"{path}{between}{line}"
-
-
 def _text_file_records(
     suffix: str, first: str, lines: Lines, *, split_labels: bool
 ) -> tuple[Records, bool]:
@@ -177,20 +166,16 @@ def _text_file_records(
     if suffix in _JSON or (not suffix and (opening.startswith(("{", "[{")) or opening == "[")):
         if not opening.startswith("["):
             return _json_lines(lines), False
-        text = "".join(line for _, line in lines)
+        # In parts: millions of lines take twice the memory of their text.
+        parts = iter(
+            lambda: "".join(line for _, line in itertools.islice(lines, _LINES_JOINED)), ""
+        )
+        text = "".join(parts)
         # On one line (as `json.dump` writes it) all rows would have the same number.
         by_row = text.count("\n") < text.count("}")
         return _json_list(text, by_row=by_row), by_row
     if suffix in (".csv", ".tsv"):
-        # The delimiter is the one that finds the most columns in the header; a comma among equals.
-        # (`csv.Sniffer` prefers a comma wherever there is one, and takes a sign inside a header's
-        # only column for the delimiter.)
-        delimiter = max(",;\t", key=lambda delimiter: _count_columns(first, delimiter))
-        delimiter = "\t" if suffix == ".tsv" else delimiter
-        # Who quotes the header quotes every text.
-        is_plain = delimiter == "\t" and not first.startswith('"')
-        rows = _tab_rows(lines) if is_plain else _quoted_rows(lines, delimiter)
-        return _table(rows), False
+        return _table(delimited_rows(first, lines, "\t" if suffix == ".tsv" else None)), False
     return _text_records(lines, split_labels=split_labels), False
 
 
@@ -217,7 +202,7 @@ def _json_lines(lines: Lines) -> Records:
         if line.strip():
             try:
                 yield _object_record(number, json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield BrokenRecord(number, _json_reason(error))
 
 
@@ -237,7 +222,7 @@ def _json_list(text: str, *, by_row: bool) -> Records:
         line = row if by_row else line + text.count("\n", position, start)
         try:
             value, end = decode(text, start)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             at = line if by_row else getattr(error, "lineno", line)
             yield BrokenRecord(at, _json_reason(error))
             return
@@ -253,7 +238,7 @@ def _skip_space(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _json_reason(error: ValueError) -> str:
+def _json_reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"broken JSON at column {error.colno}: {error.msg}"
     return f"broken JSON: {error}"
@@ -265,22 +250,12 @@ def _object_record(line: int, value: object) -> Record | BrokenRecord:
     return BrokenRecord(line, f"a JSON object is needed, not {type(value).__name__}")
 
 
-def _count_columns(header: str, delimiter: str) -> int:
-    try:
-        return len(next(csv.reader([header], delimiter=delimiter, strict=True), []))
-    except csv.Error:
-        return 0
-
-
-Cells = Iterable[tuple[int, list[str] | BrokenRecord]]
-
-
 def _table(rows: Cells) -> Records:
     """Make records of a table's rows; the first is the header, and blank lines are nothing."""
     header: list[str] = []
     for line, values in rows:
-        if isinstance(values, BrokenRecord):
-            yield values
+        if isinstance(values, str):
+            yield BrokenRecord(line, values)
         elif not values:
             continue
         elif not header:
@@ -297,101 +272,13 @@ def _table(rows: Cells) -> Records:
             yield Record(line, dict(zip(header, values, strict=False)))
 
 
-def _quoted_rows(lines: Lines, delimiter: str) -> Cells:
-    csv.field_size_limit(_LARGEST_FIELD)
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            reason = f"broken table row ({error}); check its quotes"
-            yield line, BrokenRecord(line, reason)
-            continue
-        if values is None:
-            return
-        yield line, values
-
-
-def _tab_rows(lines: Lines) -> Cells:
-    """Read tab-separated rows: quoted as writers of tables do, or with texts as they are.
-
-    Table writers quote a field that holds a tab, a quotation mark or a line end. Other programs
-    quote nothing, so a mark at the beginning of a text must not join its row with the next: lines
-    are joined only where they are no rows by themselves.
-    """
-    ahead: deque[tuple[int, str]] = deque()
-    width = 0
-
-    def is_row(line: str) -> bool:
-        return len(_tab_cells(line)) == width
-
-    for number, line in _refilled(ahead, lines):
-        cells = _tab_cells(line)
-        width = width or len(cells)
-        if not _OPEN_QUOTE.search(line):
-            is_mac = "\r" in line[:-2] and '"' not in line
-            yield number, BrokenRecord(number, _MAC_LINE_END) if is_mac else cells
-            continue
-        ahead.extend(itertools.islice(lines, _QUOTED_LINES - len(ahead)))
-        if len(cells) == width and (not ahead or is_row(ahead[0][1])):
-            yield number, cells
-            continue
-        more = _lines_to_closing_quote(line, ahead)
-        following = [text for _, text in itertools.islice(ahead, more)]
-        if more and is_row(line + "".join(following)) and not any(map(is_row, following[:-1])):
-            for _ in following:
-                ahead.popleft()
-            yield number, _tab_cells(line + "".join(following))
-        elif len(cells) == width:
-            yield number, cells
-        else:
-            reason = "a quotation mark opens here and none closes it; double it or remove it"
-            yield number, BrokenRecord(number, reason)
-
-
-def _refilled(ahead: "deque[tuple[int, str]]", lines: Lines) -> Lines:
-    """Yield the lines that were read ahead before those still to be read."""
-    while True:
-        ahead.extend(itertools.islice(lines, 0 if ahead else 1))
-        if not ahead:
-            return
-        yield ahead.popleft()
-
-
-def _lines_to_closing_quote(line: str, following: Iterable[tuple[int, str]]) -> int:
-    """Return how many more lines the quotation mark needs that opens in a line; 0 for never."""
-    for count, (_, text) in enumerate(following, start=1):
-        line += text
-        if '"' in text and not _OPEN_QUOTE.search(line):
-            return count
-    return 0
-
-
-def _tab_cells(line: str) -> list[str]:
-    line = line.removesuffix("\n").removesuffix("\r")
-    if '"' not in line:
-        return line.split("\t") if line else []
-    cells = []
-    position = 0
-    while position <= len(line):
-        field = _TAB_FIELD.match(line, position)
-        assert field is not None  # noqa: S101 - it matches nothing, too
-        quoted = field[1]
-        # No writer quotes a field that does not need it where it does not quote the header.
-        needed = quoted is not None and _NEEDS_QUOTES.search(quoted)
-        cells.append(quoted.replace('""', '"') if needed else field[0])
-        position = field.end() + 1
-    return cells
-
-
 def _text_records(lines: Lines, *, split_labels: bool) -> Records:
     """Read one text a line; blank lines at the end are nothing, others are empty texts."""
     blank: list[int] = []
     for number, raw in lines:
         line = raw.removesuffix("\n").removesuffix("\r")
         if "\r" in line:
-            yield BrokenRecord(number, _MAC_LINE_END)
+            yield BrokenRecord(number, MAC_LINE_END)
             continue
         if not line.strip():
             blank.append(number)

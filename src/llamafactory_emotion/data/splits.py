@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from heapq import nsmallest
 from itertools import cycle
 
 from llamafactory_emotion.data.audit import normalised
@@ -93,14 +94,17 @@ def draw_split(
             f"a split of {count:,} rows leaves fewer of the {len(rows):,} for training than one a "
             f"class; give {key}={len(rows) - len(sizes)} or less."
         )
-    keys = [normalised(row.text) for row in rows]
-    counts = Counter(keys)
-    candidates: dict[str, list[tuple[bytes, int]]] = {row.label: [] for row in rows}
-    for position, row in enumerate(rows):
-        if counts[keys[position]] == 1:
-            lot = hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
-            candidates[row.label].append((lot, position))
-    drawn: set[int] = set()
+    texts = [normalised(row.text) for row in rows]
+    counts = Counter(texts)
+    candidates: dict[str, list[Row]] = {label: [] for label in sizes}
+    for row, text in zip(rows, texts, strict=True):
+        if counts[text] == 1:
+            candidates[row.label].append(row)
+
+    def lot(row: Row) -> bytes:
+        return hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
+
+    drawn: set[str] = set()
     for label, quota in largest_remainder(sizes, count).items():
         if quota > len(candidates[label]):
             raise DataError(
@@ -108,9 +112,9 @@ def draw_split(
                 f"{len(candidates[label]):,} texts of it occur once; give a smaller {key}, or "
                 "remove repeated texts."
             )
-        drawn.update(position for _, position in sorted(candidates[label])[:quota])
-    train = [row for position, row in enumerate(rows) if position not in drawn]
-    return train, [rows[position] for position in sorted(drawn)]
+        drawn.update(row.text for row in nsmallest(quota, candidates[label], key=lot))
+    train = [row for row in rows if row.text not in drawn]
+    return train, [row for row in rows if row.text in drawn]
 
 
 def largest_remainder(counts: Mapping[str, int], size: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ Numbered = Iterator[tuple[int, Mapping[str, Any]]]
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 _BATCH_ROWS = 4096
+_BUFFER_BYTES = 2**20
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 
 
@@ -28,7 +29,8 @@ def parquet_rows(path: str | Path) -> Numbered:
     from pyarrow import parquet
 
     with open_binary(path) as binary, _readable(path, "Parquet file"):
-        file = parquet.ParquetFile(binary)
+        # By default whole row groups are read ahead, and a file may be one.
+        file = parquet.ParquetFile(binary, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         yield from _numbered(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
 
 
@@ -73,7 +75,12 @@ def saved_rows(folder: Path) -> Numbered:
 
 def _numbered(batches: Iterable[Any], schema: Any) -> Numbered:
     names = schema_class_names(schema)
-    rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
+    parts = (  # a file may be one batch, which is much larger as Python objects
+        batch.slice(start, _BATCH_ROWS)
+        for batch in batches
+        for start in range(0, len(batch), _BATCH_ROWS)
+    )
+    rows = itertools.chain.from_iterable(part.to_pylist() for part in parts)
     for number, fields in enumerate(rows, start=1):
         yield number, with_class_names(fields, names)
 
@@ -109,7 +116,9 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
             wanted = names[0] if sheet is None else sheet
             # Nothing is turned into a missing value: "NA" and "None" may be labels.
             options = {"header": None, "dtype": object, "na_filter": False}
-            cells = book.parse(wanted, **options) if wanted in names else None
+            cells = (
+                pandas.read_excel(book, sheet_name=wanted, **options) if wanted in names else None
+            )
     except ImportError as error:
         raise CallError(
             f"{path} is an Excel workbook, and no package that reads it is installed; install "

@@ -7,11 +7,21 @@ Tokenizer and configuration are loaded, never the weights.
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.doctor import data, environment, keys, machine, model, steps, training
+from llamafactory_emotion.doctor import (
+    answers,
+    data,
+    environment,
+    keys,
+    machine,
+    model,
+    steps,
+    training,
+)
 from llamafactory_emotion.doctor.context import (
     Context,
     Finding,
@@ -19,12 +29,14 @@ from llamafactory_emotion.doctor.context import (
     assumed_machine,
     run_checks,
     this_machine,
+    trained_tasks,
 )
 from llamafactory_emotion.files import STANDARD_STREAM, write_json
-from llamafactory_emotion.options import Call, Options, key
+from llamafactory_emotion.options import Call, Options, host_keys, key
 from llamafactory_emotion.plugin import host
-from llamafactory_emotion.task import Task, load_task
-from llamafactory_emotion.terminal import printable, run_command
+from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import LABELS_ABOUT, called_task
+from llamafactory_emotion.terminal import printable, run_command, tell
 
 # LLaMA-Factory is asked about the recipe; it does not import when one of these fails.
 _NEEDED_TO_ASK = {"llamafactory", "versions", "torch"}
@@ -42,17 +54,21 @@ class DoctorOptions(Options):
         least=1,
     )
     task: str | None = key(
-        None, about="a built-in task or a task's YAML file: check the data against it"
+        None, about="a built-in task or a task's YAML file (default: the model's, else the data's)"
     )
+    labels: str | None = key(None, about=LABELS_ABOUT)
     json: Path | None = key(
         None, about="write the findings as JSON; - (or --json alone) prints them", bare="-"
     )
     overwrite: bool = key(False, about="replace the JSON file")
 
     @classmethod
-    def accepts(cls, name: str) -> bool:  # noqa: ARG003
-        """Accept every key: which the host does not know is a finding."""
-        return True
+    def accepts(cls, name: str) -> bool:
+        """Whether a key may be meant for the host: one that it does not know is a finding."""
+        if name in host_keys():
+            return True
+        own = [field.name for field in fields(cls)]
+        return not {*get_close_matches(name, [*own, *host_keys()], n=1)} & {*own}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,8 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: DoctorOptions, call: Call) -> int:
-    task = None if options.task is None else load_task(options.task)
-    findings = examine(call.others, recipe=call.recipe, assume_gpu=options.assume_gpu, task=task)
+    for one in keys.misspelt(call.others):  # what follows takes seconds
+        tell(f"{one.level}: {one.sentence}; {one.remedy}")
+    findings = examine(
+        call.others,
+        recipe=call.recipe,
+        assume_gpu=options.assume_gpu,
+        task=options.task,
+        labels=options.labels,
+    )
     if options.json is not None:
         content = {part: [asdict(one) for one in found] for part, found in findings.items()}
         text = json.dumps(content, ensure_ascii=False, indent=2)
@@ -83,7 +106,8 @@ def examine(
     *,
     recipe: Path | None = None,
     assume_gpu: float | None = None,
-    task: Task | None = None,
+    task: str | Task | None = None,
+    labels: str | None = None,
 ) -> dict[str, list[Finding]]:
     """Run all checks.
 
@@ -91,13 +115,20 @@ def examine(
         values: A recipe's keys and values; none to look at the environment alone.
         recipe: The file they come from, if any.
         assume_gpu: Judge the recipe for one recent GPU with so many GiB instead of this machine.
-        task: The task that the recipe's data should be of; None to take the data as it is.
+        task: The task that the recipe's data should be of, its name or its file; by default that of
+            the recipe's model, or of each data set, as far as they say it.
+        labels: Labels instead of a task.
 
     Returns:
         The findings under `environment` (what the machine is or lacks) and `recipe` (what is wrong
         with it on any machine), the worst first.
+
+    Raises:
+        CallError: There is no such task, or both task and labels are given.
     """
-    context = Context(values, this_machine(), recipe, task)
+    trained, problem = trained_tasks(values)
+    called = called_task(task, labels, ((one, one.origin) for one in trained))
+    context = Context(values, this_machine(), recipe, called, trained, problem)
     about_machine = run_checks(environment, context)
     if not values or _NEEDED_TO_ASK & _errors(about_machine):
         return {"environment": _sorted(about_machine), "recipe": []}
@@ -106,7 +137,7 @@ def examine(
     # What is of the wrong type is reported by `keys`; the other checks see the rest.
     strange = keys.ill_typed(context).keys()
     sound = replace(context, values={k: v for k, v in values.items() if k not in strange})
-    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data,)
+    on_data = () if {"dataset", "eval_dataset", "dataset_dir"} & strange else (data, answers)
     about_machine += run_checks(machine, sound)
     about_recipe = run_checks(keys, context)
     for module in (*on_data, model, training, steps):

@@ -6,7 +6,7 @@ empty, with the reason beside it, so that one missing file is reported once.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -17,14 +17,19 @@ from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, read_dataset_info, task_of_entry
 from llamafactory_emotion.doctor.loading import BaseModel, DataSet, load_data_set
-from llamafactory_emotion.errors import EmotionError
-from llamafactory_emotion.plugin import host, host_data
+from llamafactory_emotion.errors import DataError, EmotionError
+from llamafactory_emotion.plugin import host
+from llamafactory_emotion.plugin.host_encoding import (
+    Encoding,
+    converted_row,
+    encode,
+    prepare_tokenizer,
+)
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.task_choice import tasks_of_models
 
 GIB = 1 << 30
-# Compute capability from which a GPU has bfloat16 and FlashAttention-2, and FlashAttention-3.
-AMPERE, HOPPER = (8, 0), (9, 0)
-_ZERO_3 = 3
+AMPERE = (8, 0)  # compute capability from which a GPU has bfloat16 and FlashAttention-2
 
 
 class Level(StrEnum):
@@ -89,7 +94,7 @@ def this_machine() -> Machine:
 
 def assumed_machine(memory_gib: float) -> Machine:
     """Return a machine with one recent GPU of that much memory."""
-    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib, HOPPER)
+    gpu = Gpu(f"an assumed GPU with {memory_gib:g} GiB", memory_gib)
     return Machine((gpu,), os.cpu_count() or 1, assumed=True)
 
 
@@ -102,12 +107,16 @@ class Context:
         machine: The machine that the recipe is judged for.
         recipe: The recipe's file, or None when keys alone were given.
         task: The task that all data should be of, where the call names one.
+        trained: What the recipe's model was trained for, as far as its record says it.
+        record_problem: Why the record cannot be read.
     """
 
     values: Mapping[str, Any]
     machine: Machine
     recipe: Path | None = None
     task: Task | None = None
+    trained: Sequence[Task] = ()
+    record_problem: str | None = None
 
     @property
     def trains_or_predicts(self) -> bool:
@@ -137,9 +146,7 @@ class Context:
 
     def names(self, key: str) -> list[str]:
         """Return a list of names, as LLaMA-Factory reads it: a list, or text with commas."""
-        value = self.value(key)
-        parts = value if isinstance(value, list) else str(value or "").split(",")
-        return [str(part).strip() for part in parts]
+        return names_in(self.value(key))
 
     def data_sets(self, *keys: str) -> list[str]:
         """Return the names under `dataset`, `eval_dataset` or both."""
@@ -169,22 +176,17 @@ class Context:
         name = self.values.get("template")
         return name if isinstance(name, str) and name in host.templates() else None
 
-    def encode(self, answers: Iterable[str]) -> host_data.Encoding | None:
+    def encode(self, answers: Iterable[str]) -> Encoding | None:
         """Encode answers as the run will; None without a tokenizer or a template."""
         if self.template is None or self.base.tokenizer_problem:
             return None
-        rows = [host_data.converted_row("x", answer) for answer in answers]
-        return host_data.encode(self.tokenizer()[0], self.template, rows)
+        rows = [converted_row("x", answer) for answer in answers]
+        return encode(self.tokenizer()[0], self.template, rows)
 
     def tokenizer(self) -> tuple[Any, bool]:
         """Return a tokenizer with the recipe's own tokens, and whether the embedding is resized."""
         tokenizer = self.base.tokenizer()
-        return tokenizer, host_data.prepare_tokenizer(tokenizer, self.values)
-
-    @property
-    def evaluates(self) -> bool:
-        """Whether there are rows to evaluate on."""
-        return bool(self.data_sets("eval_dataset")) or self.number("val_size") > 0
+        return tokenizer, prepare_tokenizer(tokenizer, self.values)
 
     @property
     def packs(self) -> bool:
@@ -224,12 +226,17 @@ class Context:
     @property
     def is_zero_3(self) -> bool:
         """Whether deepspeed shares out the weights too."""
-        return self.zero_stage == _ZERO_3
+        return self.zero_stage == 3
 
     @property
     def dataset_dir(self) -> Path:
         """The folder of `dataset_info.json`."""
         return Path(str(self.value("dataset_dir")))
+
+    @property
+    def registry_file(self) -> Path:
+        """The path of `dataset_info.json`."""
+        return self.dataset_dir / FILE_NAME
 
     @cached_property
     def registry(self) -> tuple[Mapping[str, Any], str | None]:
@@ -238,18 +245,31 @@ class Context:
             info = read_dataset_info(self.dataset_dir)
         except EmotionError as problem:
             return {}, str(problem)
-        path = self.dataset_dir / FILE_NAME
-        return info.entries, None if info.text else f"{path} is not there"
+        return info.entries, None if info.text else f"{self.registry_file} is not there"
+
+    def own_task(self, name: str) -> Task | None:
+        """Return the task that a data set's entry names.
+
+        Raises:
+            DataError: The file that it names is gone, or no task.
+        """
+        entries = self.registry[0]
+        task = task_of_entry(entries, name, self.dataset_dir) if name in entries else None
+        return task and replace(task, origin=f"as {FILE_NAME} says")
 
     def task_of(self, name: str) -> Task | None:
-        """Return the task that a data set should be of: the call's, or the one its entry names.
+        """Return the task that a data set should be of: the call's, the model's or its own.
+
+        A run may train a model for a task that is new to it: there the data set's own comes first.
 
         Raises:
             DataError: The file that its entry names is gone, or no task.
         """
-        if self.task is not None or name not in self.registry[0]:
+        if self.task is not None:
             return self.task
-        return task_of_entry(self.registry[0], name, self.dataset_dir)
+        own = self.own_task(name)
+        trained = self.trained[0] if len(self.trained) == 1 else None
+        return (own or trained) if self.is_on("do_train") else (trained or own)
 
     @cached_property
     def loaded(self) -> Mapping[str, DataSet]:
@@ -266,19 +286,19 @@ class Context:
         return name not in self.data_sets("dataset") and self.is_on("predict_with_generate")
 
     @cached_property
-    def encodings(self) -> Mapping[str, host_data.Encoding | str]:
+    def encodings(self) -> Mapping[str, Encoding | str]:
         """The rows as they will be read, by data set, or why they cannot be encoded.
 
         Empty without a tokenizer or a template.
         """
         if self.template is None or self.base.tokenizer_problem or self.value("stage") != "sft":
             return {}
-        found: dict[str, host_data.Encoding | str] = {}
+        found: dict[str, Encoding | str] = {}
         for name, data_set in self.loaded.items():
             if data_set.loaded is None:
                 continue
             try:
-                found[name] = host_data.encode(
+                found[name] = encode(
                     self.tokenizer()[0],
                     self.template,
                     data_set.loaded.converted,
@@ -296,13 +316,35 @@ class Context:
         return {
             name: one.lengths
             for name, one in self.encodings.items()
-            if isinstance(one, host_data.Encoding) and one.lengths
+            if isinstance(one, Encoding) and one.lengths
         }
 
     def of_first_rows(self, *keys: str) -> str:
         """Return what a sentence adds where the data sets under these keys were read in part."""
         loaded = [self.loaded[name] for name in self.data_sets(*keys) if name in self.loaded]
         return next((f" of {one.extent}" for one in loaded if one.more_rows), "")
+
+
+def names_in(value: object) -> list[str]:
+    """Return the names in a value, as LLaMA-Factory reads it: a list, or text with commas."""
+    parts = value if isinstance(value, list) else str(value or "").split(",")
+    return [str(part).strip() for part in parts]
+
+
+def trained_tasks(values: Mapping[str, Any]) -> tuple[list[Task], str | None]:
+    """Return what a recipe's adapter or model was trained for, and why that cannot be read.
+
+    It is in the record of a run, in a folder here; a base has none.
+    """
+    adapters = names_in(values.get("adapter_name_or_path"))
+    folders = [*adapters, str(values.get("model_name_or_path") or "")]
+    try:
+        found = [replace(task, origin=origin) for task, origin in tasks_of_models(folders)]
+    except DataError as problem:
+        return [], str(problem)
+    except OSError:  # a name too long for a folder's
+        return [], None
+    return found, None
 
 
 def run_checks(module: ModuleType, context: Context) -> list[Finding]:

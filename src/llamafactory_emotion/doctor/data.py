@@ -1,29 +1,19 @@
-"""Does LLaMA-Factory read the data sets as they are meant: loaded, labelled, whole, of the task?"""
+"""Does LLaMA-Factory read the data sets as they are meant: loaded, labelled, whole?"""
 
-import contextlib
-import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from difflib import get_close_matches
-from functools import cache
-from itertools import islice
-from pathlib import Path
-from typing import Any
 
 from llamafactory_emotion.data.audit import audit_splits
-from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME, TASK_KEY
+from llamafactory_emotion.data.dataset_folder import TASK_KEY
 from llamafactory_emotion.data.entries import HUB
 from llamafactory_emotion.data.reading import Row
+from llamafactory_emotion.doctor.answers import LABELS_AT_MOST
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.loading import OFFLINE, ROWS_READ, DataSet
-from llamafactory_emotion.errors import EmotionError
-from llamafactory_emotion.plugin.host_data import Encoding, entry_keys
-from llamafactory_emotion.task import EMOTION, ClassName, Task
+from llamafactory_emotion.doctor.loading import OFFLINE, DataSet
+from llamafactory_emotion.plugin.host_data import entry_keys
+from llamafactory_emotion.plugin.host_encoding import Encoding
 
-LABELS_AT_MOST = 200
-_IDS_SHOWN, _ANSWERS_SHOWN = 8, 100
-_NUMBERED = tuple((label, number) for number, label in enumerate(EMOTION.labels))
 # Beyond one row in so many a cut answer is no exception.
 _MANY = 10
 # What pandas takes for a missing value: https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html
@@ -56,7 +46,7 @@ def check_dataset(context: Context) -> Iterator[Finding]:
         if name not in entries:
             near = get_close_matches(name, entries, n=1)
             yield error(
-                f"{context.dataset_dir / FILE_NAME} has no data set {name!r}",
+                f"{context.registry_file} has no data set {name!r}",
                 f"write {near[0]}" if near else "register it with `llamafactory_emotion.prepare`",
             )
 
@@ -78,7 +68,7 @@ def check_entry(context: Context) -> Iterator[Finding]:
         for key, usual in strange:
             near = get_close_matches(key, usual, n=1)
             yield error(
-                f"{context.dataset_dir / FILE_NAME}: {data_set.name!r} has a key {key!r}, which "
+                f"{context.registry_file}: {data_set.name!r} has a key {key!r}, which "
                 "LLaMA-Factory passes over",
                 f"write {near[0]}" if near else f"remove {key}",
             )
@@ -88,12 +78,14 @@ def check_stage(context: Context) -> Iterator[Finding]:
     """Training stages for which the rows are of the wrong kind."""
     stage = str(context.value("stage"))
     for data_set in context.loaded.values():
-        ranks = data_set.entry.get("ranking") is True
-        if ranks != (stage in ("rm", "dpo")):
+        if data_set.ranks != (stage in ("rm", "dpo")):
+            answers = "two answers" if data_set.ranks else "one answer"
             yield error(
-                f"{data_set.name!r} has {'two answers' if ranks else 'one answer'} a row, which "
-                f"stage: {stage} does not take: LLaMA-Factory stops",
-                "remove ranking from its entry and name one response" if ranks else "stage: sft",
+                f"{data_set.name!r} has {answers} a row, which stage: {stage} does not take: "
+                "LLaMA-Factory stops",
+                "remove ranking from its entry and name one response"
+                if data_set.ranks
+                else "stage: sft",
             )
         elif stage != "sft":
             yield warning(f"stage: {stage} does not learn to answer with labels", "stage: sft")
@@ -101,31 +93,25 @@ def check_stage(context: Context) -> Iterator[Finding]:
 
 def check_rows(context: Context) -> Iterator[Finding]:
     """What LLaMA-Factory cannot load or encode, and what is not looked at."""
-    registry = context.dataset_dir / FILE_NAME
+    registry = context.registry_file
     for name, data_set in context.loaded.items():
-        place = data_set.path or data_set.entry.get(HUB) or registry
-        encoding = context.encodings.get(name)
+        what = f"the data set {name!r} ({data_set.path or data_set.entry.get(HUB) or registry})"
+        encoding, unasked = context.encodings.get(name), data_set.unasked
         if data_set.problem is not None:
             yield error(
-                f"LLaMA-Factory cannot load the data set {name!r} ({place}): {data_set.problem}",
+                f"LLaMA-Factory cannot load {what}: {data_set.problem}",
                 f"mend it or its entry in {registry}, or write it with "
                 "`llamafactory_emotion.prepare`, which reads more formats",
             )
         elif isinstance(encoding, str):
-            yield error(
-                f"LLaMA-Factory cannot encode the data set {name!r} ({place}): {encoding}",
-                "mend that row",
-            )
-        elif data_set.unasked is not None and data_set.unasked.startswith(OFFLINE):
+            yield error(f"LLaMA-Factory cannot encode {what}: {encoding}", "mend that row")
+        elif unasked is not None and unasked.startswith(OFFLINE):
             yield warning(
-                f"the data set {name!r} comes from a hub ({place}) and {data_set.unasked}",
-                f"unset {data_set.unasked.split('=')[0]}, unless it is in the cache already",
+                f"{what} comes from a hub and {unasked}",
+                f"unset {unasked.split('=')[0]}, unless it is in the cache already",
             )
-        elif data_set.unasked is not None:
-            yield note(
-                f"the data set {name!r} ({place}) is not on this machine, and its rows are not "
-                f"checked: {data_set.unasked}"
-            )
+        elif unasked is not None:
+            yield note(f"{what} is not on this machine, and its rows are not checked: {unasked}")
         elif data_set.more_rows:
             rows = "more rows" if data_set.rows is None else f"{data_set.rows:,} rows"
             yield note(
@@ -137,9 +123,7 @@ def check_rows(context: Context) -> Iterator[Finding]:
 def check_answers(context: Context) -> Iterator[Finding]:
     """Rows without an answer that LLaMA-Factory can read: it drops them when it trains."""
     for name, data_set in context.loaded.items():
-        if (loaded := data_set.loaded) is None or context.value("stage") != "sft":
-            continue
-        if data_set.entry.get("ranking") is True:  # told by `check_stage`
+        if (loaded := data_set.loaded) is None or data_set.ranks or context.value("stage") != "sft":
             continue
         generates = context.generates(name)
         unread = Counter(
@@ -147,33 +131,18 @@ def check_answers(context: Context) -> Iterator[Finding]:
             for number, row in enumerate(loaded.converted)
             if _is_dropped(context, name, number) or (generates and not row["_response"])
         )
-        unlabelled = unread.pop(_UNLABELLED, 0)
-        read = data_set.rows_read - unread.total() - unlabelled
-        if not read and not generates:
-            reasons = ", ".join(sorted(unread)) or _UNLABELLED
+        if unread.total() == data_set.rows_read and not generates:
             yield error(
-                f"none of {data_set.extent} of {name!r} ({data_set.path}) can be trained on: "
-                f"{reasons}; LLaMA-Factory stops",
+                f"none of {data_set.described} can be trained on: {', '.join(sorted(unread))}; "
+                "LLaMA-Factory stops",
                 "write the labels as text, with `llamafactory_emotion.prepare` say, or mend the "
-                f"columns in {context.dataset_dir / FILE_NAME}",
+                f"columns in {context.registry_file}",
             )
             continue
-        verb = "predicts without their labels" if generates else "drops"
+        if generates:
+            del unread[_UNLABELLED]
         for reason, rows in unread.items():
-            report = warning if generates or reason == _OUT_OF_ORDER else error
-            yield report(
-                f"LLaMA-Factory {verb} {rows:,} of {data_set.extent} of {name!r} "
-                f"({data_set.path}): {reason}",
-                "write the labels as text in JSON Lines, with `llamafactory_emotion.prepare` say"
-                if reason != _OUT_OF_ORDER
-                else "let each conversation begin with the user and end with the answer",
-            )
-        if unlabelled and not generates:
-            yield warning(
-                f"LLaMA-Factory drops {unlabelled:,} of {data_set.extent} of {name!r} "
-                f"({data_set.path}): {_UNLABELLED}",
-                "label them, or remove them",
-            )
+            yield _unread(data_set, rows, reason, generates=generates)
         yield from _empty_parts(data_set, generates=generates)
 
 
@@ -193,32 +162,51 @@ def _why_unread(data_set: DataSet, number: int) -> str:
     if loaded is None or not loaded.converted[number]["_prompt"]:
         return _OUT_OF_ORDER
     column = loaded.columns.get("response", "")
-    value = loaded.raw[number].get(column)
-    if value is not None:
+    if loaded.raw[number].get(column) is not None:
         kind = "label ids" if column in loaded.names else loaded.types[column]
         return f"the column {column!r} holds {kind} and not text"
-    if (text := _lost_texts(data_set, column).get(number)) in _MISSING_VALUES:
-        return f"the column {column!r} says {text!r}, which pandas reads as a missing value"
+    written = data_set.csv_rows[number].get(column) if number < len(data_set.csv_rows) else None
+    if written in _MISSING_VALUES:
+        return f"the column {column!r} says {written!r}, which pandas reads as a missing value"
     return _UNLABELLED
 
 
-def _lost_texts(data_set: DataSet, column: str) -> Mapping[int, str]:
-    """Return the texts of a CSV file's column by row, as they are written there (None, NA, n/a)."""
-    return {number: row.get(column) or "" for number, row in enumerate(_csv_rows(data_set.path))}
+def _unread(data_set: DataSet, rows: int, reason: str, *, generates: bool) -> Finding:
+    verb = "predicts without their labels" if generates else "drops"
+    report = warning
+    if reason == _UNLABELLED:
+        remedy = "label them, or remove them"
+    elif reason == _OUT_OF_ORDER:
+        remedy = "let each conversation begin with the user and end with the answer"
+    else:
+        remedy = "write the labels as text in JSON Lines, with `llamafactory_emotion.prepare` say"
+        report = warning if generates else error
+    return report(f"LLaMA-Factory {verb} {rows:,} of {data_set.described}: {reason}", remedy)
 
 
-@cache
-def _csv_rows(path: Path | None) -> Sequence[Mapping[str | None, Any]]:
-    """Return the rows of a CSV file as they are written; fields without a column are under None."""
-    if path is None or path.suffix != ".csv":
-        return ()
-    with path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(csv.Error):
-        return tuple(islice(csv.DictReader(file), ROWS_READ))
-    return ()  # a field too long for this reader
+def _empty_parts(data_set: DataSet, *, generates: bool) -> Iterator[Finding]:
+    """Answers and texts of nothing, which LLaMA-Factory trains on as they are."""
+    empty = sum(not answer.strip() for _, answer in data_set.examples)
+    if empty and not generates:
+        report = error if empty == len(data_set.examples) else warning
+        yield report(
+            f"{empty:,} of {data_set.described} have an empty answer: LLaMA-Factory trains the "
+            "model to say nothing there",
+            "label them, or remove them",
+        )
+    rows = data_set.loaded.converted if data_set.loaded else ()
+    prompts = (row["_prompt"][-1]["content"] for row in rows if row["_prompt"])
+    if textless := sum(not str(prompt).strip() for prompt in prompts):
+        yield warning(
+            f"{textless:,} of {data_set.described} have no text: pandas reads NA, None and null in "
+            "a CSV file as a missing value",
+            "remove them, or write the file as JSON Lines",
+        )
 
 
 def check_fields(context: Context) -> Iterator[Finding]:
     """What the host reads otherwise, or not at all: text as history, too many fields, no shard."""
+    workers = context.number("dataloader_num_workers")
     for name, data_set in context.loaded.items():
         if (loaded := data_set.loaded) is None:
             continue
@@ -229,8 +217,6 @@ def check_fields(context: Context) -> Iterator[Finding]:
                 "list of pairs: LLaMA-Factory passes over it",
                 "write pairs of question and answer, or put it into the text",
             )
-        rows = _csv_rows(data_set.path)
-        workers = context.number("dataloader_num_workers")
         if context.is_on("streaming") and data_set.path is not None and not workers:
             yield error(
                 f"streaming: true reads no row of a file ({data_set.path}) without a worker: "
@@ -238,56 +224,11 @@ def check_fields(context: Context) -> Iterator[Finding]:
                 "remove streaming, or set dataloader_num_workers: 1",
             )
         # pandas takes the first for an index.
-        if longer := sum(None in row for row in rows):
+        if longer := sum(None in row for row in data_set.csv_rows):
             yield error(
-                f"{longer:,} of {data_set.extent} of {name!r} ({data_set.path}) have more fields "
-                "than the header: the values are not under their columns",
+                f"{longer:,} of {data_set.described} have more fields than the header: the values "
+                "are not under their columns",
                 "quote texts with commas, or write the file with `llamafactory_emotion.prepare`",
-            )
-
-
-def _empty_parts(data_set: DataSet, *, generates: bool) -> Iterator[Finding]:
-    """Answers and texts of nothing, which LLaMA-Factory trains on as they are."""
-    empty = sum(not answer.strip() for _, answer in data_set.examples)
-    if empty and not generates:
-        report = error if empty == len(data_set.examples) else warning
-        yield report(
-            f"{empty:,} of {data_set.extent} of {data_set.name!r} ({data_set.path}) have an empty "
-            "answer: LLaMA-Factory trains the model to say nothing there",
-            "label them, or remove them",
-        )
-    rows = data_set.loaded.converted if data_set.loaded else ()
-    prompts = (row["_prompt"][-1]["content"] for row in rows if row["_prompt"])
-    if textless := sum(not str(prompt).strip() for prompt in prompts):
-        yield warning(
-            f"{textless:,} of {data_set.extent} of {data_set.name!r} ({data_set.path}) have no "
-            "text: pandas reads NA, None and null in a CSV file as a missing value",
-            "remove them, or write the file as JSON Lines",
-        )
-
-
-def check_label_ids(context: Context) -> Iterator[Finding]:
-    """Label ids that mean other labels in a data set than in the formatting `emotion`.
-
-    LLaMA-Factory hands a formatting the ids alone.
-    """
-    known = ", ".join(f"{number} {label}" for label, number in _NUMBERED)
-    for data_set in context.loaded.values():
-        loaded = data_set.loaded
-        if loaded is None or data_set.entry.get("formatting") != EMOTION_FORMATTING:
-            continue
-        differ = [
-            f"{number} {name}"
-            for number, name in enumerate(loaded.names.get(loaded.columns.get("response", ""), ()))
-            if (EMOTION.label_of(ClassName(name)), number) not in _NUMBERED
-        ]
-        if differ:
-            first = "register its file" if data_set.path else "save it as Parquet and register that"
-            yield error(
-                f"{data_set.name!r} has the label ids {', '.join(differ[:_IDS_SHOWN])}"
-                f"{', ...' if len(differ) > _IDS_SHOWN else ''}, and the formatting emotion reads "
-                f"{known}: LLaMA-Factory would train other labels",
-                f"{first} with `llamafactory_emotion.prepare`, which writes names",
             )
 
 
@@ -327,19 +268,19 @@ def _rows(context: Context, key: str) -> list[Row]:
 def check_cutoff(context: Context) -> Iterator[Finding]:
     """Rows longer than the cutoff: LLaMA-Factory cuts prompts on the right, the cue first."""
     cutoff = int(context.number("cutoff_len"))
-    for name, lengths in context.lengths.items() if cutoff > 0 else ():
-        extent, longest = context.loaded[name].extent, max(lengths)
-        encoding = context.encodings[name]
-        rows = encoding.rows if isinstance(encoding, Encoding) else ()
-        answers = sum(row is not None and row.is_cut for row in rows)
+    for name, encoding in context.encodings.items():
+        if isinstance(encoding, str) or not encoding.lengths or cutoff < 1:
+            continue
+        extent, lengths = context.loaded[name].extent, encoding.lengths
+        longest, cut = max(lengths), sum(row is not None and row.is_cut for row in encoding.rows)
         # LLaMA-Factory keeps the last token of a pack free.
         too_long = sum(length > cutoff - context.packs for length in lengths)
         remedy = f"raise cutoff_len to {longest + context.packs}, or shorten the texts"
-        if answers and not context.generates(name):
-            report = error if answers * _MANY > len(lengths) else warning
+        if cut and not context.generates(name):
+            report = error if cut * _MANY > len(lengths) else warning
             yield report(
-                f"cutoff_len {cutoff} cuts the answers of {answers:,} of {extent} of {name!r}: a "
-                f"part of the label would be trained; the longest row has {longest:,} tokens",
+                f"cutoff_len {cutoff} cuts the answers of {cut:,} of {extent} of {name!r}: a part "
+                f"of the label would be trained; the longest row has {longest:,} tokens",
                 remedy,
             )
         elif too_long:
@@ -354,84 +295,3 @@ def check_cutoff(context: Context) -> Iterator[Finding]:
                 f"{name!r}: {extent}, {usual} tokens most often, {longest} at most; "
                 f"cutoff_len {cutoff} cuts none of them"
             )
-
-
-def check_task(context: Context) -> Iterator[Finding]:
-    """Answers that are no label of the task that the call or the data names, and its question."""
-    for name, data_set in context.loaded.items():
-        try:
-            task = context.task_of(name)
-        except EmotionError as problem:
-            sentence, _, remedy = str(problem).rstrip(".").partition("; ")
-            yield error(sentence, remedy or "mend the task's file")
-            continue
-        if task is None:
-            continue
-        if context.task is None and task != EMOTION:
-            yield note(f"{name!r} is of the task {task.name!r}, as {FILE_NAME} says")
-        answers = Counter(answer.strip() for _, answer in data_set.examples)
-        words = {*map(task.word_of, task.labels)}
-        strange = Counter({one: n for one, n in answers.items() if one not in task.answers})
-        extent = f"{data_set.extent} of {data_set.name!r}"
-        if stale := sum(
-            n for one, n in answers.items() if one in task.answers and one not in words
-        ):
-            yield warning(
-                f"{stale:,} of {extent} answer with a label for which the task {task.name!r} has a "
-                "word, and the word is what will be scored",
-                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
-            )
-        if strange:
-            shown = strange.most_common(_ANSWERS_SHOWN)
-            named = ", ".join(f"{one!r} ({rows:,})" for one, rows in shown)
-            more = ", ..." if len(strange) > _ANSWERS_SHOWN else ""
-            yield error(
-                f"{strange.total():,} of {extent} have an answer that is no label of the task "
-                f"{task.name!r}: {named}{more}",
-                f"mend them, or add them to the task, which has {', '.join(task.labels)}",
-            )
-        asked = task.user_content("")
-        if other := sum(not prompt.startswith(asked) for prompt, _ in data_set.examples):
-            yield warning(
-                f"{other:,} of {extent} are asked with another instruction than the task "
-                f"{task.name!r} has",
-                "write them again with `llamafactory_emotion.prepare --task FILE --overwrite`",
-            )
-
-
-def tasks_of(context: Context) -> list[Task]:
-    """Return the tasks of the data sets; nothing where one of them has none."""
-    with suppress(EmotionError):  # which `check_task` reports
-        tasks = [context.task_of(name) for name in context.loaded] or [context.task]
-        if None not in tasks:
-            known = [task for task in tasks if task]
-            return [one for index, one in enumerate(known) if one not in known[:index]]
-    return []
-
-
-def possible_answers(context: Context) -> Sequence[str]:
-    """Return the answers of the tasks, or those in the data where they can be a label set."""
-    if tasks := tasks_of(context):
-        words = (task.word_of(label) for task in tasks for label in task.labels)
-        return list(dict.fromkeys(words))
-    examples = (example for one in context.loaded.values() for example in one.examples)
-    answers = {answer.strip() for _, answer in examples if answer}
-    if 0 < len(answers) <= LABELS_AT_MOST:
-        return sorted(answers)
-    return ()
-
-
-def check_answer_length(context: Context) -> Iterator[Finding]:
-    """Labels that `max_new_tokens` cuts off: what is left may read as another label."""
-    most, answers = int(context.number("max_new_tokens")), possible_answers(context)
-    if not context.is_on("predict_with_generate") or not answers or most < 1:
-        return
-    if (encoded := context.encode(answers)) is None:
-        return
-    needed, answer = max(zip(map(len, encoded.answers), answers, strict=True))
-    if needed > most:
-        yield error(
-            f"max_new_tokens {most}: the label {answer!r} and its end are {needed} tokens, and "
-            "what is left of a label once cut may read as another one",
-            f"write max_new_tokens: {needed}",
-        )

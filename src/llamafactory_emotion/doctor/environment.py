@@ -34,11 +34,8 @@ def version_of(package: str) -> str | None:
 
 def required_by(distribution: str, extra: str = "") -> dict[str, Requirement]:
     """Return what a distribution and an extra of it require, by package; empty without it."""
-    try:
-        lines = importlib.metadata.requires(distribution) or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    required = map(Requirement, lines)
+    lines = importlib.metadata.requires(distribution) if version_of(distribution) else ()
+    required = map(Requirement, lines or ())
     return {
         one.name: one for one in required if not one.marker or one.marker.evaluate({"extra": extra})
     }

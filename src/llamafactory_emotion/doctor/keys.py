@@ -1,12 +1,14 @@
 """Are the recipe's keys and values ones that LLaMA-Factory takes?"""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, warning
+from llamafactory_emotion.options import host_keys
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.predict.options import PredictOptions
 
@@ -38,34 +40,43 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "sft_packing": "packing",
         "name_module_trainable": "freeze_trainable_modules",
         "num_layer_trainable": "freeze_trainable_layers",
-        **{f"dpo_{name}": f"pref_{name}" for name in ("beta", "loss", "ftx")},
-        **{f"{kind}_resolution": f"{kind}_max_pixels" for kind in ("image", "video")},
     }
 )
+
+
+_OF_PREDICT = frozenset(field.name for field in dataclasses.fields(PredictOptions))
+
+
+def misspelt(names: Iterable[str]) -> Iterator[Finding]:
+    """Report keys that LLaMA-Factory's sources do not have, without importing it."""
+    known = host_keys() if find_spec("llamafactory") else ()
+    for key in (key for key in names if known and key not in known | _OF_PREDICT):
+        near = get_close_matches(key, sorted(known), n=1)
+        name = _OTHER_NAMES.get(key) or (near[0] if near else None)
+        yield error(
+            f"LLaMA-Factory does not know the key {key}",
+            f"write {name}" if name else f"remove {key}",
+        )
 
 
 def check_unknown_key(context: Context) -> Iterator[Finding]:
     """Keys that LLaMA-Factory does not know: it stops at them."""
     known = host.arguments(training=context.trains_or_predicts)
-    of_predict = {field.name for field in dataclasses.fields(PredictOptions)}
-    for key in (key for key in context.values if key not in known):
-        near = get_close_matches(key, known, n=1)
-        name = _OTHER_NAMES.get(key) or (near[0] if near else None)
+    unknown = [key for key in context.values if key not in known]
+    yield from misspelt(unknown)
+    for key in unknown:
         if key in host.arguments(training=True):
             yield error(
                 f"{key} belongs to training; `llamafactory-cli export` and `chat` stop at it",
                 f"remove {key}",
             )
-        elif key in of_predict:
+        elif key in _OF_PREDICT:
             yield error(
                 f"{key} is a key of `llamafactory_emotion.predict`, not of LLaMA-Factory",
                 "give it on predict's command line",
             )
-        else:
-            yield error(
-                f"LLaMA-Factory does not know the key {key}",
-                f"write {name}" if name else f"remove {key}",
-            )
+        elif key in host_keys():
+            yield error(f"LLaMA-Factory takes no key {key} in a recipe", f"remove {key}")
 
 
 def ill_typed(context: Context) -> dict[str, str]:

@@ -4,18 +4,20 @@ Weights are never loaded.
 """
 
 import copy
+import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.data.dataset_folder import read_entry
 from llamafactory_emotion.data.entries import HUB, unreachable
 from llamafactory_emotion.errors import DataError, EmotionError
-from llamafactory_emotion.plugin import host_data
-from llamafactory_emotion.plugin.host_data import LoadedRows
+from llamafactory_emotion.plugin.host_data import LoadedRows, load_rows
 from llamafactory_emotion.scoring.loading import hub_problem, is_path, quiet_loading
 
 # What a look at a data set is bounded by; shorter files are loaded whole.
@@ -51,6 +53,11 @@ class BaseModel:
         """Why the tokenizer cannot be read."""
         return self._tokenizer[1]
 
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template that its tokenizer carries."""
+        return getattr(self._tokenizer[0], "chat_template", None)
+
     @cached_property
     def skeleton(self) -> Any:
         """The model laid out without memory for its weights, or None."""
@@ -74,55 +81,44 @@ class BaseModel:
 
     @cached_property
     def _config(self) -> tuple[Any, str | None]:
-        from transformers import AutoConfig
-
-        return self._loaded(AutoConfig)
+        return self._loaded("AutoConfig")
 
     @cached_property
     def _tokenizer(self) -> tuple[Any, str | None]:
-        from transformers import AutoTokenizer
+        return self._loaded("AutoTokenizer")
 
-        return self._loaded(AutoTokenizer)
+    def _loaded(self, kind: str) -> tuple[Any, str | None]:
+        import transformers
 
-    def _loaded(self, kind: Any) -> tuple[Any, str | None]:
-        if not self.name:
-            return None, "no model is named"
-        if not Path(self.name).is_dir():
-            problem = "it is not there" if is_path(self.name) else self._hub_problem
-            if problem:
-                return None, problem
+        if self._absence is not None:
+            return None, self._absence
         with quiet_loading():
             try:
-                return kind.from_pretrained(self.name, **self.options), None
+                return getattr(transformers, kind).from_pretrained(self.name, **self.options), None
             except Exception as error:
                 # For a broken file tokenizers raises a plain exception.
                 return None, " ".join(str(error).split())
 
     @cached_property
-    def _hub_problem(self) -> str | None:
+    def _absence(self) -> str | None:
+        if not self.name or Path(self.name).is_dir():
+            return None if self.name else "no model is named"
+        if is_path(self.name):
+            return "it is not there"
         asked = {key: self.options[key] for key in ("revision", "token", "cache_dir")}
         return hub_problem(self.name, **asked)
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a recipe.
-
-    Attributes:
-        name: Its name in `dataset_info.json`.
-        entry: What `dataset_info.json` says of it.
-        path: Its file or folder; None when it is on a hub.
-        loaded: Its first rows as LLaMA-Factory loads them; None where it cannot.
-        problem: Why LLaMA-Factory cannot load them.
-        unasked: Why it was not tried: a hub that does not answer.
-    """
+    """One data set of a recipe, and its entry in `dataset_info.json`."""
 
     name: str
     entry: Mapping[str, Any]
-    path: Path | None
-    loaded: LoadedRows | None = None
-    problem: str | None = None
-    unasked: str | None = None
+    path: Path | None  # its file or folder; None when it is on a hub
+    loaded: LoadedRows | None = None  # its first rows; None where LLaMA-Factory cannot load them
+    problem: str | None = None  # why it cannot
+    unasked: str | None = None  # why it was not tried: a hub that does not answer
 
     @cached_property
     def examples(self) -> tuple[tuple[str, str], ...]:
@@ -133,6 +129,21 @@ class DataSet:
             for row in rows
             if row["_prompt"] and row["_response"]
         )
+
+    @cached_property
+    def csv_rows(self) -> Sequence[Mapping[str | None, Any]]:
+        """The rows of a CSV file as they are written; fields without a column are under None."""
+        if self.path is None or self.path.suffix != ".csv":
+            return ()
+        # A field may be too long for this reader.
+        with self.path.open(encoding="utf-8-sig", newline="") as file, suppress(csv.Error):
+            return tuple(islice(csv.DictReader(file), ROWS_READ))
+        return ()
+
+    @property
+    def ranks(self) -> bool:
+        """Whether its rows have two answers, the better one first."""
+        return self.entry.get("ranking") is True
 
     @property
     def rows_read(self) -> int:
@@ -160,6 +171,11 @@ class DataSet:
         """What sentences call the rows that were read."""
         return f"{'the first ' if self.more_rows else ''}{self.rows_read:,} rows"
 
+    @property
+    def described(self) -> str:
+        """What sentences call these rows where they name the file too."""
+        return f"{self.extent} of {self.name!r} ({self.path})"
+
 
 def load_data_set(entries: Mapping[str, Any], name: str, folder: Path, **hub: Any) -> DataSet:
     """Load the first rows of an entry of `dataset_info.json` through LLaMA-Factory.
@@ -177,7 +193,7 @@ def load_data_set(entries: Mapping[str, Any], name: str, folder: Path, **hub: An
     if at_hub and (unasked := data_hub_problem(entry, hub.get("hf_hub_token"))):
         return DataSet(name, entry, None, unasked=unasked)
     try:
-        loaded = host_data.load_rows(
+        loaded = load_rows(
             name, entry, folder, rows=ROWS_READ, bytes_read=BYTES_READ, streaming=at_hub, **hub
         )
     except DataError as error:

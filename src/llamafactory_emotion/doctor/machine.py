@@ -1,8 +1,7 @@
 """Does the machine have what the recipe needs? Reported apart from faults of the recipe itself."""
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import MappingProxyType
 
 from packaging.version import Version
@@ -10,7 +9,6 @@ from packaging.version import Version
 from llamafactory_emotion.doctor.context import (
     AMPERE,
     GIB,
-    HOPPER,
     Context,
     Finding,
     error,
@@ -29,7 +27,6 @@ from llamafactory_emotion.plugin import host
 # What LLaMA-Factory asks of Ray for each GPU there is, whatever a worker needs.
 RAY_CPUS_PER_GPU = 10
 _LOGGERS = ("wandb", "tensorboard", "mlflow", "swanlab", "comet_ml", "trackio")
-_OTHER_MACHINE = "run it on a machine with a GPU (assume_gpu=24 judges it for one)"
 # Bytes a parameter when it is trained: weights, gradients and Adam's two states.
 _TRAINED_BYTES, _TRAINED_BYTES_PURE_HALF = 16, 8
 _QUANTIZED_BYTES = MappingProxyType({4: 0.6, 8: 1.1})
@@ -37,83 +34,48 @@ _HALF_PRECISION_BYTES = 2.0
 _LITTLE_LEFT = 0.9
 
 
-@dataclass(frozen=True)
-class FlashAttention:
-    """What `flash_attn` asks for: its name, module, oldest capability, and how it is installed."""
-
-    name: str
-    module: str
-    capability: tuple[int, int]
-    remedy: str
-
-
-FLASH_ATTENTION: Mapping[str, FlashAttention] = MappingProxyType(
-    {
-        "fa2": FlashAttention(
-            "FlashAttention-2", "flash_attn", AMPERE, "pip install 'llamafactory-emotion[fa2]'"
-        ),
-        "fa3": FlashAttention(
-            "FlashAttention-3",
-            "flash_attn_interface",
-            HOPPER,
-            "build flash-attn-3 from flash-attention's folder hopper",
-        ),
-    }
-)
-
-
 def check_precision(context: Context) -> Iterator[Finding]:
     """Half precision without a GPU that has it."""
-    bf16 = context.is_on("bf16") or context.is_on("pure_bf16")
-    if not bf16 and not context.is_on("fp16"):
-        return
-    if not context.machine.gpus or context.is_on("use_cpu"):
-        name = "pure_bf16" if context.is_on("pure_bf16") else "bf16" if bf16 else "fp16"
+    name = next(filter(context.is_on, ("pure_bf16", "bf16", "fp16")), None)
+    old = [gpu.name for gpu in context.machine.gpus if gpu.capability < AMPERE]
+    if name and (not context.machine.gpus or context.is_on("use_cpu")):
         yield error(
             f"{name} needs a GPU, and there is none",
-            f"{name}=false trains in full precision on the CPU, or {_OTHER_MACHINE}",
+            f"{name}=false trains in full precision on the CPU, or run it on a machine with a GPU "
+            "(assume_gpu=24 judges it for one)",
         )
-        return
-    old = next((gpu for gpu in context.machine.gpus if gpu.capability < AMPERE), None)
-    if bf16 and old is not None:
-        yield error(f"{old.name} does not compute in bfloat16", "use fp16: true")
+    elif name in ("pure_bf16", "bf16") and old:
+        yield error(f"{old[0]} does not compute in bfloat16", "use fp16: true")
 
 
 def check_attention(context: Context) -> Iterator[Finding]:
     """The attention that will really run: LLaMA-Factory falls back without stopping."""
-    asked = str(context.value("flash_attn"))
-    wanted = FLASH_ATTENTION.get(asked)
-    # gpt-oss gets an attention of its own, whatever is asked for.
-    if wanted is None or getattr(context.base.config, "model_type", None) == "gpt_oss":
-        return
-    old = [gpu.name for gpu in context.machine.gpus if gpu.capability < wanted.capability]
-    if not host.loads_attention(asked):
+    asked = context.value("flash_attn")
+    if asked == "fa3" and not host.loads_attention("fa3"):
         yield error(
-            f"LLaMA-Factory {version_of('llamafactory')} takes flash_attn: {asked} and stops when "
-            "it loads the model",
+            f"LLaMA-Factory {version_of('llamafactory')} takes flash_attn: fa3 and stops when it "
+            "loads the model",
             "flash_attn: fa2",
         )
-    elif not context.machine.gpus:
-        yield note(f"flash_attn: {asked} without a GPU: torch's own attention will run")
+    # gpt-oss gets an attention of its own, whatever is asked for.
+    if asked != "fa2" or getattr(context.base.config, "model_type", None) == "gpt_oss":
+        return
+    old = [gpu.name for gpu in context.machine.gpus if gpu.capability < AMPERE]
+    found, ours = version_of("transformers"), required_by("llamafactory-emotion")
+    if not context.machine.gpus:
+        yield note("flash_attn: fa2 without a GPU: torch's own attention will run")
     elif old:
-        yield error(f"{old[0]} is older than {wanted.name} needs", "flash_attn: sdpa")
-    elif not context.machine.assumed and (failure := import_failure(wanted.module)):
+        yield error(f"{old[0]} is older than FlashAttention-2 needs", "flash_attn: sdpa")
+    elif not context.machine.assumed and (failure := import_failure("flash_attn")):
         yield warning(
-            f"flash_attn: {asked}, and {wanted.module} does not import ({failure}): LLaMA-Factory "
-            "goes on with torch's own attention",
-            f"{wanted.remedy}, or flash_attn: sdpa",
+            f"flash_attn: fa2, and flash_attn does not import ({failure}): LLaMA-Factory goes on "
+            "with torch's own attention",
+            "pip install 'llamafactory-emotion[fa2]', or flash_attn: sdpa",
         )
-    else:
-        yield from _transformers_under(asked)
-
-
-def _transformers_under(attention: str) -> Iterator[Finding]:
-    """A transformers that our own requirement keeps out, which somebody installed nevertheless."""
-    found = version_of("transformers")
-    required = required_by("llamafactory-emotion").get("transformers")
-    if required is not None and is_outside(found, required):
+    elif (required := ours.get("transformers")) and is_outside(found, required):
+        # Our requirement keeps it out, and somebody installed it nevertheless.
         yield error(
-            f"flash_attn: {attention} with transformers {found}: the first step stops with "
+            f"flash_attn: fa2 with transformers {found}: the first step stops with "
             "\"'NoneType' object has no attribute 'to'\"",
             # LLaMA-Factory is named so that pip keeps to its range of transformers.
             f'pip install "{required}" llamafactory, or flash_attn=sdpa',

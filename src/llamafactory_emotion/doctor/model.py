@@ -1,19 +1,16 @@
-"""Are model and adapter there, and do labels, end token and trained layers fit them?"""
+"""Are model and adapter there, and do template, end token and trained layers fit them?"""
 
 import filecmp
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.data import possible_answers, tasks_of
 from llamafactory_emotion.doctor.loading import BaseModel
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.plugin import host_data
+from llamafactory_emotion.plugin.host_encoding import encode
 from llamafactory_emotion.plugin.host_template import own_template
 from llamafactory_emotion.scoring.loading import is_path, quiet_loading
 from llamafactory_emotion.scoring.templates import (
@@ -21,7 +18,7 @@ from llamafactory_emotion.scoring.templates import (
     read_chat_template,
     trained_template,
 )
-from llamafactory_emotion.scoring.words import Encode, suggest_words, words_line
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX
 
 _GATED = ("meta-llama/", "google/gemma", "mistralai/Mistral-Large")
 _NO_LANGUAGE_MODELS = (
@@ -116,8 +113,8 @@ def check_adapter(context: Context) -> Iterator[Finding]:
                 yield _not_there(context, "adapter", adapter)
             continue
         try:
-            content = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = dict(json.loads((folder / "adapter_config.json").read_bytes()))
+        except (OSError, TypeError, ValueError):
             yield error(
                 f"{adapter} holds no readable adapter_config.json",
                 "name the output_dir of a LoRA run; a fully trained model goes under "
@@ -142,52 +139,6 @@ def _same_model(one: str, other: str) -> bool:
     if Path(one).is_absolute() or Path(other).is_dir():
         return Path(one).name == Path(other).name
     return one == other
-
-
-def check_labels(context: Context) -> Iterator[Finding]:
-    """How many tokens each label has under this tokenizer, and whether they can be told apart."""
-    labels, encode = possible_answers(context), _answer_encoder(context)
-    if not labels or encode is None:
-        return
-    answers = dict(zip(labels, encode(labels), strict=True))
-    same = [ids for ids, count in Counter(answers.values()).items() if count > 1]
-    longer = [label for label, ids in answers.items() if len(ids) > 1]
-    words: dict[str, str] = {}
-    for task in tasks_of(context):
-        words |= suggest_words(task, encode)
-    remedy = f"write into the task's file  {words_line(words)}" if words else ""
-    if same:
-        alike = [label for label, ids in answers.items() if ids == same[0]]
-        yield error(
-            f"the labels {', '.join(map(repr, alike))} are the same tokens under this tokenizer",
-            remedy or "rename one of them, or give it a word (`words:` in a task's file)",
-        )
-    seen = context.of_first_rows("dataset", "eval_dataset") if context.task is None else ""
-    if not longer:
-        yield note(f"each of the {len(labels)} labels{seen} is one token under this tokenizer")
-        return
-    firsts = len({ids[0] for ids in answers.values() if ids})
-    yield note(
-        f"{len(longer)} of {len(labels)} labels{seen} are several tokens "
-        f"({', '.join(longer[:_SHOWN])}{', ...' if len(longer) > _SHOWN else ''});"
-        f" {firsts} different first tokens; they are scored exactly, a little slower, and "
-        "`export_classifier` needs labels of one token",
-        remedy or "nothing must be done; `words:` in a task's file gives them words of one token",
-    )
-
-
-def _answer_encoder(context: Context) -> Encode | None:
-    """Return what encodes answers as the run will, without their end token."""
-    if context.encode([]) is None:
-        return None
-
-    def encode(answers: Sequence[str]) -> list[tuple[int, ...]]:
-        if (encoded := context.encode(answers)) is None:
-            return []
-        # A line break may follow the end token, which is no part of the answer.
-        return [tuple(takewhile(lambda one: one != encoded.end, ids)) for ids in encoded.answers]
-
-    return encode
 
 
 def check_end_token(context: Context) -> Iterator[Finding]:
@@ -225,43 +176,47 @@ def _generation_ends(model: str) -> list[int]:
 
 
 def check_own_template(context: Context) -> Iterator[Finding]:
-    """A trained folder that is asked with another template than its run's record or its own."""
+    """A model that is asked with another template than its run's record names, or than it carries.
+
+    Adapters first, as their training comes last.
+    """
+    if (template := context.template) is None:
+        return
     named = filter(None, context.names("adapter_name_or_path"))
     adapters = [one for one in named if Path(one).is_dir()]
-    if context.template is None or not (context.is_on("do_predict") or adapters):
-        return
-    if found := trained_template((adapters or [context.model])[0]):
-        name, file = found
-        if name != context.template:
-            yield warning(
-                f"{file} says that the model was trained with the template {name}, and the recipe "
-                f"has {context.template}",
-                f"set template: {name}",
-            )
-        return
-    folders = [BaseModel(one, context.base.options) for one in adapters]
-    carriers = [one for one in (*folders, context.base) if _carries_template(one)]
-    if not carriers:
-        return
-    carrier = carriers[0]
-    carried = carrier.tokenizer()
-    asked = context.base.tokenizer() or carrier.tokenizer()
+    for folder in filter(None, (*adapters, context.model)):
+        if found := trained_template(folder):
+            name, file = found
+            if name != template:
+                yield warning(
+                    f"{file} says that the model was trained with the template {name}, and the "
+                    f"recipe has {template}",
+                    f"set template: {name}",
+                )
+            return
+        model = context.base if folder == context.model else BaseModel(folder, context.base.options)
+        # A base may be trained under another template than the one that it carries.
+        if (adapters or context.is_on("do_predict")) and model.chat_template:
+            yield from _other_than_carried(context, template, model)
+            return
+
+
+def _other_than_carried(context: Context, template: str, model: BaseModel) -> Iterator[Finding]:
+    tokenizer = model.tokenizer()
+    asked = context.base.tokenizer() or model.tokenizer()
     try:
-        own = _turn(read_chat_template(carried), carried)
-        here = _turn(own_template(asked, context.template), asked)
+        carried = read_chat_template(tokenizer)
+        own, here = _turn(carried, tokenizer), _turn(own_template(asked, template), asked)
     except ModelError:
         return  # the one cannot be rendered, or the other lacks tokens
     if own != here:
+        is_emotion = (carried.tail, carried.answer_prefix) == (ANSWER_CUE, ANSWER_PREFIX)
         yield warning(
-            f"the chat template that {carrier.name} carries is not the template "
-            f"{context.template}: between text and answer it has {own[0]!r} and not {here[0]!r}, "
-            f"and {own[1]} ends an answer, not {here[1]}",
-            "name the template that it was trained with",
+            f"the chat template that {model.name} carries is not the template {template}: between "
+            f"text and answer it has {own[0]!r} and not {here[0]!r}, and {own[1]} ends an answer, "
+            f"not {here[1]}",
+            "set template: emotion" if is_emotion else "name the template that it was trained with",
         )
-
-
-def _carries_template(model: BaseModel) -> bool:
-    return model.tokenizer_problem is None and bool(model.tokenizer().chat_template)
 
 
 def _turn(template: Template, tokenizer: Any) -> tuple[str, str]:
@@ -280,7 +235,7 @@ def check_vocabulary(context: Context) -> Iterator[Finding]:
     if config is None or context.template is None or context.base.tokenizer_problem:
         return
     tokenizer, resizes = context.tokenizer()
-    framed = host_data.encode(tokenizer, context.template, [])  # adds the template's own tokens
+    framed = encode(tokenizer, context.template, [])  # adds the template's own tokens
     encodings = [one for one in context.encodings.values() if not isinstance(one, str)]
     used = frozenset().union(*(one.tokens for one in (framed, *encodings)))
     size = getattr(config.get_text_config(), "vocab_size", None)
@@ -304,35 +259,25 @@ def check_vocabulary(context: Context) -> Iterator[Finding]:
 
 def check_targets(context: Context) -> Iterator[Finding]:
     """LoRA targets and frozen layers that the model does not have."""
-    if context.base.config is None or not context.is_on("do_train"):
+    model = context.base.skeleton if context.is_on("do_train") else None
+    if model is None:
         return
-    if context.value("finetuning_type") == "freeze":
-        yield from _frozen_layers(context)
-    elif context.value("finetuning_type") == "lora" and context.base.skeleton is not None:
-        linear = {
-            name.rsplit(".", 1)[-1]
-            for name, module in context.base.skeleton.named_modules()
-            if type(module).__name__ in ("Linear", "Conv1D")
-        }
-        for target in context.names("lora_target"):
-            if target not in (*linear, "all"):
-                yield error(
-                    f"lora_target {target}: {context.model} has no layer of that name",
-                    f"use lora_target: all, or of {', '.join(sorted(linear))}",
-                )
+    if context.value("finetuning_type") == "lora":
+        named = ((name, type(module).__name__) for name, module in model.named_modules())
+        linear = {name.rsplit(".", 1)[-1] for name, kind in named if kind in ("Linear", "Conv1D")}
+        yield from _missing(context, "lora_target", linear, "has no layer of that name")
+    elif context.value("finetuning_type") == "freeze":
+        names = (name.partition(".0.")[2].split(".")[0] for name, _ in model.named_parameters())
+        parts = set(filter(None, names))
+        yield from _missing(
+            context, "freeze_trainable_modules", parts, "has no such part in a block"
+        )
 
 
-def _frozen_layers(context: Context) -> Iterator[Finding]:
-    if context.base.skeleton is None:
-        return
-    parts = {
-        name.split(".0.", 1)[1].split(".")[0]
-        for name, _ in context.base.skeleton.named_parameters()
-        if ".0." in name
-    }
-    for module in context.names("freeze_trainable_modules"):
-        if module not in (*parts, "all"):
+def _missing(context: Context, key: str, there: Iterable[str], what: str) -> Iterator[Finding]:
+    for name in context.names(key):
+        if name not in (*there, "all"):
             yield error(
-                f"freeze_trainable_modules {module}: a block of {context.model} has no such part",
-                f"all, or of {', '.join(sorted(parts))}",
+                f"{key} {name}: {context.model} {what}",
+                f"use {key}: all, or of {', '.join(sorted(there))}",
             )

@@ -7,7 +7,8 @@ from functools import cached_property
 from itertools import cycle, islice
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.plugin import host, host_data
+from llamafactory_emotion.plugin import host
+from llamafactory_emotion.plugin.host_encoding import count_packs, training_rows
 
 # A LoRA on SmolLM2-135M answered no row rightly after a few steps, and nine in ten after 70. AdamW
 # moves a weight by about the learning rate a step, so that the number of rows does not matter here.
@@ -37,7 +38,7 @@ class Schedule:
         """Rows, or packs of rows, an epoch."""
         if self.cutoff_len is None:
             return len(self.rows)
-        return host_data.count_packs(
+        return count_packs(
             self.rows,
             cutoff=self.cutoff_len,
             batch=self.preprocessing_batch_size,
@@ -100,10 +101,6 @@ def check_steps(context: Context) -> Iterator[Finding]:
         return
     yield _described(context, schedule)
     yield from _too_short(context, schedule)
-    for key in ("save_steps", "eval_steps"):
-        given = context.values.get(key)
-        if isinstance(given, int) and given >= schedule.steps:
-            yield warning(f"{key} {given}, and there are {schedule.steps} steps", f"lower {key}")
 
 
 def _why_unknown(context: Context) -> str | None:
@@ -134,7 +131,7 @@ def _trained_rows(context: Context) -> list[int]:
         count = context.loaded[name].drawn_rows
         count = min(count, most) if most > 0 else count
         data_sets[name] = list(islice(cycle(context.lengths.get(name, (0,))), count))
-    return host_data.training_rows(
+    return training_rows(
         data_sets,
         val_size=context.number("val_size"),
         seed=int(context.number("seed")),

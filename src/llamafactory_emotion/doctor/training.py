@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, note, warning
-from llamafactory_emotion.doctor.machine import FLASH_ATTENTION
 
 # What each method makes of a model while it is loaded.
 _BITS: Mapping[str, tuple[int, ...]] = MappingProxyType(
@@ -80,29 +79,24 @@ def check_precision(context: Context) -> Iterator[Finding]:
 def check_attention(context: Context) -> Iterator[Finding]:
     """FlashAttention in full precision, which it does not have."""
     half = any(map(context.is_on, ("bf16", "fp16", "pure_bf16")))
-    wanted = FLASH_ATTENTION.get(str(context.value("flash_attn")))
-    if wanted is not None and context.is_on("do_train") and not half:
+    if context.value("flash_attn") == "fa2" and context.is_on("do_train") and not half:
         yield warning(
-            f"{wanted.name} computes in half precision only, and the recipe trains in full",
+            "FlashAttention-2 computes in half precision only, and the recipe trains in full",
             "bf16: true, or flash_attn: sdpa",
         )
 
 
 def check_packing(context: Context) -> Iterator[Finding]:
     """Packing: what it mixes up, and what FlashAttention takes of it."""
-    asked, neat = context.value("flash_attn"), context.is_on("neat_packing")
+    neat = context.is_on("neat_packing")
     if context.is_on("packing") and not neat:
         yield warning(
             "packing: true lets packed rows attend to one another",
             "neat_packing: true keeps them apart",
         )
-    if neat and asked in FLASH_ATTENTION and asked != "fa2":
-        yield error(
-            f"neat_packing: LLaMA-Factory tells fa2 where a pack's rows begin, and not {asked}",
-            "flash_attn: fa2",
-        )
-    elif neat and asked == "fa2":
-        evaluation = ["per_device_eval_batch_size"] if context.evaluates else []
+    if neat and context.value("flash_attn") == "fa2":
+        evaluates = context.data_sets("eval_dataset") or context.number("val_size") > 0
+        evaluation = ["per_device_eval_batch_size"] if evaluates else []
         for key in ["per_device_train_batch_size", *evaluation]:
             if context.number(key) > 1:
                 yield error(

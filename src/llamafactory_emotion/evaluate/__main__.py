@@ -10,7 +10,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,24 @@ from llamafactory_emotion.evaluate.comparison import PairedComparison, compare_f
 from llamafactory_emotion.evaluate.evaluation import Evaluation, evaluate_file
 from llamafactory_emotion.evaluate.json_and_csv import ErrorList, figures_json
 from llamafactory_emotion.evaluate.judging import ALL_RULES, Judged, Observer
-from llamafactory_emotion.evaluate.lookup import DataFile, TextFinder
-from llamafactory_emotion.evaluate.matching import Answers
+from llamafactory_emotion.evaluate.lookup import DataFile
 from llamafactory_emotion.evaluate.tables import all_blocks
 from llamafactory_emotion.files import (
     STANDARD_STREAM,
     check_apart,
     check_output,
+    real_path,
     write_json,
     write_whole,
     write_whole_binary,
 )
 from llamafactory_emotion.options import DataOptions, key
 from llamafactory_emotion.predictions.formats import Columns
-from llamafactory_emotion.predictions.reading import name_of
+from llamafactory_emotion.predictions.reading import WRITTEN, name_of
 from llamafactory_emotion.predictions.sidecar import sidecar_paths
 from llamafactory_emotion.task import MATCH_RULES, Task
 from llamafactory_emotion.task_choice import LABELS_ABOUT, TASK_ABOUT, Sources, choose_task
-from llamafactory_emotion.terminal import print_blocks, printable, run_command
+from llamafactory_emotion.terminal import print_blocks, printable, run_command, tell
 
 PAGES, CARDS, PLOTS = (".html", ".htm"), (".md",), (".png", ".svg")
 _ROWS_BETWEEN_LOOKS = 4096
@@ -47,7 +47,10 @@ class EvaluateOptions(DataOptions):
     """What a call of `evaluate` asks for."""
 
     files: list[str] = key(
-        [], about="predictions as JSON Lines, gzip too; - is stdin", metavar="FILE", positional=True
+        [],
+        about="predictions as JSON Lines, gzip too, or their folder; - is stdin",
+        metavar="FILE",
+        positional=True,
     )
     task: str | None = key(None, about=TASK_ABOUT)
     labels: str | None = key(None, about=LABELS_ABOUT)
@@ -102,29 +105,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: EvaluateOptions) -> int:
+    options = replace(options, files=[*map(_file_in, options.files)])
     _check_paths(options)
     paths = (options.source, options.train, options.floor)
     known = Sources(files=paths, predictions=options.files)
     task = choose_task(options.task, options.labels, known)
     source, train, floor = data = [*_read_data(options, task)]
+    # Beside data files that it names a column of, a row may have the usual key.
+    columns = Columns(options.prediction_column, options.label_column, any(data))
     evaluations: list[Evaluation] = []
-    answers: list[Answers] = []
     errors_file = (
         write_whole(options.errors, overwrite=options.overwrite)
-        if options.errors is not None
+        if options.errors
         else contextlib.nullcontext()
     )
     with errors_file as out:
         errors = ErrorList(out, task) if out else None
         for path in options.files:
             file = name_of(path)
-            observers: list[Observer] = [functools.partial(errors.add, file)] if errors else []
-            gathered = Answers(file, TextFinder(task))
-            if len(options.files) > 1:
-                observers.append(gathered)
-            # Beside data files that it names a column of, a row may have the usual key.
-            columns = Columns(options.prediction_column, options.label_column, any(data))
-            with _progress(file) as progress:
+            with _progress(file) as observers:
+                if errors:
+                    observers.append(functools.partial(errors.add, file))
                 evaluation = evaluate_file(
                     path,
                     task,
@@ -134,18 +135,33 @@ def _run(options: EvaluateOptions) -> int:
                     source=source,
                     train=train,
                     floor=floor,
+                    keeps_answers=len(options.files) > 1,
+                    observers=observers,
                     columns=columns,
                     encoding=options.encoding,
-                    observers=[*observers, *progress],
                 )
-            gathered.broken = evaluation.broken
-            answers.append(gathered)
             evaluations.append(evaluation)
-        pairs = compare_files(answers, task)
+        pairs = compare_files([one.answers for one in evaluations if one.answers], task)
         _write_outputs(options, evaluations, pairs)
     if not _prints_json(options):
         print_blocks(all_blocks(evaluations, pairs), sys.stdout)
     return 0
+
+
+def _file_in(path: str) -> str:
+    """Return a path, or for a folder that of its only file of predictions; say so in one line."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    found = [name for name in WRITTEN if (folder / name).is_file()]
+    if len(found) != 1:
+        below = sorted(one for name in WRITTEN for one in folder.glob(f"*/{name}"))
+        there = [*found, *(str(one.relative_to(folder)) for one in below)]
+        held = ", ".join(there) or f"no {' or '.join(WRITTEN)}"
+        named = folder / (there[0] if there else "FILE")
+        raise CallError(f"{folder} is a folder and holds {held}; write evaluate {named}.")
+    tell(f"{folder} is a folder; evaluating its {found[0]}")
+    return str(folder / found[0])
 
 
 def _check_paths(options: EvaluateOptions) -> None:
@@ -153,26 +169,17 @@ def _check_paths(options: EvaluateOptions) -> None:
     inputs = [*options.files, *filter(None, (options.source, options.train, options.floor))]
     if inputs.count(STANDARD_STREAM) > 1:
         raise CallError("standard input (-) can be read only once; name a file instead.")
-    named: dict[object, str] = {}
-    for path in options.files:
-        try:
-            found = Path(path).stat()  # links, hard ones too, lead to one file
-        except (OSError, ValueError):
-            found = None
-        identity = (found.st_dev, found.st_ino) if found else path
-        if identity in named:
+    for first, second in itertools.combinations(options.files, 2):
+        if real_path(first) == real_path(second):
             raise CallError(
-                f"{path} and {named[identity]} are one file, named twice; name different files of "
+                f"{second} and {first} are one file, named twice; name different files of "
                 "predictions to compare."
             )
-        named[identity] = path
-    for name, outputs, known in (
-        ("report", options.report, PAGES + CARDS),
-        ("plot", options.plot, PLOTS),
-    ):
-        for output in outputs:
-            if output.suffix.lower() not in known:
-                raise CallError(f"{name}={output}: the name must end in one of {', '.join(known)}.")
+    reports = [("report", output, PAGES + CARDS) for output in options.report]
+    plots = [("plot", output, PLOTS) for output in options.plot]
+    for name, output, known in reports + plots:
+        if output.suffix.lower() not in known:
+            raise CallError(f"{name}={output}: the name must end in one of {', '.join(known)}.")
     taken = [*inputs, *filter(None, (options.task, options.labels))]
     taken += [str(sidecar) for path in options.files for sidecar in sidecar_paths(path)]
     json = None if _prints_json(options) else options.json

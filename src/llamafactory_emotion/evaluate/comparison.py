@@ -7,6 +7,7 @@ that one gets right and the other wrong, and paired intervals of the differences
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -18,17 +19,17 @@ LEVEL = 0.05  # p-values below it tell two files apart
 _Z = 1.959963984540054  # every interval here is a 95 % one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairedComparison:
     """Two sets of answers over the same rows; differences are the first minus the second."""
 
     first: str
     second: str
-    matched_by: str  # `prompt`, `text`, `id`, `position` or `same rows`
+    matched_by: str = "same rows"  # or `prompt`, `text`, `id`, `position`
     n: int  # rows that both have; the figures are over these
-    only_in_first: int
-    only_in_second: int
-    uncertain: int  # rows paired in their order, as nothing tells them from their repeats
+    only_in_first: int = 0
+    only_in_second: int = 0
+    uncertain: int = 0  # rows paired in their order, as nothing tells them from their repeats
     first_right: int  # rows that only the first gets right
     second_right: int
     accuracy_difference: float
@@ -46,25 +47,23 @@ def compare_files(files: Sequence[Answers], task: Task) -> list[PairedComparison
         DataError: Two files share too few rows, or disagree about a gold label.
     """
     pairs = []
-    for k, first in enumerate(files):
-        for second in files[k + 1 :]:
-            match = match_rows(first, second, task)
-            pair = compare_answers(
-                np.asarray(first.gold)[match.first],
-                np.asarray(first.predicted)[match.first],
-                np.asarray(second.predicted)[match.second],
-                labels=len(task.labels),
-                names=(first.file, second.file),
-            )
-            pairs.append(
-                replace(
-                    pair,
-                    matched_by=match.matched_by,
-                    only_in_first=len(first.gold) - pair.n,
-                    only_in_second=len(second.gold) - pair.n,
-                    uncertain=match.uncertain,
-                )
-            )
+    for first, second in combinations(files, 2):
+        match = match_rows(first, second, task)
+        pair = compare_answers(
+            np.asarray(first.gold)[match.first],
+            np.asarray(first.predicted)[match.first],
+            np.asarray(second.predicted)[match.second],
+            labels=len(task.labels),
+            names=(first.file, second.file),
+        )
+        found = replace(
+            pair,
+            matched_by=match.matched_by,
+            only_in_first=len(first.gold) - pair.n,
+            only_in_second=len(second.gold) - pair.n,
+            uncertain=match.uncertain,
+        )
+        pairs.append(found)
     corrected = holm([pair.p_value for pair in pairs])
     return [replace(pair, p_value_holm=p) for pair, p in zip(pairs, corrected, strict=True)]
 
@@ -89,11 +88,7 @@ def compare_answers(
     return PairedComparison(
         first=names[0],
         second=names[1],
-        matched_by="same rows",
         n=n,
-        only_in_first=0,
-        only_in_second=0,
-        uncertain=0,
         first_right=only_first,
         second_right=only_second,
         accuracy_difference=(only_first - only_second) / n,

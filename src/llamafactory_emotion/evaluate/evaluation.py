@@ -81,6 +81,7 @@ class Evaluation:
     row_check: RowCheck | None
     train_explanation: TrainExplanation | None
     floor: Floor | None
+    answers: Answers | None  # every row's, where files are to be compared
 
 
 class _Tally:
@@ -127,6 +128,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     source: DataFile | None = None,
     train: DataFile | None = None,
     floor: DataFile | None = None,
+    keeps_answers: bool = False,
     observers: Sequence[Observer] = (),
     columns: Columns = BY_KEYS,
     encoding: str | None = None,
@@ -142,6 +144,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         source: The data that was predicted; rows are checked and take their gold labels from it.
         train: The training data that may explain errors.
         floor: The training data for a tf-idf SVM that answers the same rows.
+        keeps_answers: Hold every row's answer, to compare the file with others.
         observers: Called with every judged row.
         columns: The keys of answers and gold labels, where the call names them.
         encoding: Of a table that is neither UTF-8 nor certain.
@@ -163,8 +166,8 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     tally = _Tally(len(task.labels), threshold)
     join = SourceJoin(source, task, finder) if source else None
     lookup = TrainLookup(train, task, finder) if train else None
-    floored = Answers(file, finder, keeps_texts=True) if floor else None
-    watching = [tally, *observers, *(one for one in (lookup, floored) if one is not None)]
+    answers = Answers(file, finder, keeps_texts=bool(floor)) if floor or keeps_answers else None
+    watching = [tally, *observers, *(one for one in (lookup, answers) if one is not None)]
 
     broken = BrokenRows(file, skip=skip_broken)
     rows = _read(path, broken, columns, encoding)
@@ -179,6 +182,8 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
             if broken.total
             else f"{file} is empty; a predictions file has one JSON object a line."
         )
+    if answers is not None:
+        answers.broken = broken.total
     calibration = tally.calibrator.finish()
     if threshold is not None and calibration is None:
         raise DataError(
@@ -207,7 +212,8 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         unfinished=is_unfinished(path, sidecar, metrics.n + broken.total),
         row_check=join.result() if join else None,
         train_explanation=lookup.result() if lookup else None,
-        floor=floor_of(floored, floor, task) if floored and floor else None,
+        floor=floor_of(answers, floor, task) if answers and floor else None,
+        answers=answers,
     )
 
 

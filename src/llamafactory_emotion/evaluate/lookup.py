@@ -23,12 +23,11 @@ from llamafactory_emotion.metrics.counts import Metrics, metrics_of
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
 from llamafactory_emotion.task import ANSWER_CUE, Task
-from llamafactory_emotion.text import SPECIAL_TOKEN, shorten
+from llamafactory_emotion.text import SPECIAL_TOKEN, FirstFew, shorten
 
 if TYPE_CHECKING:
     from llamafactory_emotion.data.reading import Row
 
-LISTED = 10
 _shown = partial(shorten, length=80)
 # Rows from which a frame is learned, and the share of texts found that makes it needless.
 _SAMPLE = 30
@@ -140,18 +139,7 @@ def texts_needed(key: str, task: Task) -> DataError:
     )
 
 
-@dataclass
-class Listed:
-    """Rows of one kind: how many, and the first ten as (line, what is to be said)."""
-
-    count: int = 0
-    first: list[tuple[int, str]] = field(default_factory=list)
-
-    def add(self, line: int, said: str) -> None:
-        """Count a row."""
-        self.count += 1
-        if len(self.first) < LISTED:
-            self.first.append((line, said))
+Listed = FirstFew[tuple[int, str]]  # line and what is said of it
 
 
 @dataclass
@@ -180,7 +168,6 @@ class SourceJoin:
         self._finder = finder
         self._gold = GoldReader(task)
         self._check = RowCheck(source.name, len(source.rows))
-        self._ids: dict[int, str] | None = None  # by line, where rows are joined by id
         # Text or id, to label, to the rows not yet taken, the first one last.
         self._free: defaultdict[str, dict[str, list[Row]]] = defaultdict(dict)
 
@@ -192,38 +179,38 @@ class SourceJoin:
         """
         stream = iter(rows)
         sample = list(islice(stream, _SAMPLE))
-        if all(row.id and row.prompt is None and row.text is None for row in sample) and sample:
-            self._ids = self._read_ids(broken.source)
+        by_id = bool(sample) and all(
+            row.id and row.prompt is None and row.text is None for row in sample
+        )
+        ids = self._read_ids(broken.source) if by_id else {}
         for known in reversed(self._source.rows):
-            key = join_key(known.text) if self._ids is None else self._ids.get(known.line, "")
+            key = ids.get(known.line, "") if by_id else join_key(known.text)
             self._free[key].setdefault(known.label, []).append(known)
-        if self._ids is None:
+        if not by_id:
             self._finder.learn(sample, [row.text for row in self._source.rows], self._free)
         for prediction in chain(sample, stream):
-            text = self._finder.find(prediction) if self._ids is None else prediction.id
+            text = prediction.id if by_id else self._finder.find(prediction)
             if text is None:
                 broken.add("hold no text that can be told from the prompt", prediction.line)
                 continue
             own = self._gold.read(prediction.label)
-            row = self._take(prediction.line, text, own)
+            row = self._take(prediction.line, text, text if by_id else join_key(text), own)
             if row is None:
                 continue
             if prediction.label is not None and own != row.label:
                 was = str(prediction.label).strip()
                 said = f"{was!r} in the predictions, {row.label!r} in the source: {_shown(text)}"
-                self._check.other_gold.add(prediction.line, said)
+                self._check.other_gold.add((prediction.line, said))
             yield prediction._replace(label=row.label, text=row.text)
         if not self._check.matched:
-            if self._ids is not None:
-                raise DataError(
-                    f"{self._source.name} has none of the ids of {broken.source}; name the file "
-                    "that was predicted."
-                )
-            raise DataError(
-                f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
-                f"instruction of the task {self._task.name!r} nor texts of that file; name the "
-                "file that was predicted, or the right task with task=."
+            said = (
+                f"none of the ids of {broken.source}; name the file that was predicted."
+                if by_id
+                else f"no row of {broken.source}: its prompts hold neither the instruction of the "
+                f"task {self._task.name!r} nor texts of that file; name the file that was "
+                "predicted, or the right task with task=."
             )
+            raise DataError(f"{self._source.name} has {said}")
 
     def _read_ids(self, predictions: str) -> dict[int, str]:
         from llamafactory_emotion.data.reading import read_ids
@@ -243,16 +230,16 @@ class SourceJoin:
             )
         return ids
 
-    def _take(self, line: int, text: str, label: str | None) -> "Row | None":
-        free = self._free.get(join_key(text) if self._ids is None else text)
+    def _take(self, line: int, text: str, key: str, label: str | None) -> "Row | None":
+        free = self._free.get(key)
         if free is None:
-            self._check.extra.add(line, _shown(text))
+            self._check.extra.add((line, _shown(text)))
             return None
         # Without a label of its own a prediction is of the first row that is left.
         left = (rows for rows in free.values() if rows)
         rows = free.get(label or "") or min(left, key=lambda rows: rows[-1].line, default=None)
         if rows is None:
-            self._check.repeated.add(line, _shown(text))
+            self._check.repeated.add((line, _shown(text)))
             return None
         self._check.matched += 1
         return rows.pop()
@@ -261,7 +248,7 @@ class SourceJoin:
         """Return what was found, after the pass."""
         left = (row for free in self._free.values() for rows in free.values() for row in rows)
         for row in sorted(left, key=lambda row: row.line):
-            self._check.missing.add(row.line, _shown(row.text))
+            self._check.missing.add((row.line, _shown(row.text)))
         return self._check
 
 
@@ -316,7 +303,7 @@ class TrainLookup:
             found.errors_other_label += 1
             found.errors_as_trained += (*self._task.labels, None)[predicted] in others
             said = f"{gold!r}, in train {', '.join(sorted(others))}: {_shown(text)}"
-            found.examples.add(judged.row.line, said)
+            found.examples.add((judged.row.line, said))
 
     def result(self) -> TrainExplanation:
         """Return what was found, after the pass.

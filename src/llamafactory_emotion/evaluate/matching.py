@@ -1,13 +1,14 @@
 """Find the rows that two files of predictions share.
 
 Rows belong together where they ask the same: by the whole prompt, else by the text in it. Ids and
-positions decide between repeats, and alone only where a file has no prompts. That takes 50 bytes a
-row and file.
+positions decide between repeats, and alone only where a file has no prompts. To be matched, a file
+is held in 50 bytes a row.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +25,8 @@ _SMALLEST_OVERLAP = 0.5
 _OWN_TEXTS = 0.9
 _ABSENT = 0
 _BITS = (1 << 64) - 1
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Indices = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 @dataclass
@@ -61,17 +60,28 @@ class Answers:
         if self.keeps_texts:
             self.kept.append(text)
 
-    @property
-    def has_ids(self) -> bool:
-        """Whether every row has an id of its own."""
-        ids = np.asarray(self.ids)
-        return bool(ids.all()) and len(np.unique(ids)) == len(ids)
+    @cached_property
+    def table(self) -> Any:
+        """The rows as a pandas table of `ids`, `prompts`, `texts`, `gold` and `right`."""
+        from pandas import DataFrame
 
-    @property
-    def has_texts(self) -> bool:
-        """Whether every row's text is known, and is not the same piece of every prompt."""
-        texts, prompts = (len(np.unique(np.asarray(one))) for one in (self.texts, self.prompts))
-        return bool(np.all(self.texts)) and texts >= _OWN_TEXTS * prompts
+        digests = {"ids": self.ids, "prompts": self.prompts, "texts": self.texts}
+        # pandas joins by numpy's own types alone, and the arrays have those of C.
+        table = DataFrame({name: np.array(one).astype(np.uint64) for name, one in digests.items()})
+        gold, predicted = (np.array(one).astype(np.int64) for one in (self.gold, self.predicted))
+        return table.assign(gold=gold, right=predicted == gold)
+
+    def tells(self, column: str) -> bool:
+        """Whether a column has a value in every row by which rows can be found.
+
+        Ids must differ, and texts may not be the same piece of every prompt.
+        """
+        values = self.table[column]
+        if not values.all():
+            return False
+        if column == "texts":
+            return bool(values.nunique() >= _OWN_TEXTS * self.table.prompts.nunique())
+        return column == "prompts" or bool(values.is_unique)
 
 
 def _digest(content: str | None) -> int:
@@ -135,103 +145,77 @@ def match_rows(first: Answers, second: Answers, task: Task) -> RowMatch:
 
 def _differences(first: Answers, second: Answers, match: RowMatch) -> Iterator[tuple[str, Indices]]:
     """Yield where matched rows differ, first in what they ask (where both files tell it)."""
-
-    def both(name: str) -> tuple[Keys, Keys]:
-        left, right = (np.asarray(getattr(one, name)) for one in (first, second))
-        return left[match.first], right[match.second]
-
-    differing, same = np.zeros((2, len(match.first)), dtype=bool)
-    for left, right in (both("prompts"), both("texts")):
-        known = (left != _ABSENT) & (right != _ABSENT)
-        differing |= known & (left != right)
-        same |= known & (left == right)
-    yield "prompt", np.flatnonzero(differing & ~same)
-    left, right = both("gold")
-    yield "gold label", np.flatnonzero(left != right)
+    left, right = (
+        one.table.loc[rows].reset_index(drop=True)
+        for one, rows in ((first, match.first), (second, match.second))
+    )
+    contents = ["prompts", "texts"]
+    known = (left[contents] != _ABSENT) & (right[contents] != _ABSENT)
+    same = left[contents] == right[contents]
+    asks_otherwise = (known & ~same).any(axis=1) & ~(known & same).any(axis=1)
+    yield "prompt", np.flatnonzero(asks_otherwise)
+    yield "gold label", np.flatnonzero(left.gold != right.gold)
 
 
 def _by_content(first: Answers, second: Answers) -> RowMatch | None:
     """Match by prompts, or by texts where these pair more; None where a file has neither."""
-    gold = np.asarray(first.gold), np.asarray(second.gold)
-    ids = np.asarray(first.ids), np.asarray(second.ids)
-    contents = []
-    if np.all(first.prompts) and np.all(second.prompts):
-        contents.append(("prompt", (np.asarray(first.prompts), np.asarray(second.prompts))))
-    if first.has_texts and second.has_texts:
-        contents.append(("text", (np.asarray(first.texts), np.asarray(second.texts))))
     best = None
-    for name, content in contents:
-        with_gold = _mixed(content, gold)
-        levels = [with_gold, content]
-        by_id = first.has_ids and second.has_ids
+    by_id = first.tells("ids") and second.tells("ids")
+    for column in ("prompts", "texts"):
+        if not (first.tells(column) and second.tells(column)):
+            continue
+        levels = [[column, "gold"], [column]]
         if by_id:
-            levels.insert(0, _mixed(with_gold, ids))
-        left, right = _pair_up(levels)
+            levels.insert(0, [column, "gold", "ids"])
+        left, right = _pair_up(first, second, levels)
         if best is None or len(left) > len(best.first):
-            unsure = ids[0][left] != ids[1][right] if by_id else np.ones(len(left), dtype=bool)
-            rights = [
-                (np.asarray(one.predicted) == np.asarray(one.gold))[rows][unsure]
-                for one, rows in ((first, left), (second, right))
-            ]
-            uncertain = _uncertain(with_gold[0][left][unsure], *rights)
-            best = RowMatch(name, left, right, uncertain)
-        if len(best.first) == min(map(len, content)):
+            uncertain = _uncertain(first, second, (left, right), column, by_id=by_id)
+            best = RowMatch(column.removesuffix("s"), left, right, uncertain)
+        if len(best.first) == min(len(first.gold), len(second.gold)):
             break
     return best
 
 
-def _mixed(keys: tuple[Keys, Keys], more: tuple[NDArray[Any], NDArray[Any]]) -> tuple[Keys, Keys]:
-    """Mix a second column into both files' keys."""
-    left, right = (
-        key * _MIX + column.astype(np.uint64) for key, column in zip(keys, more, strict=True)
-    )
-    return left, right
+def _pair_up(
+    first: Answers, second: Answers, levels: Sequence[list[str]]
+) -> tuple[Indices, Indices]:
+    """Pair rows equal in some columns, the n-th of repeats with the n-th, each row once.
 
-
-def _uncertain(keys: Keys, right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> int:
-    """Count the rows whose repeats both files answer now right, now wrong."""
-    _, group, rows = np.unique(keys, return_inverse=True, return_counts=True)
-    hits = (np.bincount(group, weights=one, minlength=len(rows)) for one in (right, other_right))
-    mixed = [(some > 0) & (some < rows) for some in hits]
-    return int(rows[mixed[0] & mixed[1]].sum())
-
-
-def _pair_up(levels: Iterable[tuple[Keys, Keys]]) -> tuple[Indices, Indices]:
-    """Pair rows of equal keys, each row once; a level pairs what those before it left over."""
-    pairs: list[tuple[Indices, Indices]] = []
-    for keys in levels:
-        left, right = (
-            np.setdiff1d(np.arange(len(one)), np.concatenate([[], *(pair[k] for pair in pairs)]))
-            for k, one in enumerate(keys)
+    A level is a list of columns; it pairs what those before it left over.
+    """
+    left, right = first.table, second.table
+    pairs: list[NDArray[np.int64]] = []
+    for columns in levels:
+        one, other = (
+            rows[columns].assign(nth=rows.groupby(columns).cumcount(), row=rows.index)
+            for rows in (left, right)
         )
-        of_left, of_right = _equal_keys(keys[0][left], keys[1][right])
-        pairs.append((left[of_left], right[of_right]))
-    first, second = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
-    order = np.argsort(first)
-    return first[order], second[order]
+        found = one.merge(other, on=[*columns, "nth"])
+        left, right = left.drop(found.row_x), right.drop(found.row_y)
+        pairs.append(found[["row_x", "row_y"]].to_numpy())
+    rows = np.concatenate(pairs)
+    rows = rows[rows[:, 0].argsort()]
+    return rows[:, 0], rows[:, 1]
 
 
-def _equal_keys(first: Keys, second: Keys) -> tuple[Indices, Indices]:
-    """Pair equal keys; the n-th of a repeated one with the n-th of the other."""
-    orders = [np.argsort(keys, kind="stable") for keys in (first, second)]
-    (left, left_start, left_count), (right, right_start, right_count) = (
-        np.unique(keys[order], return_index=True, return_counts=True)
-        for keys, order in zip((first, second), orders, strict=True)
-    )
-    _, of_left, of_right = np.intersect1d(left, right, assume_unique=True, return_indices=True)
-    counts = np.minimum(left_count[of_left], right_count[of_right])
-    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (
-        orders[0][np.repeat(left_start[of_left], counts) + nth],
-        orders[1][np.repeat(right_start[of_right], counts) + nth],
-    )
+def _uncertain(
+    first: Answers, second: Answers, rows: tuple[Indices, Indices], column: str, *, by_id: bool
+) -> int:
+    """Count the rows whose repeats both files answer now right, now wrong."""
+    pairs = first.table.loc[rows[0]].reset_index(drop=True)
+    others = second.table.loc[rows[1]].reset_index(drop=True)
+    pairs["other_right"] = others.right
+    if by_id:  # equal ids leave no doubt
+        pairs = pairs[pairs.ids != others.ids]
+    shares = pairs.groupby([column, "gold"])[["right", "other_right"]].transform("mean")
+    return int(((shares > 0) & (shares < 1)).all(axis=1).sum())
 
 
 def _by_id(first: Answers, second: Answers) -> RowMatch | None:
     """Match by id; None where a row has none of its own."""
-    if not (first.has_ids and second.has_ids):
+    if not (first.tells("ids") and second.tells("ids")):
         return None
-    return RowMatch("id", *_pair_up([(np.asarray(first.ids), np.asarray(second.ids))]))
+    return RowMatch("id", *_pair_up(first, second, [["ids"]]))
 
 
 def _by_position(first: Answers, second: Answers) -> RowMatch:

@@ -37,6 +37,8 @@ class ExportOptions(ModelOptions):
         None,
         about="by how much a probability may differ there (default: what float32 rounds)",
         metavar="1e-5",
+        least=0,
+        most=1,
     )
     evaluation: str | None = key(
         None, about="what evaluate json=FILE wrote, for the model card", metavar="FILE"
@@ -59,9 +61,6 @@ class ExportOptions(ModelOptions):
         )
         if given.get("quantization_bit"):
             yield "quantization_bit cannot be exported; name base model and adapter without it"
-        tolerance = given.get("tolerance")
-        if tolerance is not None and not 0 < tolerance < 1:
-            yield f"tolerance={tolerance} must be a number above 0 and below 1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

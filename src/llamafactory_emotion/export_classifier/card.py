@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import ModelCardData
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +17,7 @@ from llamafactory_emotion.evaluate.model_card import (
 )
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
 from llamafactory_emotion.files import open_text
+from llamafactory_emotion.scoring.loading import is_path
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.task import Task
 
@@ -24,31 +26,24 @@ _TEXT = "I can't believe they did that."
 
 def read_evaluation(path: str, task: Task) -> CardFigures:
     """Read what `evaluate json=FILE` wrote of one file of predictions."""
-    with open_text(path) as lines:
-        try:
-            content = json.loads(lines.read())
-        except ValueError as error:
-            raise DataError(
-                f"{path} is not JSON ({error}); name what evaluate json=FILE wrote."
-            ) from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is not what evaluate json=FILE writes; name such a file.")
-    if "files" in content:
-        raise DataError(
-            f"{path} compares several files; name an evaluation of the exported model's alone."
-        )
-    check = content.get("row_check")
-    source = check.get("source") if isinstance(check, dict) else None
-    # Its name alone: the card is public, and paths name people.
-    data = one_line(Path(str(source or content.get("file"))).name) or "data"
+    with open_text(path) as file:
+        text = file.read()
     try:
-        figures = TypeAdapter(CardFigures).validate_json(
-            json.dumps({**content, "data": data}), strict=True
-        )
+        content = TypeAdapter(dict[str, Any]).validate_json(text)
+        if "files" in content:
+            raise DataError(
+                f"{path} compares several files; name an evaluation of the exported model's alone."
+            )
+        check = content.get("row_check")
+        source = check.get("source") if isinstance(check, dict) else None
+        # Its name alone: the card is public, and paths name people.
+        data = one_line(Path(str(source or content.get("file"))).name) or "data"
+        text = json.dumps({**content, "data": data})
+        figures = TypeAdapter(CardFigures).validate_json(text, strict=True)
     except ValidationError as error:
-        wrong = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
+        wrong = "; ".join(": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors())
         raise DataError(
-            f"{path} has no usable {wrong}; name what evaluate json=FILE wrote."
+            f"{path} is not what evaluate json=FILE writes ({wrong}); name such a file."
         ) from error
     if figures.task != task.name:
         raise DataError(
@@ -70,9 +65,7 @@ def model_card(
 
     The base model is named where it is a hub id: a path means nothing to others.
     """
-    owner, _, rest = base.partition("/")
-    is_hub_id = owner and rest and "/" not in rest and owner[0] not in ".~"
-    hub_id = base if is_hub_id and not Path(base).exists() else None
+    hub_id = None if is_path(base) or Path(base).exists() else base
     front = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",

@@ -10,19 +10,11 @@ from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.export_classifier.card import model_card, read_evaluation
 from llamafactory_emotion.export_classifier.model import check_exportable, save_classifier
 from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_prompt
-from llamafactory_emotion.export_classifier.verification import (
-    Sample,
-    check_equal,
-    check_finite,
-    check_rounding,
-    compare,
-    rounding_tolerance,
-    score_sample,
-)
+from llamafactory_emotion.export_classifier.verification import score_sample, verify
 from llamafactory_emotion.files import check_apart, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
 from llamafactory_emotion.scoring.heads import find_head
-from llamafactory_emotion.scoring.loading import device_of
+from llamafactory_emotion.scoring.loading import ModelSource
 from llamafactory_emotion.scoring.models import load_model, merge_adapter, stored_dtype, with_base
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
@@ -34,25 +26,13 @@ if TYPE_CHECKING:
 
 def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     """Write a model as a sequence classifier; return what was found, in lines."""
-    output, source = Path(options.output), options.source
+    output = Path(options.output)
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
-    texts = []
-    if options.verify is not None:
-        reading = options.reading | {"label_column": NO_COLUMN}
-        rows = read_texts(options.verify, task=task, **reading)
-        texts = [row.text for row in rows]
+    texts = _texts_to_verify(options, task)
     examples = draw_examples(options, task)
-    if find_head(source) is not None:
-        raise CallError(
-            f"{source.adapter or source.model} is a classification head already; transformers, "
-            "vLLM and predict read it as it is."
-        )
-    source = with_base(source)
+    source = _language_model(options.source)
     check_apart([output], [source.model] if Path(source.model).exists() else [])
-    if source.dtype == "auto":
-        source = replace(source, dtype=stored_dtype(source))
     loaded = merge_adapter(load_model(source), rounded=True)
-    dtype = str(loaded.model.dtype).removeprefix("torch.")
     cutoff = options.cutoff_len
     asked: Any = {"template": options.template, "few_shot": examples, "cutoff_len": cutoff}
     encoder = PromptEncoder(loaded.tokenizer, task, **asked, max_positions=loaded.max_positions)
@@ -63,8 +43,8 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         loaded.model.float()  # as predict scores on a CPU
         scorer = LabelScorer(loaded, task, **asked)
         hard = score_sample(scorer, baked, HARD_TEXTS)
-        real = score_sample(scorer, baked, texts)
-        if options.verify is not None and not real.texts:
+        real = None if texts is None else score_sample(scorer, baked, texts)
+        if real is not None and not real.texts:
             raise DataError(
                 f"no text of {options.verify} fits into cutoff_len={cutoff}, so there is nothing "
                 "to verify on; raise it or name another file."
@@ -72,18 +52,16 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
-        told = _verified(
-            folder, hard, real, options, device=device_of(source), dtype=dtype, layers=layers
-        )
+        told = verify(folder, hard, real, options, source, layers)
         said = f"Against the language model in float32, {'; '.join(told)}."
         text = model_card(output.name, source.model, encoder, baked, figures, said)
         (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [
         *notices,
-        f"{output}: a sequence classifier ({dtype})",
+        f"{output}: a sequence classifier ({source.dtype})",
         *(f"  {one}" for one in told),
     ]
-    if real.left_out:
+    if real is not None and real.left_out:
         lines.append(f"  {real.left_out:,} rows are empty or too long and were not compared")
     if baked.glue_after:
         lines.append(
@@ -93,27 +71,19 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     return lines
 
 
-def _verified(
-    folder: Path,
-    hard: Sample,
-    real: Sample,
-    options: "ExportOptions",
-    *,
-    device: str,
-    dtype: str,
-    layers: int,
-) -> list[str]:
-    """Compare a written folder with the language model; return what was found."""
-    checked = compare(folder, hard, device=device)
-    check_rounding(checked)
-    found = [f"checked on difficult texts: {checked}"]
-    if options.verify is not None:
-        verified = compare(folder, real, device=device)
-        tolerance = options.tolerance or rounding_tolerance(real.scores, layers)
-        check_equal(verified, options.verify, tolerance)
-        found.append(f"verified on {options.verify}: {verified}")
-    if dtype != "float32":
-        stored = compare(folder, real if options.verify else hard, device=device, dtype=dtype)
-        check_finite(stored)
-        found.append(f"as it is stored: {stored}")
-    return found
+def _texts_to_verify(options: "ExportOptions", task: Task) -> list[str] | None:
+    if options.verify is None:
+        return None
+    reading = options.reading | {"label_column": NO_COLUMN}
+    return [row.text for row in read_texts(options.verify, task=task, **reading)]
+
+
+def _language_model(source: ModelSource) -> ModelSource:
+    """Return a source with its base named, in the type of its checkpoint or the one asked for."""
+    if find_head(source) is not None:
+        raise CallError(
+            f"{source.adapter or source.model} is a classification head already; transformers, "
+            "vLLM and predict read it as it is."
+        )
+    source = with_base(source)
+    return replace(source, dtype=stored_dtype(source)) if source.dtype == "auto" else source

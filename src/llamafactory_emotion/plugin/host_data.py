@@ -1,4 +1,4 @@
-"""Ask LLaMA-Factory about data: load, convert, encode, mix and pack rows as a run would.
+"""Ask LLaMA-Factory to load and convert a data set's rows, as a run would.
 
 Rows are read by the host's loader, converter and template themselves, so that what they cast, drop
 or refuse is seen and not foretold.
@@ -7,12 +7,12 @@ or refuse is seen and not foretold.
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.plugin.host import quiet
@@ -27,13 +27,6 @@ _COLUMNS = (
     *("prompt", "query", "response", "history", "messages", "system", "tools"),
     *("images", "videos", "audios", "chosen", "rejected", "kto_tag"),
 )
-# What changes token ids or the trained part of a row, besides `template` and `cutoff_len`.
-_ENCODING_KEYS = (
-    *("train_on_prompt", "mask_history", "tool_format", "default_system"),
-    *("enable_thinking", "preserve_thinking"),
-)
-_MEDIA = ("_images", "_videos", "_audios")
-_UNCUT = 1 << 30
 
 
 @cache
@@ -106,23 +99,23 @@ def load_rows(
                 f"{', '.join(DATASET_CONVERTERS)}"
             )
         attributes.num_samples = None  # a random draw: the first rows are looked at instead
-        is_file = attributes.load_from == "file"
-        more, path = 0, (folder / attributes.dataset_name).absolute()
-        read = path
-        if is_file:
+        path = read = (folder / attributes.dataset_name).absolute()
+        cache, more = hub.get("cache_dir"), 0
+        if attributes.load_from == "file":
+            cache = str(Path(scratch) / "cache")
             read, more = _shortened(path, Path(scratch) / "data", bytes_read)
             attributes.dataset_name = str(read)
+        tokens = {
+            "hf_hub_token": hub.get("hf_hub_token"),
+            "ms_hub_token": None,
+            "om_hub_token": None,
+        }
+        model = SimpleNamespace(cache_dir=cache, **tokens)
         data = DataArguments(
             dataset_dir=str(folder),
             media_dir=str(folder),
             streaming=streaming,
             overwrite_cache=True,
-        )
-        model = SimpleNamespace(
-            cache_dir=str(Path(scratch) / "cache") if is_file else hub.get("cache_dir"),
-            hf_hub_token=hub.get("hf_hub_token"),
-            ms_hub_token=None,
-            om_hub_token=None,
         )
         training = SimpleNamespace(local_process_index=0, dataloader_num_workers=0)
         try:
@@ -130,28 +123,26 @@ def load_rows(
                 dataset = loader._load_single_dataset(attributes, model, data, training)
             total = None if streaming else len(dataset) + more
             first = dataset.take(rows if streaming else min(rows, len(dataset)))
-            raw = list(first)
-            columns = {
-                word: str(column)
-                for word in _COLUMNS
-                if (column := getattr(attributes, word)) is not None
-            }
-            features = first.features or {}
-            loaded = LoadedRows(
-                {column: _type_name(kind) for column, kind in features.items()},
-                columns,
-                {column: kind.names for column, kind in features.items() if hasattr(kind, "names")},
-                raw,
-                (),
-                total,
-            )
-            aligned = _aligned(first, loaded, attributes, data, training)
-            loaded = dataclasses.replace(loaded, converted=list(aligned))
+            return _converted(first, total, attributes, data, training)
         except Exception as error:
             # Whatever stops the host's loader is its refusal.
-            reason = str(error) if isinstance(error, DataError) else _reason(error)
+            reason = str(error) if isinstance(error, DataError) else reason_of(error)
             raise DataError(reason.replace(str(read), str(path))) from error
-    return loaded
+
+
+def _converted(first: Any, total: int | None, attributes: Any, *settings: Any) -> LoadedRows:
+    named = {word: getattr(attributes, word) for word in _COLUMNS}
+    features = first.features or {}
+    loaded = LoadedRows(
+        types={column: _type_name(kind) for column, kind in features.items()},
+        columns={word: str(column) for word, column in named.items() if column is not None},
+        names={column: kind.names for column, kind in features.items() if hasattr(kind, "names")},
+        raw=list(first),
+        converted=(),
+        total=total,
+    )
+    converted = list(_aligned(first, loaded, attributes, *settings))
+    return dataclasses.replace(loaded, converted=converted)
 
 
 def _aligned(first: Any, loaded: LoadedRows, *arguments: Any) -> Iterator[Mapping[str, Any]]:
@@ -176,7 +167,7 @@ def _aligned(first: Any, loaded: LoadedRows, *arguments: Any) -> Iterator[Mappin
                 convert(row)
             except Exception as error:
                 raise DataError(_unfit(error, loaded, number)) from error
-        raise DataError(_reason(problem)) from problem
+        raise DataError(reason_of(problem)) from problem
 
 
 def _unfit(error: Exception, loaded: LoadedRows, number: int) -> str:
@@ -199,7 +190,7 @@ def _unfit(error: Exception, loaded: LoadedRows, number: int) -> str:
                 f"the column {column!r} ({word}) holds {loaded.types.get(column)} and not text "
                 f"(row {number}: {row[column]!r})"
             )
-    return f"row {number}: {_reason(error)}"
+    return f"row {number}: {reason_of(error)}"
 
 
 def _type_name(kind: Any) -> str:
@@ -208,7 +199,7 @@ def _type_name(kind: Any) -> str:
     return str(getattr(kind, "dtype", None) or kind)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the first cause of an error in one line; `datasets` wraps it in an empty sentence."""
     from datasets.arrow_writer import SchemaInferenceError
 
@@ -263,198 +254,3 @@ def _shortened(path: Path, scratch: Path, most: int) -> tuple[Path, int]:
             while block := source.read(1 << 20):
                 more += block.count(b"\n")
     return scratch if path.is_dir() else scratch / path.name, more
-
-
-def training_rows(
-    data_sets: Mapping[str, Sequence[int]], *, val_size: float, seed: int, **mixing: Any
-) -> list[int]:
-    """Merge data sets and split the evaluation's rows off, as LLaMA-Factory does.
-
-    Data sets are the token counts of their rows; so is the result, in the order of training.
-    `mixing` is `mix_strategy` and `interleave_probs`.
-
-    Raises:
-        ValueError: LLaMA-Factory refuses to mix or split them so.
-    """
-    with quiet():
-        from datasets import Dataset
-        from llamafactory.data.data_utils import merge_dataset, split_dataset
-        from llamafactory.hparams import DataArguments
-
-        settings = DataArguments(dataset=",".join(data_sets), val_size=val_size, **mixing)
-        parts = [Dataset.from_dict({"length": lengths}) for lengths in data_sets.values()]
-        merged = merge_dataset(parts, settings, seed)
-        return list(split_dataset(merged, None, settings, seed)[0]["train"]["length"])
-
-
-def count_packs(lengths: Sequence[int], *, cutoff: int, batch: int, workers: int) -> int:
-    """Count the packs that LLaMA-Factory makes of rows of these token counts, in this order.
-
-    `batch` rows (`preprocessing_batch_size`) are packed together, and each of the `workers`
-    (`preprocessing_num_workers`) packs an equal part of the rows.
-    """
-    with quiet():
-        from datasets import Dataset
-        from llamafactory.data.processor.processor_utils import greedy_knapsack
-        from llamafactory.hparams import DataArguments
-
-        room = DataArguments(cutoff_len=cutoff, packing=True).cutoff_len
-        rows = Dataset.from_dict({"length": [min(length, room) for length in lengths]})
-        shares = min(workers, len(rows))
-        return sum(
-            len(greedy_knapsack(list(part["length"]), room))
-            for worker in range(shares)
-            for part in rows.shard(shares, worker, contiguous=True).iter(batch)
-        )
-
-
-class EncodedRow(NamedTuple):
-    """A row as the run will read it.
-
-    Attributes:
-        length: Tokens of prompt and answer before the cutoff.
-        answer: Token ids that are trained (or compared with, in a prediction) after it.
-        is_cut: Whether the cutoff takes something of the answer.
-    """
-
-    length: int
-    answer: tuple[int, ...]
-    is_cut: bool
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Rows under a template and a tokenizer.
-
-    Attributes:
-        rows: Each row, or None where LLaMA-Factory drops it.
-        tokens: All ids that the model would look up; None for a token that does not exist.
-        end: The token that closes an answer, or None.
-        end_text: Its text.
-    """
-
-    rows: tuple[EncodedRow | None, ...]
-    tokens: frozenset[int | None]
-    end: int | None
-    end_text: str
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Token counts of the rows that are not dropped, before the cutoff."""
-        return tuple(row.length for row in self.rows if row is not None)
-
-    @property
-    def answers(self) -> tuple[tuple[int, ...], ...]:
-        """Token ids of their answers, the end token included."""
-        return tuple(row.answer for row in self.rows if row is not None)
-
-
-def converted_row(prompt: str, answer: str) -> Mapping[str, Any]:
-    """Return a prompt and its answer as LLaMA-Factory's converters do."""
-    turns = {"_prompt": [{"role": "user", "content": prompt}]}
-    turns["_response"] = [{"role": "assistant", "content": answer}]
-    return turns | dict.fromkeys(("_system", "_tools"), "") | dict.fromkeys(_MEDIA)
-
-
-def prepare_tokenizer(tokenizer: Any, values: Mapping[str, Any]) -> bool:
-    """Add a recipe's own tokens to a tokenizer; return whether the embedding grows with them."""
-    keys = ("resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config")
-    asked = {key: values[key] for key in keys if values.get(key)}
-    with quiet():
-        from llamafactory.hparams import ModelArguments
-        from llamafactory.model.patcher import patch_tokenizer
-
-        try:
-            settings = ModelArguments(model_name_or_path=".", **asked)
-        except (ValueError, TypeError):
-            return False  # the host refuses the values, which another check reports
-        patch_tokenizer(tokenizer, settings)
-    return bool(settings.resize_vocab)
-
-
-def encode(
-    tokenizer: Any,
-    template: str,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    values: Mapping[str, Any] = MappingProxyType({}),
-    cutoff: int = _UNCUT,
-    generates: bool = False,
-) -> Encoding:
-    """Encode converted rows as LLaMA-Factory does, for training or for a prediction.
-
-    Args:
-        tokenizer: A copy, which is changed as LLaMA-Factory changes it.
-        template: A template that LLaMA-Factory knows.
-        rows: What `load_rows` converted.
-        values: The recipe.
-        cutoff: The longest row; what is longer is cut.
-        generates: Whether answers are generated: then a row needs none of its own.
-
-    Raises:
-        DataError: A row cannot be encoded.
-    """
-    with quiet():
-        from llamafactory.data.template import get_template_and_fix_tokenizer
-
-        cutting = _data_arguments(template, cutoff, values)
-        framing = get_template_and_fix_tokenizer(tokenizer, cutting)
-        cut, uncut = (
-            _encoder(
-                dataclasses.replace(cutting, cutoff_len=most),
-                framing,
-                tokenizer,
-                generates=generates,
-            )
-            for most in (cutoff, _UNCUT)
-        )
-        encoded: list[EncodedRow | None] = []
-        tokens: set[int | None] = set()
-        for number, row in enumerate([converted_row("x", "x"), *rows]):
-            try:
-                if (made := uncut(row)) is None:
-                    encoded.append(None)
-                    continue
-                length = len(made[0]) + len(made[1]) * generates
-                ids, kept = (cut(row) or ([], ())) if length > cutoff else made
-            except Exception as error:
-                raise DataError(f"row {number} cannot be encoded: {_reason(error)}") from error
-            encoded.append(EncodedRow(length, kept, kept != made[1]))
-            tokens.update(ids, () if generates else kept)
-        frame, *rest = encoded
-        special = set(tokenizer.all_special_ids)
-        end = next((one for one in (frame.answer if frame else ()) if one in special), None)
-        text = "" if end is None else str(tokenizer.convert_ids_to_tokens(end))
-    return Encoding(tuple(rest), frozenset(tokens), end, text)
-
-
-def _data_arguments(template: str, cutoff: int, values: Mapping[str, Any]) -> Any:
-    from llamafactory.hparams import DataArguments
-
-    known = {field.name for field in dataclasses.fields(DataArguments)}
-    asked = {key: values[key] for key in known.intersection(_ENCODING_KEYS, values)}
-    asked = {key: value for key, value in asked.items() if value is not None}
-    with contextlib.suppress(ValueError):
-        return DataArguments(template=template, cutoff_len=cutoff, **asked)
-    # The host refuses these keys together, which another check reports.
-    return DataArguments(template=template, cutoff_len=cutoff)
-
-
-def _encoder(
-    settings: Any, framing: Any, tokenizer: Any, *, generates: bool
-) -> Callable[[Mapping[str, Any]], tuple[list[int], tuple[int, ...]] | None]:
-    """Return what makes a row's ids and those of them that are trained; None for a dropped row."""
-    from llamafactory.data.loader import _get_dataset_processor
-    from llamafactory.extras.constants import IGNORE_INDEX
-
-    processor = _get_dataset_processor(
-        settings, "sft", framing, tokenizer, None, do_generate=generates
-    )
-
-    def encoded(row: Mapping[str, Any]) -> tuple[list[int], tuple[int, ...]] | None:
-        made = processor.preprocess_dataset({key: [value] for key, value in row.items()})
-        if not made:
-            return None
-        return made["input_ids"][0], tuple(one for one in made["labels"][0] if one != IGNORE_INDEX)
-
-    return encoded

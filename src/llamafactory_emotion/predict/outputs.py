@@ -73,10 +73,8 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
         folder = Path(options.dataset_dir)
         read.append(folder / "dataset_info.json")
         for entry in read_entries(options.eval_dataset or "", folder):
-            location = (
-                entry.location if isinstance(entry.location, Path) else Path(entry.location.url)
-            )
-            read += location.rglob("*") if location.is_dir() else [location]
+            if entry.path is not None:
+                read += entry.path.rglob("*") if entry.path.is_dir() else [entry.path]
     for output in files:
         for name in filter(None, (output.source.model, output.source.adapter)):
             # Its other files may be replaced: predictions often lie in the run's own folder.

@@ -5,7 +5,7 @@ batches, chats whose last turn is the answer, and tables with a column of each. 
 keys; a row that nobody knows is left as it is, and its reader says which keys it has.
 """
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,23 +44,27 @@ def as_ours(row: Row, columns: Columns) -> Row:
     A list of answers is one answer where it holds one, and else a text with all of them, which
     names several labels or none.
     """
-    if "resps" in row and "doc" in row:
-        row = _harness_sample(row)
-    elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
-        row = _batch_response(row)
+    # A row may have a tool's keys and something else under them: then it is none of the tool's.
+    with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        if "resps" in row and "doc" in row:
+            row = _harness_sample(row)
+        elif isinstance(row.get("response"), dict) or ("custom_id" in row and row.get("error")):
+            row = _batch_response(row)
     answer = columns.prediction or next((name for name in _ANSWERS if name in row), None)
     label = columns.label
     if label is None or (columns.label_may_lack and label not in row):
         label = next((name for name in _GOLD if name in row), None)
     ours = dict(row)
+    turns = _turns(row)
     if answer is not None and answer in row:
         ours["predict"] = _one_answer(row[answer])
-    elif columns.prediction is None and (said := _last_turn(row)) is not None:
-        ours["predict"] = said
+    elif columns.prediction is None and turns and turns[-1][0] in ("assistant", "gpt"):
+        ours["predict"] = turns[-1][1]
     if label is not None:
         ours["label"] = row.get(label)
-    if "prompt" not in ours and (asked := _chat(row)) is not None:
-        ours["prompt"] = asked
+    asked = [said for who, said in turns if who in ("user", "human")]
+    if asked:
+        ours.setdefault("prompt", asked[-1])
     return ours
 
 
@@ -72,49 +76,42 @@ def _one_answer(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-def _turns(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _turns(row: Row) -> list[tuple[Any, Any]]:
+    """Return who says what in a chat."""
     turns = row.get("messages", row.get("conversations"))
-    return [one for one in turns if isinstance(one, dict)] if isinstance(turns, list) else []
-
-
-def _content(turn: Mapping[str, Any]) -> Any:
-    return turn.get("content", turn.get("value"))
-
-
-def _last_turn(row: Mapping[str, Any]) -> Any:
-    """Return what the assistant says last in a chat."""
-    turns = _turns(row)
-    if not turns or turns[-1].get("role", turns[-1].get("from")) not in ("assistant", "gpt"):
-        return None
-    return _content(turns[-1])
-
-
-def _chat(row: Mapping[str, Any]) -> str | None:
-    """Return what the user says last in a chat: the prompt, for a look at the text."""
-    for turn in reversed(_turns(row)):
-        if turn.get("role", turn.get("from")) in ("user", "human"):
-            content = _content(turn)
-            return content if isinstance(content, str) else None
-    return None
+    return [
+        (one.get("role", one.get("from")), one.get("content", one.get("value")))
+        for one in (turns if isinstance(turns, list) else [])
+        if isinstance(one, dict)
+    ]
 
 
 def _harness_sample(row: Row) -> Row:
     """Read a sample of lm-evaluation-harness: generated text, or the choice with the best score.
 
     `filtered_resps` holds texts for `generate_until` and (log-likelihood, is greedy) for each
-    choice of `multiple_choice`, whose target is the choice's index.
+    choice of `multiple_choice`, whose target is the choice's index. `doc_id` counts the rows of the
+    harness's own data: it tells samples apart, and is no id of a source to join by.
     """
     responses = row.get("filtered_resps") or row["resps"]
     doc = row["doc"] if isinstance(row["doc"], dict) else {}
-    ours = {"label": row.get("target"), "text": doc.get("text"), "id": row.get("doc_id")}
+    ours: Row = {"label": row.get("target"), "text": doc.get("text")}
+    if not isinstance(ours["text"], str):
+        ours["prompt"] = _first_argument(row.get("arguments"))
+    if isinstance(ours.get("prompt", ours["text"]), str):
+        ours["id"] = row.get("doc_id")
     first = _unwrapped(responses[0]) if isinstance(responses, list) and responses else ""
     if isinstance(first, list):
-        try:
-            scores = [float(_unwrapped(one)[0]) for one in responses]
-        except (TypeError, ValueError, IndexError):
-            return {**row, **ours}
+        scores = [float(_unwrapped(one)[0]) for one in responses]
         return {**ours, "predict": str(max(range(len(scores)), key=scores.__getitem__))}
     return {**ours, "predict": first}
+
+
+def _first_argument(arguments: Any) -> Any:
+    """Return what the model was asked: `{"gen_args_0": {"arg_0": ...}}`, lists in older files."""
+    while isinstance(arguments, dict | list) and arguments:
+        arguments = next(iter(arguments.values() if isinstance(arguments, dict) else arguments))
+    return arguments
 
 
 def _unwrapped(value: Any) -> Any:

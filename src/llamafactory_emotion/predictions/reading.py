@@ -20,6 +20,8 @@ from llamafactory_emotion.files import STANDARD_STREAM, check_text, open_binary
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns, as_ours
 from llamafactory_emotion.text import shorten
 
+# As LLaMA-Factory and `predict` name the file, and `train_head`.
+WRITTEN = ("generated_predictions.jsonl", "test_predictions.jsonl")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAMED_LINES = 3
 _NAMED_VALUES = 20
@@ -184,14 +186,15 @@ def as_prediction(
     row: dict[str, Any], line: int, broken: BrokenRows, seen: "SeenIds", columns: Columns
 ) -> Prediction | None:
     """Return a row as a prediction; None where it cannot be used, which `broken` counts."""
+    given = row
     if columns != BY_KEYS or type(row.get("predict")) is not str:
         row = as_ours(row, columns)
     predict, label, identity = row.get("predict"), row.get("label"), row.get("id")
     if type(predict) is not str:
-        if "failed" in row:
+        if type(row.get("failed")) is str:
             broken.add("are failed requests of a batch; send them again", line, row["failed"])
         else:
-            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, row)))
+            broken.add(_no_answer(row, columns), line, ", ".join(map(repr, given)))
         return None
     if identity is not None:
         if type(identity) is not str and type(identity) is not int:

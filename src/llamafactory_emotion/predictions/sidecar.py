@@ -4,7 +4,6 @@
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,7 +44,7 @@ _KINDS: Mapping[type | tuple[type, ...], tuple[str, ...]] = {
 
 def sidecar_path(path: Path) -> Path:
     """Return the path of the sidecar that we write for a predictions file."""
-    return path.with_name(f"{path.name}.meta.json")
+    return path.parent / f"{path.name}.meta.json"
 
 
 def read_sidecar(path: str | Path) -> Sidecar | None:
@@ -62,13 +61,8 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     if sidecar is None:
         return None
     try:
-        # NaN is no JSON, and no figure either; nor is what only overflows to infinity.
-        content = json.loads(
-            sidecar.read_bytes(),
-            parse_constant=lambda _: None,
-            parse_float=lambda digits: _finite(digits, float),
-            parse_int=lambda digits: _finite(digits, int),
-        )
+        # NaN is no JSON, and no figure either.
+        content = json.loads(sidecar.read_bytes(), parse_constant=lambda _: None)
     except (ValueError, OSError) as error:
         raise DataError(f"{sidecar} is not readable JSON ({error}); mend or remove it.") from error
     if not isinstance(content, dict):
@@ -84,10 +78,6 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
         raise DataError(f"{sidecar}: {', '.join(wrong)} of the wrong type; mend or remove it.")
     known = {one.name: given[one.name] for one in fields(Sidecar) if one.name in given}
     return Sidecar(**{**known, "everything": content})
-
-
-def _finite(digits: str, kind: type[float]) -> float | None:
-    return kind(digits) if math.isfinite(float(digits)) else None
 
 
 def write_sidecar(

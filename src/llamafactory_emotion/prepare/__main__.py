@@ -6,10 +6,11 @@ Everything is read and checked before anything is written.
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.data.audit import audit_splits
 from llamafactory_emotion.data.dataset_folder import (
@@ -21,25 +22,25 @@ from llamafactory_emotion.data.dataset_folder import (
     write_datasets,
 )
 from llamafactory_emotion.data.reading import FileNotes, Row, UnknownLabelsError, read_rows
-from llamafactory_emotion.data.splits import (
-    DROPS,
-    draw_split,
-    drop_rows,
-)
+from llamafactory_emotion.data.splits import DROPS, draw_split, drop_rows
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.files import (
     STANDARD_STREAM,
     check_apart,
     check_output,
+    check_output_folder,
     real_path,
     write_json,
 )
 from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
 from llamafactory_emotion.prepare.task_file import fitting_task, look_alikes, offer, task_text
-from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task
+from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task, instruction_for
 from llamafactory_emotion.task_choice import LABELS_ABOUT, Sources, choose_task
-from llamafactory_emotion.terminal import Block, Facts, print_blocks, printable, run_command, tell
+from llamafactory_emotion.terminal import Block, Facts, print_blocks, run_command, tell
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.scoring.words import Encode
 
 SPLITS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _TIDIED = 10
@@ -53,6 +54,7 @@ class PrepareOptions(DataOptions):
     train: Path = key(
         about="labelled texts: JSON(L), chats, CSV, TSV, Excel, Parquet, Arrow, text;label",
         metavar="FILE",
+        positional=True,
     )
     validation: Path | None = key(None, about="a validation file", metavar="FILE")
     validation_size: float | None = key(
@@ -118,6 +120,11 @@ class PrepareOptions(DataOptions):
             )
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """How the data is read, as arguments of `data.reading`."""
+        return super().reading | {"skip_empty": self.skip_empty}
+
+    @property
     def json_file(self) -> Path | None:
         """The file for the JSON; None where there is none or it is printed."""
         return None if str(self.json) == STANDARD_STREAM else self.json
@@ -138,22 +145,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: PrepareOptions, call: Call) -> int:
     folder = None if options.check_only else options.dataset_dir
     _check_outputs(options, folder, call.recipe)
-    task = _task_of(options)
-    also = {options.write_task: task_text(task)} if options.write_task is not None else {}
-    splits, notes = _read(options, task)
+    encode = _answer_encoder(options)
+    fit = partial(fitting_task, options.train, options.name, options.reading, encode)
+    task = fit() if options.write_task is not None else _task_of(options)
+    splits, notes = _read(options, task, fit)
     audit = audit_splits(splits, task.labels)
     report, blocks = audit_json(audit), audit_blocks(audit)
     report["skipped"] = {split: note.skipped for split, note in notes.items()}
-    if options.model_name_or_path is not None:
-        blocks.append(_answer_words(options.model_name_or_path, task))
+    if encode is not None:
+        blocks.append(_answer_words(str(options.model_name_or_path), task, encode))
     try:
-        if folder is not None:
-            blocks += _write(options, folder, splits, task, report, also)
-        else:
-            if options.json_file is not None:
-                also[options.json_file] = _as_text(report)
-            for path, text in also.items():
-                write_json(path, text, overwrite=options.overwrite)
+        blocks += _write(options, folder, splits, task, report)
     finally:
         # Last, so that a reader who goes away (`| head`) cannot keep the files from being written.
         for split, note in notes.items():
@@ -168,18 +170,23 @@ def _run(options: PrepareOptions, call: Call) -> int:
     return 0
 
 
-def _task_of(options: PrepareOptions) -> Task:
-    if options.write_task is None:
-        task = choose_task(options.task, options.labels, Sources())
-        return replace(task, name=options.name) if options.labels and options.name else task
-    task = fitting_task(options.train, options.name, _reading(options))
+def _answer_encoder(options: PrepareOptions) -> "Encode | None":
+    """Return what encodes answers for the model to be trained, under our template."""
     if options.model_name_or_path is None:
-        return task
-    return replace(task, words=_suggested(options.model_name_or_path, task)[1])
+        return None
+    from llamafactory_emotion.scoring.loading import ModelSource, check_source
+    from llamafactory_emotion.scoring.models import load_tokenizer
+    from llamafactory_emotion.scoring.prompts import PromptEncoder
+
+    source = ModelSource(options.model_name_or_path)
+    check_source(source)
+    # How an answer is encoded does not depend on the task.
+    return PromptEncoder(load_tokenizer(source), EMOTION).answer_ids
 
 
-def _reading(options: PrepareOptions) -> dict[str, Any]:
-    return options.reading | {"skip_empty": options.skip_empty}
+def _task_of(options: PrepareOptions) -> Task:
+    task = choose_task(options.task, options.labels, Sources())
+    return replace(task, name=options.name) if options.labels and options.name else task
 
 
 def _told(notes: FileNotes, task: Task) -> Iterator[str]:
@@ -218,8 +225,7 @@ def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | 
     if options.test is not None or options.test_size:
         names.append(f"{options.name}_{TEST}")
     if folder is not None:
-        if folder.exists() and not folder.is_dir():
-            raise CallError(f"dataset_dir={folder} is a file; name a folder.")
+        check_output_folder(folder, overwrite=True)
         outputs += [*(data_file(folder, name) for name in names), folder / FILE_NAME]
         task_output = _task_output(options, folder)
         outputs += [task_output] if task_output else []
@@ -243,7 +249,7 @@ def _task_output(options: PrepareOptions, folder: Path) -> Path | None:
 
 
 def _read(
-    options: PrepareOptions, task: Task
+    options: PrepareOptions, task: Task, fit: Callable[[], Task]
 ) -> tuple[dict[str, Sequence[Row]], dict[str, FileNotes]]:
     """Read the files given; every bad file is in the error.
 
@@ -259,54 +265,79 @@ def _read(
     for split, note in notes.items():
         path = paths[split] or options.train
         try:
-            splits[split] = read_rows(path, task, **_reading(options), notes=note)
+            splits[split] = read_rows(path, task, **options.reading, notes=note)
         except DataError as error:
             problems.append(str(error))
             if isinstance(error, UnknownLabelsError) and split == TRAIN:
-                offered = offer(path, options.name, _reading(options), task)
+                offered = offer(fit, task)
     if problems:
         raise DataError("\n".join(problems) + offered)
     return splits, notes
 
 
-def _suggested(model: str, task: Task) -> tuple[list[str], dict[str, str]]:
-    """Return the labels that are several tokens for a model, and words of one token for them."""
-    from llamafactory_emotion.scoring.loading import ModelSource, check_source
-    from llamafactory_emotion.scoring.models import load_tokenizer
-    from llamafactory_emotion.scoring.prompts import PromptEncoder
-    from llamafactory_emotion.scoring.words import suggest_words
+def _answer_words(model: str, task: Task, encode: "Encode") -> Block:
+    """Say which labels are several tokens for a model, and suggest words of one."""
+    from llamafactory_emotion.scoring.words import suggest_words, words_line
 
-    source = ModelSource(model)
-    check_source(source)
-    encoder = PromptEncoder(load_tokenizer(source), task)
-    ids = zip(task.labels, encoder.answer_ids([*map(task.word_of, task.labels)]), strict=True)
-    several = [label for label, tokens in ids if len(tokens) > 1]
-    return several, suggest_words(task, encoder.answer_ids)
-
-
-def _answer_words(model: str, task: Task) -> Block:
-    """Say which labels are several tokens for a model, under our template, and suggest words."""
-    from llamafactory_emotion.scoring.words import words_line
-
-    several, words = _suggested(model, task)
+    answers = zip(task.labels, encode([*map(task.word_of, task.labels)]), strict=True)
+    several = [label for label, tokens in answers if len(tokens) > 1]
     lines = [("several tokens", ", ".join(several) or "none of the answers")]
-    if words != task.words:
+    words = suggest_words(task, encode)
+    if words:
         lines.append(("for the task's file", words_line(words)))
-    said = tuple((name, printable(fact)) for name, fact in lines)
-    return Facts(f"Answers of {printable(model)}", said)
+        lines.append(("", f"instruction: {instruction_for(task.labels, words)}"))
+    return Facts(f"Answers of {model}", tuple(lines))
 
 
 def _write(
     options: PrepareOptions,
-    folder: Path,
+    folder: Path | None,
     splits: Mapping[str, Sequence[Row]],
     task: Task,
     report: dict[str, Any],
-    also: dict[Path, str],
 ) -> list[Block]:
-    """Drop, draw, write and register; return what to say about it, and add it to the report."""
+    """Write all there is to write, the data where there is a folder for it; return what to say."""
+    datasets = {} if folder is None else _choose_rows(options, folder, splits, report)
+    texts = ((options.write_task, task_text(task)), (options.json_file, _as_text(report)))
+    also = {path: text for path, text in texts if path is not None}
+    if folder is None:
+        for path, text in also.items():
+            write_json(path, text, overwrite=options.overwrite)
+        return []
+    task_output = _task_output(options, folder)
+    also |= {task_output: task_text(task)} if task_output else {}
+    built_in = task in BUILT_IN_TASKS.values()
+    asks = task.name if built_in else task_file(folder, str(options.name)).name
+    before = write_datasets(
+        folder, datasets, task, asks=asks, overwrite=options.overwrite, also=also
+    )
+    lines = [
+        (name, f"{data_file(folder, name)}, {len(rows):,} rows") for name, rows in datasets.items()
+    ]
+    if options.write_task is not None:
+        lines.insert(0, ("task", f"{options.write_task}: {', '.join(task.labels)}"))
+    lines.append(("registered", str(folder / FILE_NAME)))
+    if task_output is not None:
+        lines.append(("task", f"{task_output}, which the other commands find"))
+    lines += [
+        (name, "left as an earlier run wrote it; its rows may be in train")
+        for name in (f"{options.name}_{split}" for split in SPLITS)
+        if name in before.entries and name not in datasets
+    ]
+    lines.append(("train with", f"dataset_dir={folder} dataset={options.name}_{TRAIN}"))
+    gone = tuple((word, f"{rows:,} rows") for word, rows in report["dropped"].items())
+    return [*([Facts("Dropped from train", gone)] if gone else []), Facts("Written", tuple(lines))]
+
+
+def _choose_rows(
+    options: PrepareOptions,
+    folder: Path,
+    splits: Mapping[str, Sequence[Row]],
+    report: dict[str, Any],
+) -> dict[str, Sequence[Row]]:
+    """Drop and draw; return the name of each data set with its rows, and report both."""
     held_out = {row.text for split in splits.keys() - {TRAIN} for row in splits[split]}
-    train, dropped = drop_rows(splits[TRAIN], options.drop, held_out)
+    train, report["dropped"] = drop_rows(splits[TRAIN], options.drop, held_out)
     if not train:
         raise DataError("drop leaves no training rows; give fewer of its words.")
     validation, test = splits.get(VALIDATION, ()), splits.get(TEST, ())
@@ -317,33 +348,11 @@ def _write(
         train, validation = draw_split(train, options.validation_size, seed=seed, total=total)
     chosen = {TRAIN: train, VALIDATION: validation, TEST: test}
     datasets = {f"{options.name}_{split}": rows for split, rows in chosen.items() if rows}
-    files = {name: str(data_file(folder, name)) for name in datasets}
-    written = {name: {"file": files[name], "rows": len(rows)} for name, rows in datasets.items()}
-    report |= {"dropped": dropped, "written": written}
-    also |= {options.json_file: _as_text(report)} if options.json_file is not None else {}
-    if path := _task_output(options, folder):
-        also[path] = task_text(task)
-    built_in = task in BUILT_IN_TASKS.values()
-    asks = task.name if built_in else task_file(folder, str(options.name)).name
-    before = write_datasets(
-        folder, datasets, task, asks=asks, overwrite=options.overwrite, also=also
-    )
-    names = [f"{options.name}_{split}" for split in SPLITS]
-    lines = [
-        *(("task", f"{path}: {', '.join(task.labels)}") for path in [options.write_task] if path),
-        *((name, f"{files[name]}, {len(rows):,} rows") for name, rows in datasets.items()),
-        ("registered", str(folder / FILE_NAME)),
-        *([("task", f"{path}, which the other commands find")] if path else []),
-        *(
-            (name, "left as an earlier run wrote it; its rows may be in train")
-            for name in names
-            if name in before.entries and name not in datasets
-        ),
-        ("train with", f"dataset_dir={folder} dataset={options.name}_{TRAIN}"),
-    ]
-    gone = tuple((word, f"{rows:,} rows") for word, rows in dropped.items())
-    said = Facts("Written", tuple((name, printable(fact)) for name, fact in lines))
-    return [Facts("Dropped from train", gone), said] if gone else [said]
+    report["written"] = {
+        name: {"file": str(data_file(folder, name)), "rows": len(rows)}
+        for name, rows in datasets.items()
+    }
+    return datasets
 
 
 def _as_text(report: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from llamafactory_emotion.data.audit import Audit, Repeat, SplitAudit, conflict_pairs
-from llamafactory_emotion.terminal import Block, Facts, Table, printable
+from llamafactory_emotion.data.audit import Audit, Leak, Repeat, SplitAudit, conflict_pairs
+from llamafactory_emotion.terminal import Block, Facts, Table
 from llamafactory_emotion.text import shorten
 
 _SHOWN = 10
@@ -20,7 +20,7 @@ def audit_blocks(audit: Audit) -> list[Block]:
     rows = tuple((name, *(one[name] for one in figures)) for name in figures[0])
     classes = tuple(
         (
-            printable(label),
+            label,
             *(
                 cell
                 for split in splits
@@ -44,18 +44,17 @@ def _findings(audit: Audit) -> Iterator[tuple[str, str]]:
         said = _counted(len(split.repeats), "repeat")
         if split.repeats:
             said += f", {len(split.conflicts):,} of them conflicting"
-        yield split.name, printable(f"{said} ({pairs})" if pairs else said)
-    for first, second in dict.fromkeys(leak.splits for leak in audit.leaks):
-        leaks = [leak for leak in audit.leaks if leak.splits == (first, second)]
-        other = sum(leak.other_label for leak in leaks)
-        part = f"all {other:,}" if other == len(leaks) > 1 else f"{other:,} of them"
-        texts = f"{_counted(len(leaks), f'{second} text')} that {'are' if leaks[1:] else 'is'}"
-        yield second, f"{texts} in {first} too, {part} with another label"
+        yield split.name, f"{said} ({pairs})" if pairs else said
+    for (*others, last), texts in _shared(audit.leaks).items():
+        differing = sum(any(leak.other_label for leak in same) for same in texts)
+        part = f"all {differing:,}" if differing == len(texts) > 1 else f"{differing:,} of them"
+        said = f"{_counted(len(texts), f'{last} text')} that {'are' if texts[1:] else 'is'}"
+        yield last, f"{said} in {' and '.join(others)} too, {part} with another label"
     if len(audit.splits) > 1 and not audit.leaks:
         yield "splits", "no text is in two of them"
     for split in audit.splits:
         if split.missing_labels:
-            yield split.name, f"no row has the label {printable(', '.join(split.missing_labels))}"
+            yield split.name, f"no row has the label {', '.join(split.missing_labels)}"
         if split.special_tokens:
             yield (
                 split.name,
@@ -76,15 +75,29 @@ def _texts(audit: Audit) -> Iterator[tuple[str, str]]:
     for split in audit.splits:
         for one in split.conflicts:
             yield _text(f"{split.name} {_listed(one.lines)}", set(one.labels), one.text)
-    for leak in audit.leaks:
-        pairs = zip(leak.splits, leak.lines, strict=True)
-        where = ", ".join(f"{name} {_listed(lines)}" for name, lines in pairs)
-        yield _text(where, {label for labels in leak.labels for label in labels}, leak.text)
+    for same in (same for texts in _shared(audit.leaks).values() for same in texts):
+        lines = {
+            name: at for leak in same for name, at in zip(leak.splits, leak.lines, strict=True)
+        }
+        where = ", ".join(f"{name} {_listed(at)}" for name, at in lines.items())
+        labels = {label for leak in same for labels in leak.labels for label in labels}
+        yield _text(where, labels, same[0].text)
+
+
+def _shared(leaks: Iterable[Leak]) -> dict[tuple[str, ...], list[list[Leak]]]:
+    """Put the leaks of a text together, and the texts by the splits that have them."""
+    by_text: dict[str, list[Leak]] = {}
+    for leak in leaks:
+        by_text.setdefault(leak.text, []).append(leak)
+    by_splits: dict[tuple[str, ...], list[list[Leak]]] = {}
+    for same in by_text.values():
+        names = dict.fromkeys(name for leak in same for name in leak.splits)
+        by_splits.setdefault(tuple(names), []).append(same)
+    return by_splits
 
 
 def _text(where: str, labels: set[str], text: str) -> tuple[str, str]:
-    said = f"{'/'.join(sorted(labels))}: {' '.join(shorten(text).split())}"
-    return where, printable(said)
+    return where, f"{'/'.join(sorted(labels))}: {' '.join(shorten(text).split())}"
 
 
 def _listed(lines: tuple[int, ...]) -> str:

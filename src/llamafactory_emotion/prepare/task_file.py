@@ -2,15 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.data.reading import iterate_rows
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.task import Task, instruction_for
 from llamafactory_emotion.text import loose_key
+
+if TYPE_CHECKING:
+    from llamafactory_emotion.scoring.words import Encode
 
 # What names a class has far fewer values than rows, and not thousands of them.
 _MOST_LABELS = 1000
@@ -21,11 +25,14 @@ _TIMES_AS_COMMON, _ALIKE = 4, 0.85
 _WHOLE = re.compile(r"^(-?\d+)\.0$")
 
 
-def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Task:
+def fitting_task(
+    path: Path, name: str | None, reading: Mapping[str, Any], encode: "Encode | None"
+) -> Task:
     """Return a task whose labels are those of a file, in alphabetical order.
 
     Spellings that a gold value may have (`Billing `, `billing`) are one label, in the most frequent
-    of them. The task's name is `name`, or the file's.
+    of them. The task's name is `name`, or the file's. With `encode`, labels of several tokens get
+    words of one, and the instruction names both.
 
     Raises:
         CallError: The label column holds too many different values, or no two labels.
@@ -48,11 +55,17 @@ def fitting_task(path: Path, name: str | None, reading: Mapping[str, Any]) -> Ta
     labels = sorted(common, key=lambda label: label.zfill(9) if label.isdigit() else label)
     name = name or path.name.partition(".")[0]
     try:
-        return Task(name, tuple(labels), instruction_for(labels))
+        task = Task(name, tuple(labels), instruction_for(labels))
     except DataError as error:
         raise CallError(
             f"{path}: name the column of the labels with label_column; {error}"
         ) from error
+    if encode is None:
+        return task
+    from llamafactory_emotion.scoring.words import suggest_words
+
+    words = suggest_words(task, encode)
+    return replace(task, words=words, instruction=instruction_for(labels, words))
 
 
 def look_alikes(labels: Iterable[str]) -> Iterator[str]:
@@ -69,10 +82,10 @@ def look_alikes(labels: Iterable[str]) -> Iterator[str]:
             )
 
 
-def offer(path: Path, name: str | None, reading: Mapping[str, Any], task: Task) -> str:
+def offer(fit: Callable[[], Task], task: Task) -> str:
     """Return what to say about a file most of whose labels are none of the task's, or nothing."""
     try:
-        fitting = fitting_task(path, name, reading)
+        fitting = fit()
     except (CallError, DataError):
         return ""
     known = sum(task.label_of(label) is not None for label in fitting.labels)

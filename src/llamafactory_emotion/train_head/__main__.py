@@ -49,7 +49,7 @@ def _run(arguments: HeadArguments, call: Call) -> int:
     splits = read_splits(arguments, task)
     settings = record.run_settings(arguments, training, task, splits)
     if checkpoint is not None:
-        record.check_same_run(checkpoint, settings)
+        record.check_resumed(checkpoint, settings)
     set_seed(training.seed)  # a new head is drawn at random when the model is loaded
     head = load_model(arguments, training, task)
     trainer = build_trainer(head, arguments, training, task, splits)

@@ -1,13 +1,13 @@
 """The keys of `train_head`, ours and those of transformers' `TrainingArguments`."""
 
 import json
-import re
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.options import Call, DataOptions, key
@@ -123,12 +123,6 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     import torch
     from transformers import HfArgumentParser, TrainingArguments
 
-    class Parser(HfArgumentParser):
-        """Raises what is wrong instead of leaving the program."""
-
-        def error(self, message: str) -> NoReturn:
-            raise CallError(re.sub(r"^argument --(\w+)\S*:", r"\1:", message).rstrip(".") + ".")
-
     values = {name: value for name, value in call.others.items() if value is not None}
     if values.get(_RESUME) is False:
         del values[_RESUME]
@@ -148,13 +142,11 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parser = Parser(kinds)
+            parser = HfArgumentParser(kinds, exit_on_error=False)
             (training,) = parser.parse_args_into_dataclasses(flags, look_for_args_file=False)
-    except (ValueError, TypeError, ImportError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise CallError(
-            f"transformers refuses these settings; change them: {reason.rstrip('.')}."
-        ) from error
+    except (ArgumentError, ValueError, TypeError, ImportError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CallError(f"transformers refuses these settings; change them: {reason}.") from error
     problems = [
         f"{name}={getattr(training, name)} must be {wanted}"
         for name, least, most, wanted in _LATE

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_emotion.data.columns import ColumnChoice
 from llamafactory_emotion.data.dataset_folder import FILE_NAME
-from llamafactory_emotion.data.entries import read_entries
-from llamafactory_emotion.data.reading import FileNotes, Row, labelled_rows, read_rows
+from llamafactory_emotion.data.entries import labelled_rows, read_entries
+from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.data.splits import draw_split
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.task_choice import Sources
@@ -44,8 +43,8 @@ def data_files(arguments: HeadArguments) -> Iterator[tuple[str, Path]]:
             continue
         yield "dataset_dir", folder / FILE_NAME
         for entry in read_entries(source, folder):
-            if isinstance(entry.location, Path):
-                yield key, entry.location
+            if entry.path is not None:
+                yield key, entry.path
 
 
 def sources_of(arguments: HeadArguments) -> Sources:
@@ -67,27 +66,16 @@ def read_splits(arguments: HeadArguments, task: Task) -> Splits:
 
 
 def _read(source: str, arguments: HeadArguments, task: Task) -> list[Row]:
-    if Path(source).exists():
-        notes = FileNotes()
-        found = read_rows(source, task, **arguments.reading, notes=notes)
-        _tell(source, notes)
-        return found
-    rows: list[Row] = []
-    for entry in read_entries(source, Path(arguments.dataset_dir)):
-        opened = entry.open(cache_dir=arguments.cache_dir, token=arguments.hf_hub_token)
-        label = arguments.label_column or entry.response
-        chosen = ColumnChoice(arguments.text_column or entry.prompt, label)
-        if entry.query and not arguments.text_column:
-            chosen = ColumnChoice(entry.query, label, instruction=entry.prompt)
-        notes = FileNotes()
-        rows += labelled_rows(opened, task, chosen, notes=notes)
-        _tell(entry.name, notes)
-    return rows
-
-
-def _tell(name: str, notes: FileNotes) -> None:
-    if os.environ.get("RANK", "0") == "0":
-        tell(f"{name}: {notes.columns}")
+    rows = labelled_rows(
+        source,
+        arguments.dataset_dir,
+        task,
+        tell=tell if os.environ.get("RANK", "0") == "0" else lambda _: None,
+        cache_dir=arguments.cache_dir,
+        token=arguments.hf_hub_token,
+        **arguments.reading,
+    )
+    return list(rows)
 
 
 def encode(

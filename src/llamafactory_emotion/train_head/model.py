@@ -27,7 +27,7 @@ from llamafactory_emotion.scoring.loading import (
     quantization,
     quiet_loading,
 )
-from llamafactory_emotion.scoring.models import max_positions
+from llamafactory_emotion.scoring.models import check_complete, max_positions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
 
@@ -111,17 +111,15 @@ def _load_classifier(
     """Return a model with a head for the task's labels, and the names of its random weights."""
     half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
     options = hub_options(arguments.source)
-    if arguments.quantization_bit is not None:
-        # A quantised model cannot be moved later: it is loaded where its process works.
-        options["quantization_config"] = quantization(
-            arguments.quantization_bit, half, whole=_HEADS
-        )
-        options["device_map"] = {"": training.device}
     with as_model_error(f"the model {name} cannot be loaded"):
-        config = AutoConfig.from_pretrained(name, **hub_options(arguments.source))
+        config = AutoConfig.from_pretrained(name, **options)
         _check_labels(config, name, task)
         set_labels(config, task, padding=tokenizer.pad_token_id)
         config.get_text_config().use_cache = False
+        if (bits := arguments.quantization_bit) is not None:
+            # A quantised model cannot be moved later: it is loaded where its process works.
+            options["device_map"] = {"": training.device}
+            options["quantization_config"] = quantization(bits, half, whole=_HEADS)
         with quiet_loading():
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 name,
@@ -133,12 +131,12 @@ def _load_classifier(
             )
     missing = sorted(found["missing_keys"])
     blocks, _ = _find_blocks(model)
-    lost = [key for key in missing if f"{blocks}." in key]
-    if lost:
-        raise ModelError(
-            f"{name} lacks {len(lost)} weights of the model's blocks ({lost[0]}, ...), which would "
-            "start at random; its config.json does not fit its weights."
-        )
+    check_complete(
+        name,
+        [key for key in missing if f"{blocks}." in key],
+        of="the model's blocks",
+        remedy="its config.json does not fit its weights",
+    )
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(

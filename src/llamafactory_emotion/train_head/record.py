@@ -16,13 +16,15 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.files import check_parents, real_path, write_json
+from llamafactory_emotion.files import check_apart, check_output_folder, real_path, write_json
+from llamafactory_emotion.predictions.sidecar import check_same_run, sidecar_path
 from llamafactory_emotion.scoring.loading import find_checkpoints, fingerprint
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.train_head.arguments import HeadArguments
 from llamafactory_emotion.train_head.data import Splits, data_files
 
 FILE_NAME = "train_head.json"
+PREDICTIONS = "test_predictions.jsonl"
 WORKING = ".training"
 # What a run's weights do not depend on: paths, and rows known by their digest.
 _PASSED_OVER = (
@@ -67,26 +69,15 @@ def choose_folder(
     arguments: HeadArguments, folder: Path, checkpoint: Path | None, recipe: Path | None
 ) -> Path:
     """Return the folder to train in: `folder`, or `.training` inside to replace what it holds."""
-    if folder.exists() and not folder.is_dir():
-        raise CallError(f"output_dir={folder} is a file; name a folder.")
-    check_parents(folder)
-    entries = list(folder.iterdir()) if folder.is_dir() else []
-    linked = {real_path(path) for path in entries}
-    read = [("model_name_or_path", Path(arguments.model_name_or_path)), *data_files(arguments)]
-    named = [one for one in (arguments.task, arguments.labels) if one and Path(one).is_file()]
-    read += [("task", Path(one)) for one in named]
-    read += [("the recipe", recipe)] if recipe is not None else []
-    for key, path in read:
-        real = real_path(path)
-        if path.exists() and (real.is_relative_to(real_path(folder)) or real in linked):
-            raise CallError(
-                f"output_dir={folder} holds {path}, which is read ({key}); name another folder."
-            )
+    check_output_folder(folder, overwrite=True)
+    named = (arguments.model_name_or_path, arguments.task, arguments.labels, recipe)
+    read = [path for path in named if path and Path(path).exists()]
+    check_apart([folder], [*read, *(path for _, path in data_files(arguments))])
     unfinished = folder / WORKING
     run = None if checkpoint is None else real_path(checkpoint).parent
     if run == real_path(unfinished):
         return unfinished
-    if run == real_path(folder) or not entries:
+    if run == real_path(folder) or not folder.is_dir() or not any(folder.iterdir()):
         return folder
     if not arguments.overwrite:
         raise CallError(
@@ -105,7 +96,7 @@ def find_checkpoint(training: TrainingArguments) -> Path | None:
     checkpoint: Path | None = Path(wanted)
     if str(wanted).lower() == "true":
         checkpoint = last_checkpoint(folder / WORKING) or last_checkpoint(folder)
-    if checkpoint is None or not (checkpoint / "trainer_state.json").is_file():
+    if checkpoint is None or not _is_whole(checkpoint):
         raise CallError(
             f"resume_from_checkpoint={wanted}: {checkpoint or folder} holds no checkpoint of a "
             "run; leave the key out to begin anew."
@@ -114,13 +105,15 @@ def find_checkpoint(training: TrainingArguments) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the whole checkpoint of the most steps; a torn one lacks what is written last."""
-    found = find_checkpoints(folder).values()
-    whole = [path for path in found if (path / "trainer_state.json").is_file()]
-    return whole[-1] if whole else None
+    """Return the whole checkpoint of the most steps, or None."""
+    return next(filter(_is_whole, reversed(find_checkpoints(folder).values())), None)
 
 
-def check_same_run(checkpoint: Path, settings: Mapping[str, Any]) -> None:
+def _is_whole(checkpoint: Path) -> bool:
+    return (checkpoint / "trainer_state.json").is_file()  # which is written last
+
+
+def check_resumed(checkpoint: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a checkpoint that was written with other settings."""
     record = checkpoint.parent / FILE_NAME
     try:
@@ -130,16 +123,17 @@ def check_same_run(checkpoint: Path, settings: Mapping[str, Any]) -> None:
             f"{record} is not there or cannot be read, so what the run was begun with is not "
             "known; begin anew in another output_dir."
         ) from error
-    changed = [
-        f"{key} was {before.get(key)!r} and is {value!r}"
-        for key, value in settings.items()
-        if before.get(key) != value
-    ]
-    if changed:
-        raise CallError(
-            f"{record.parent} was begun with another recipe ({'; '.join(changed)}); resume with "
-            "the same one, or name another output_dir."
-        )
+    check_same_run(record.parent, before, settings)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run has left in a folder; files of any other name stay."""
+    for checkpoint in find_checkpoints(folder).values():
+        shutil.rmtree(checkpoint)
+    predictions = folder / PREDICTIONS
+    written = [folder / "adapter_config.json", folder / "config.json", predictions]
+    for path in [*folder.glob("*.safetensors"), *written, sidecar_path(predictions)]:
+        path.unlink(missing_ok=True)
 
 
 class BeginRun(TrainerCallback):
@@ -161,9 +155,8 @@ class BeginRun(TrainerCallback):
         if state.is_world_process_zero:
             working = Path(str(args.output_dir))
             working.mkdir(parents=True, exist_ok=True)
-            if not self._resumes:  # those of an unfinished run, which this one replaces too
-                for checkpoint in find_checkpoints(working).values():
-                    shutil.rmtree(checkpoint)
+            if not self._resumes:
+                remove_run(working)  # an unfinished one, which this one replaces too
             record = json.dumps(self._settings, ensure_ascii=False, indent=2)
             write_json(working / FILE_NAME, record, overwrite=True)
         self.done = True

@@ -2,8 +2,8 @@
 
 import copy
 import shutil
-import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,6 @@ from httpx import HTTPError
 from huggingface_hub.errors import LocalTokenNotFoundError
 from safetensors import SafetensorError
 from scipy.special import softmax
-from sklearn.utils.class_weight import compute_class_weight
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from transformers import (
@@ -29,18 +28,22 @@ from transformers import (
 from llamafactory_emotion.data.reading import Row
 from llamafactory_emotion.errors import CallError, EmotionError, ModelError
 from llamafactory_emotion.metrics.counts import label_metrics
-from llamafactory_emotion.predictions.sidecar import sidecar_path, write_sidecar
+from llamafactory_emotion.predictions.sidecar import write_sidecar
 from llamafactory_emotion.predictions.writing import PredictionsWriter, numbers_by_label
-from llamafactory_emotion.scoring.loading import find_checkpoints
 from llamafactory_emotion.scoring.models import hardware, versions
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import tell
 from llamafactory_emotion.train_head.arguments import HeadArguments
 from llamafactory_emotion.train_head.data import Splits, encode
 from llamafactory_emotion.train_head.model import HeadModel
-from llamafactory_emotion.train_head.record import WORKING, BeginRun, last_checkpoint
+from llamafactory_emotion.train_head.record import (
+    PREDICTIONS,
+    WORKING,
+    BeginRun,
+    last_checkpoint,
+    remove_run,
+)
 
-PREDICTIONS = "test_predictions.jsonl"
-_CONFIG = "config.json"
 Loss = Callable[..., torch.Tensor]
 
 
@@ -74,10 +77,10 @@ def build_trainer(
         )
     if trainer.is_world_process_zero():
         counts = f"{len(train):,} rows to train, {len(validation):,} to validate"
-        print(f"{counts}; {cut:,} texts cut at {head.longest} tokens", file=sys.stderr)
+        tell(f"{counts}; {cut:,} texts cut at {head.longest} tokens")
         absent = sorted(set(task.labels) - {row.label for row in splits.train})
         if absent:
-            print(f"no row to train is labelled {', '.join(absent)}", file=sys.stderr)
+            tell(f"no row to train is labelled {', '.join(absent)}")
     return trainer
 
 
@@ -103,12 +106,10 @@ def label_loss(weights: Sequence[float] | None, *, smoothing: float) -> Loss:
 
 
 def balanced_weights(rows: Sequence[Row], task: Task) -> list[float]:
-    """Weigh labels by the inverse of their share; one without rows keeps the weight 1."""
-    labels = [row.label for row in rows]
-    there = np.unique(labels)
-    weights = compute_class_weight("balanced", classes=there, y=labels)
-    by_label = dict(zip(there.tolist(), weights.tolist(), strict=True))
-    return [by_label.get(label, 1.0) for label in task.labels]
+    """Weigh labels by the inverse of their share, as scikit-learn; one without rows weighs 1."""
+    counts = Counter(row.label for row in rows)
+    whole = len(rows) / len(counts)
+    return [whole / counts[label] if counts[label] else 1.0 for label in task.labels]
 
 
 def _label_metrics_of(evaluated: EvalPrediction) -> dict[str, float]:
@@ -140,10 +141,9 @@ def train(
         if trainer.is_world_process_zero() and last_checkpoint(folder / WORKING) is None:
             shutil.rmtree(folder / WORKING, ignore_errors=True)
     if trainer.is_world_process_zero():
-        print(
+        tell(
             f"{folder}: {head.trained_parameters:,} of {head.all_parameters:,} parameters trained "
-            f"in {trainer.state.global_step:,} steps and {seconds:,.0f} s",
-            file=sys.stderr,
+            f"in {trainer.state.global_step:,} steps and {seconds:,.0f} s"
         )
     return seconds
 
@@ -189,8 +189,11 @@ def _reason(error: Exception) -> str:
 
 def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
     """Raise if a trained weight is NaN or infinite in any process (collective call)."""
-    trained = (weights for weights in model.parameters() if weights.requires_grad)
-    finite = torch.tensor(float(all(map(_is_finite, trained))), device=trainer.args.device)
+    trained = [one.detach() for one in model.parameters() if one.requires_grad]
+    # Under FSDP each process looks at its own part.
+    own = [one.to_local() if isinstance(one, DTensor) else one for one in trained]
+    sums = torch.stack([one.sum(dtype=torch.float32) for one in own])
+    finite = sums.isfinite().all().float().to(trainer.args.device)
     if trainer.accelerator.reduce(finite).item() < trainer.accelerator.num_processes:
         raise ModelError(
             "the trained weights are no finite numbers any more, so the model is not saved; lower "
@@ -198,68 +201,47 @@ def _check_finite(trainer: Trainer, model: torch.nn.Module) -> None:
         )
 
 
-def _is_finite(weights: torch.Tensor) -> bool:
-    # The smallest and the largest alone: a mask of a large matrix would fill the memory.
-    own = weights.to_local() if isinstance(weights, DTensor) else weights
-    return own.numel() == 0 or bool(torch.stack(torch.aminmax(own.detach())).isfinite().all())
-
-
 def _save(trainer: Trainer, head: HeadModel, folder: Path) -> None:
     """Write model or adapter, configuration and tokenizer (collective call).
 
-    They are written to `.training` and moved, `config.json`, without which a folder is no model,
-    last. A run that replaces another has trained there: its checkpoints and its record move too.
+    What a run that replaces another has written to `.training` is moved from there.
     """
-    staging = folder / WORKING
-    replaces = Path(str(trainer.args.output_dir)) == staging
-    if trainer.is_world_process_zero():
-        # Of a run that was stopped while it was saved.
-        _remove_model(staging) if replaces else shutil.rmtree(staging, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(staging))
-    if not trainer.is_world_process_zero():
-        return
-    _save_beside(staging, head)
-    if trainer.state.best_model_checkpoint:
-        best = folder / Path(trainer.state.best_model_checkpoint).name
-        trainer.state.best_model_checkpoint = str(best)
-    trainer.save_state()
-    if replaces:
-        for path in find_checkpoints(folder).values():
-            shutil.rmtree(path)
-        for path in (folder / PREDICTIONS, sidecar_path(folder / PREDICTIONS)):
-            path.unlink(missing_ok=True)
-    _remove_model(folder)
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == _CONFIG):
-        target = folder / path.name
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        path.replace(target)
-
-
-def _save_beside(staging: Path, head: HeadModel) -> None:
-    """Write configuration and tokenizer; beside an adapter too, as it names the labels."""
-    model = head.model.get_base_model() if hasattr(head.model, "peft_config") else head.model
-    config = copy.deepcopy(model.config)
-    config.architectures = [type(model).__name__]
-    if hasattr(config, "quantization_config"):
-        # Whoever loads an adapter's folder chooses how the base is held.
-        del config.quantization_config
-    config.save_pretrained(staging)
     backend = getattr(head.tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # The last call's truncation would be saved, and be in force for everyone else.
         backend.no_truncation()
         backend.no_padding()
     head.tokenizer.model_max_length = head.longest
-    head.tokenizer.save_pretrained(staging)
+    written = Path(str(trainer.args.output_dir))
+    if trainer.is_world_process_zero() and hasattr(head.model, "peft_config"):
+        _save_config(head.model.get_base_model(), written)
+    trainer.save_model()
+    if not trainer.is_world_process_zero():
+        return
     # The trainer pickles its arguments; they hold paths of this machine and nothing a model needs.
-    (staging / "training_args.bin").unlink(missing_ok=True)
+    (written / "training_args.bin").unlink(missing_ok=True)
+    if trainer.state.best_model_checkpoint:
+        best = folder / Path(trainer.state.best_model_checkpoint).name
+        trainer.state.best_model_checkpoint = str(best)
+    trainer.save_state()
+    if written == folder:
+        return
+    remove_run(folder)
+    for path in written.iterdir():
+        target = folder / path.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        path.replace(target)
 
 
-def _remove_model(folder: Path) -> None:
-    for path in [*folder.glob("*.safetensors"), folder / "adapter_config.json", folder / _CONFIG]:
-        path.unlink(missing_ok=True)
+def _save_config(base: Any, folder: Path) -> None:
+    """Write the base's configuration, which names the labels, beside an adapter."""
+    config = copy.deepcopy(base.config)
+    config.architectures = [type(base).__name__]
+    if hasattr(config, "quantization_config"):
+        # Whoever loads an adapter's folder chooses how the base is held.
+        del config.quantization_config
+    config.save_pretrained(folder)
 
 
 def predict_test(
@@ -314,10 +296,7 @@ def predict_test(
         "complete_rows": len(lines),
     }
     write_sidecar(path, sidecar)
-    print(
-        f"{path}: {len(lines):,} rows; python -m llamafactory_emotion.evaluate {path}",
-        file=sys.stderr,
-    )
+    tell(f"{path}: {len(lines):,} rows; python -m llamafactory_emotion.evaluate {path}")
 
 
 def _predict_logits(
