@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from programs import run_python
 
 from llamafactory_emotion.errors import CallError, DataError, EmotionError, ModelError
 from llamafactory_emotion.options import Options, key
