@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from calls import write_lines
 
-from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.options import read_options
 from llamafactory_emotion.predict.inputs import draw_examples, open_dataset, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
@@ -162,6 +162,33 @@ def test_examples_are_balanced_and_always_the_same(tmp_path):
     assert drawn != drawn_with("shots=3", "seed=2")
     with pytest.raises(DataError, match="fewer than 11 examples of fear 10"):
         drawn_with("shots=11")
+
+
+@pytest.mark.parametrize(
+    ("entry", "keys"),
+    [
+        ({"formatting": "emotion", "columns": {"prompt": "text", "response": "label"}}, None),
+        ({}, ("instruction", "input", "output")),
+    ],
+)
+def test_examples_come_from_a_data_set_by_its_name(tmp_path, monkeypatch, entry, keys):
+    monkeypatch.chdir(tmp_path)
+    pairs = [(f"text {n}", EMOTION.labels[n % 6]) for n in range(30)]
+    write_lines(tmp_path / "file.jsonl", [{"text": t, "label": label} for t, label in pairs])
+    if keys:
+        rows = [dict(zip(keys, ("Say it.", *pair), strict=True)) for pair in pairs]
+        write_lines(tmp_path / "set.jsonl", [*rows, {"input": "no label"}])
+    name = "set.jsonl" if keys else "file.jsonl"
+    write_info(tmp_path, mine={"file_name": name, **entry})
+
+    def drawn(name):
+        call = read_call("input=-", f"few_shot={name}", "shots=2", "dataset_dir=.")
+        return draw_examples(call, EMOTION)
+
+    assert len(drawn("mine")) == 12
+    assert drawn("mine") == drawn("file.jsonl")
+    with pytest.raises(CallError, match=r"'your' is no data set of dataset_info.json \(mine\)"):
+        drawn("your")
 
 
 def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):

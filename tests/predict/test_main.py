@@ -256,6 +256,7 @@ def lay_out(folder, model, texts):
         (["input=link.jsonl"], "texts.jsonl"),
         (["input=p.jsonl.meta.json", "text_column=text"], "p.jsonl"),
         (["input=texts.jsonl", "few_shot=few.jsonl"], "few.jsonl"),
+        (["input=few.jsonl", "few_shot=mine", "dataset_dir=."], "texts.jsonl"),
         (["input=texts.jsonl", "task=task.yaml"], "task.yaml"),
         (["recipe.yaml", "input=texts.jsonl"], "recipe.yaml"),
         (["eval_dataset=mine", "dataset_dir=."], "texts.jsonl"),

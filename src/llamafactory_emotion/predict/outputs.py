@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llamafactory_emotion.data.entries import read_entries
+from llamafactory_emotion.data.dataset_folder import FILE_NAME
+from llamafactory_emotion.data.entries import HubAddress, read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluate.evaluation import evaluate_file
 from llamafactory_emotion.files import STANDARD_STREAM, check_apart, check_output
@@ -69,13 +70,13 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
         check_output(output.path, overwrite=options.overwrite or options.resume)
     read = [recipe, options.task, options.labels, options.few_shot, options.input]
     read += [path for name in read[3:] if name for path in Path(name).glob("*")]  # of folders
-    if options.input is None:
-        folder = Path(options.dataset_dir)
-        read.append(folder / "dataset_info.json")
-        for entry in read_entries(options.eval_dataset or "", folder):
-            location = (
-                entry.location if isinstance(entry.location, Path) else Path(entry.location.url)
-            )
+    folder = Path(options.dataset_dir)
+    predicted = options.eval_dataset if options.input is None else None
+    for names in filter(None, (predicted, options.few_shot_datasets)):
+        read.append(folder / FILE_NAME)
+        for entry in read_entries(names, folder):
+            at_hub = isinstance(entry.location, HubAddress)
+            location = Path(entry.location.url) if at_hub else entry.location
             read += location.rglob("*") if location.is_dir() else [location]
     for output in files:
         for name in filter(None, (output.source.model, output.source.adapter)):
