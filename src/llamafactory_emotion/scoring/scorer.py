@@ -108,9 +108,9 @@ class LabelScorer(Scorer):
         """Encode whole user contents (instruction and text)."""
         return self.encoder.encode_contents(contents)
 
-    def score_contents(self, contents: Sequence[str]) -> Scores:
-        """Score whole user contents; divide by lengths and correct as was asked for."""
-        scores = super().score_contents(contents)
+    def score_prompts(self, prompts: Sequence[EncodedPrompt]) -> Scores:
+        """Score prompts; divide by lengths and correct as was asked for."""
+        scores = super().score_prompts(prompts)
         divided = (scores.log_scores / self._lengths).astype(np.float32)
         scores = replace(scores, log_scores=divided)
         if self._content_free is None:

@@ -204,26 +204,35 @@ def template_notices(
         carried = read_chat_template(tokenizer)
     except ModelError:
         return  # there is none, or none that can be used
+    yield from _differences(asked, template, carried, model, adapter)
+
+
+def _differences(
+    asked: str, template: Template, carried: Template, model: str, adapter: str | None
+) -> Iterator[str]:
+    """Yield what speaks against a template in the chat template that a model carries."""
     is_emotion = (carried.tail, carried.answer_prefix) == (ANSWER_CUE, ANSWER_PREFIX)
-    if asked == EMOTION_TEMPLATE and adapter is None and not is_emotion:
+    if asked == EMOTION_TEMPLATE and is_emotion:
+        return
+    if asked == EMOTION_TEMPLATE and adapter is None:
         yield (
             f"note: {model} carries a chat template of its own. If it was not trained with "
             "template=emotion, its own prompt (template=chat_template, or LLaMA-Factory's name for "
             "it) with calibrate=true may be far better"
         )
-    elif asked == EMOTION_TEMPLATE and saved_chat_template(adapter) and not is_emotion:
-        yield (
-            f"{WARNING}{model} carries another chat template than a training with "
-            "template=emotion leaves; name the template that it was trained with"
-        )
-    elif asked != EMOTION_TEMPLATE and is_emotion:
+    elif asked == EMOTION_TEMPLATE:
+        if saved_chat_template(adapter):
+            yield (
+                f"{WARNING}{model} carries another chat template than a training with "
+                "template=emotion leaves; name the template that it was trained with"
+            )
+    elif is_emotion:
         yield (
             f"{WARNING}{model} carries the chat template of a training with template=emotion and "
             "is asked with another; write template=emotion"
         )
-    elif asked == EMOTION_TEMPLATE or _is_of_host(model):
-        return  # LLaMA-Factory trains with its own template, whatever the folder carries
-    elif parts := _first_difference(template, carried):
+    # LLaMA-Factory trains with its own template, whatever the folder carries.
+    elif not _is_of_host(model) and (parts := _first_difference(template, carried)):
         yield (
             f"{WARNING}{template.origin} has {parts[0]!r} where the model's own chat template has "
             f"{parts[1]!r}; a model that LLaMA-Factory did not train may want "
