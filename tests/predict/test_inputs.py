@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from calls import write_lines
 
+from llamafactory_emotion.data.reading import is_no_label
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.options import read_options
 from llamafactory_emotion.predict.inputs import draw_examples, open_dataset, open_inputs
@@ -192,9 +193,6 @@ def test_examples_come_from_a_data_set_by_its_name(tmp_path, monkeypatch, entry,
 
 
 def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):
-    from llamafactory_emotion.data.reading import is_no_label
-    from llamafactory_emotion.task import EMOTION, Task
-
     assert is_no_label(-1, EMOTION)
     assert is_no_label(-1, None)
     assert not is_no_label(-1, Task("signed", ("-1", "1"), "For or against?"))

@@ -60,13 +60,6 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on():
         scorer.score(TEXTS)
 
 
-def test_no_texts_have_no_scores(property_scorers):
-    scores = property_scorers[0].score([])
-    assert scores.probabilities.shape == (0, 6)
-    assert scores.predictions == ()
-    assert scores.margins.shape == (0,)
-
-
 def test_probabilities_do_not_underflow_and_a_tie_goes_to_the_first_label():
     scores = Scores(("a", "b", "c"), np.array([[0, -2000, 0], [1, 3, 2]], dtype=np.float32))
     assert scores.predictions == ("a", "b")

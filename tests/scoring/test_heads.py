@@ -5,27 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from calls import save_model
 from random_heads import ROWS, SHUFFLED, save_head, save_head_adapter
 from random_models import ROUNDING, TEXTS, random_model, tokenizer_of
 from transformers import BertConfig, LlamaConfig, RobertaConfig, pipeline
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION, Task
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    output = tmp_path_factory.mktemp("exported") / "head"
-    assert export([f"model_name_or_path={model}", f"output={output}"]) == 0
-    return str(output)
 
 
 def test_long_texts_are_cut_as_the_model_has_them_cut(model, exported):

@@ -21,7 +21,7 @@ from llamafactory_emotion.export_classifier.verification import (
 )
 from llamafactory_emotion.files import check_apart, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
-from llamafactory_emotion.scoring.heads import find_head
+from llamafactory_emotion.scoring.heads import is_head
 from llamafactory_emotion.scoring.loading import device_of
 from llamafactory_emotion.scoring.models import load_model, merge_adapter, stored_dtype, with_base
 from llamafactory_emotion.scoring.prompts import PromptEncoder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     """Write a model as a sequence classifier; return what was found, in lines."""
-    output, source = Path(options.output), options.source
+    output = Path(options.output)
     figures = None if options.evaluation is None else read_evaluation(options.evaluation, task)
     texts = []
     if options.verify is not None:
@@ -42,12 +42,12 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
         rows = read_texts(options.verify, task=task, **reading)
         texts = [row.text for row in rows]
     examples = draw_examples(options, task)
-    if find_head(source) is not None:
+    source = with_base(options.source)
+    if is_head(source):
         raise CallError(
             f"{source.adapter or source.model} is a classification head already; transformers, "
             "vLLM and predict read it as it is."
         )
-    source = with_base(source)
     check_apart([output], [source.model] if Path(source.model).exists() else [])
     if source.dtype == "auto":
         source = replace(source, dtype=stored_dtype(source))

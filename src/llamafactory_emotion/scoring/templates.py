@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -259,9 +260,8 @@ def _ask_alike(tokenizer: Any, *names: str) -> bool:
 def _first_difference(one: Template, other: Template) -> tuple[str, str] | None:
     """Return where two prompts first differ, with some characters around; None for one prompt."""
     first, second = one.prompt("(text)"), other.prompt("(text)")
-    if first == second:
+    start = len(commonprefix([first, second]))  # noqa: RUF071 - of characters
+    if start == max(len(first), len(second)):
         return None
-    pairs = enumerate(zip(first, second, strict=False))
-    start = next((n for n, (a, b) in pairs if a != b), min(len(first), len(second)))
     shown = slice(max(0, start - _SHOWN), start + _SHOWN)
     return first[shown], second[shown]
