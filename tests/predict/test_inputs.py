@@ -36,14 +36,6 @@ def opened(*words):
     return open_inputs(read_call(*words), EMOTION)
 
 
-def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("words,mood\nso glad,1\ngo away,anger\nwho is there,4\n")
-    words = (f"input={path}", "text_column=words", "label_column=mood")
-    assert contents(opened(*words)) == asked()
-    assert contents(opened(*words, "max_samples=2")) == asked()[:2]
-
-
 def test_the_named_columns_serve_the_examples_too_and_are_told(tmp_path, capsys):
     few, plain = tmp_path / "few.csv", tmp_path / "plain.csv"
     few.write_bytes("id,words,mood\n1,très bien,joy\n2,déjà,fear\n".encode("cp1252"))

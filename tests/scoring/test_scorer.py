@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from random_models import (
-    TEXTS,
-    random_model,
-    scorer_of,
-    tokenizer_of,
-)
+from random_models import TEXTS, random_model, scorer_of, tokenizer_of
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.scorer import CONTENT_FREE_TEXTS

@@ -93,41 +93,42 @@ def notices(tokenizer, asked, folder, *, is_adapter):
     return "\n".join(template_notices(asked, template, tokenizer, **names))
 
 
-def carrying(chat_template):
-    tokenizer = chat_tokenizer()
-    tokenizer.chat_template = chat_template
+def own_tokenizer():
+    """Return a tokenizer as a training with our template saves it."""
+    tokenizer = tokenizer_of.__wrapped__()
+    get_template_and_fix_tokenizer(tokenizer, DataArguments(template="emotion"))
     return tokenizer
 
 
-def emotion_chat_template():
-    tokenizer = tokenizer_of.__wrapped__()
-    get_template_and_fix_tokenizer(tokenizer, DataArguments(template="emotion"))
-    return tokenizer.chat_template
+def smollm2_tokenizer():
+    tokenizer = chat_tokenizer()
+    tokenizer.chat_template = SMOLLM2 + "<|im_end|>\n" + QWEN
+    return tokenizer
 
 
-def test_a_base_model_is_asked_by_emotion_without_a_word(tmp_path):
-    assert notices(tokenizer_of(), "emotion", tmp_path, is_adapter=False) == ""
-    own = carrying(emotion_chat_template())
-    assert notices(own, "emotion", tmp_path, is_adapter=False) == ""
-    assert notices(chat_tokenizer(), "emotion", tmp_path, is_adapter=True) == ""
-
-
-def test_an_instruct_model_asked_by_emotion_is_noted(tmp_path):
-    told = notices(chat_tokenizer(), "emotion", tmp_path, is_adapter=False)
-    assert told.startswith("note: ")
-    assert "calibrate=true" in told
-
-
-def test_the_first_difference_to_the_models_own_template_is_shown(tmp_path):
-    same = notices(chat_tokenizer(), "llama3", tmp_path, is_adapter=False)
-    assert same == "note: the prompt is LLaMA-Factory's template llama3"
-    other = carrying(SMOLLM2 + "<|im_end|>\n" + QWEN)
-    told = notices(other, "smollm2", tmp_path, is_adapter=False)
-    assert "trained by Hugging Face.<|im_end|>" in told
-    assert "trained by Hugging Face<|im_end|>" in told
-    assert "warning: LLaMA-Factory's template smollm2 has" in told
-    own = notices(other, "chat_template", tmp_path, is_adapter=False)
-    assert own == "note: the prompt is the model's own chat template"
+@pytest.mark.parametrize(
+    ("tokenizer", "asked", "is_adapter", "told"),
+    [
+        (tokenizer_of, "emotion", False, ""),
+        (own_tokenizer, "emotion", False, ""),
+        (chat_tokenizer, "emotion", True, ""),
+        (chat_tokenizer, "emotion", False, "note: .* carries a chat template .* calibrate=true .*"),
+        (chat_tokenizer, "llama3", False, "note: the prompt is LLaMA-Factory's template llama3"),
+        (smollm2_tokenizer, "chat_template", False, ".* is the model's own chat template"),
+        # The first difference: LLaMA-Factory's system prompt ends in a full stop.
+        (
+            smollm2_tokenizer,
+            "smollm2",
+            False,
+            r"note: .*\nwarning: .* smollm2 has '[^']*Hugging Face\.<\|im_end[^']*' where the "
+            r"model's own chat template has '[^']*Hugging Face<\|im_end\|>.*",
+        ),
+        (own_tokenizer, "alpaca", False, ".*\nwarning: .* write template=emotion"),
+    ],
+)
+def test_the_chat_template_that_a_model_carries_tells(tokenizer, asked, is_adapter, told, tmp_path):
+    found = notices(tokenizer(), asked, tmp_path, is_adapter=is_adapter)
+    assert re.fullmatch(told, found, re.DOTALL), found
 
 
 @pytest.mark.parametrize("is_adapter", [True, False])
@@ -143,7 +144,7 @@ def test_a_model_of_llamafactory_is_asked_by_its_template_without_a_warning(
 ):
     checkpoint = tmp_path / "checkpoint-7"
     checkpoint.mkdir()
-    other = carrying(SMOLLM2 + "<|im_end|>\n" + QWEN)
+    other = smollm2_tokenizer()
     told = notices(other, "smollm2", checkpoint, is_adapter=is_adapter)
     assert "warning: LLaMA-Factory's template smollm2 has" in told
     (tmp_path / name).write_text(mark, encoding="utf-8")
@@ -174,10 +175,7 @@ def test_a_run_names_the_template_it_was_trained_with(tmp_path, is_adapter):
     assert "warning: " not in told, "the same ids by another name"
 
 
-def test_the_chat_template_that_a_run_saved_tells_too(tmp_path):
-    own = carrying(emotion_chat_template())
-    told = notices(own, "alpaca", tmp_path, is_adapter=False)
-    assert told.endswith("write template=emotion")
+def test_the_chat_template_that_an_adapter_brings_tells_too(tmp_path):
     other = chat_tokenizer()
     other.save_pretrained(tmp_path)
     told = notices(other, "emotion", tmp_path, is_adapter=True)

@@ -21,12 +21,7 @@ from llamafactory_emotion.data.columns import (
     with_turns,
 )
 from llamafactory_emotion.data.dataset_folder import EMOTION_FORMATTING, FILE_NAME
-from llamafactory_emotion.data.entries import (
-    CONVERSATION,
-    SHAREGPT_FORMATTING,
-    Entry,
-    read_entries,
-)
+from llamafactory_emotion.data.entries import CONVERSATION, SHAREGPT_FORMATTING, Entry, read_entries
 from llamafactory_emotion.data.reading import (
     FileNotes,
     is_no_label,
@@ -234,11 +229,7 @@ def _labelled_texts(name: str, options: ModelOptions, task: Task) -> Iterator[tu
         tell(f"{name}: {notes.columns}")
         return
     inputs = open_dataset(
-        name,
-        options.dataset_dir,
-        task,
-        cache_dir=options.cache_dir,
-        token=options.hf_hub_token,
+        name, options.dataset_dir, task, cache_dir=options.cache_dir, token=options.hf_hub_token
     )
     opening, gold = inputs.task.user_content(""), GoldReader(task)
     for content, said in inputs.rows:

@@ -75,8 +75,9 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
     for names in filter(None, (predicted, options.few_shot_datasets)):
         read.append(folder / FILE_NAME)
         for entry in read_entries(names, folder):
-            at_hub = isinstance(entry.location, HubAddress)
-            location = Path(entry.location.url) if at_hub else entry.location
+            location = entry.location
+            if isinstance(location, HubAddress):
+                location = Path(location.url)
             read += location.rglob("*") if location.is_dir() else [location]
     for output in files:
         for name in filter(None, (output.source.model, output.source.adapter)):

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -187,7 +187,8 @@ class PredictionRun:
         return prompts
 
     def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
-        prompts, opening, lines = self._encode(rows), self.inputs.task.user_content(""), []
+        prompts, opening = self._encode(rows), self.inputs.task.user_content("")
+        lines = []
         answers = zip(rows, prompts, *self._answers(prompts), strict=True)
         for number, (row, prompt, answer, figures) in enumerate(answers, start=first):
             line: dict[str, Any] = {"id": number, "prompt": prompt.prompt}
@@ -204,7 +205,7 @@ class PredictionRun:
 
     def _answers(
         self, prompts: Sequence[EncodedPrompt]
-    ) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+    ) -> tuple[Sequence[str], Sequence[dict[str, Any]]]:
         """Return the answer to each prompt, and the further keys of its line."""
         if isinstance(self.scorer, LabelScorer) and self.options.generate:
             answers = generate_answers(self.scorer, prompts, max_new_tokens=self._longest)
