@@ -170,6 +170,7 @@ def test_examples_come_from_a_data_set_by_its_name(tmp_path, monkeypatch, entry,
     write_lines(tmp_path / "file.jsonl", [{"text": t, "label": label} for t, label in pairs])
     if keys:
         rows = [dict(zip(keys, ("Say it.", *pair), strict=True)) for pair in pairs]
+        rows[7]["output"] = f"<think>\n\n</think>\n\n{pairs[7][1]}"
         write_lines(tmp_path / "set.jsonl", [*rows, {"input": "no label"}])
     name = "set.jsonl" if keys else "file.jsonl"
     write_info(tmp_path, mine={"file_name": name, **entry})

@@ -173,6 +173,9 @@ def test_a_run_names_the_template_it_was_trained_with(tmp_path, is_adapter):
     write_record(checkpoint, RunRecord((EMOTION,), "llama3"))
     told = notices(chat_tokenizer(), "chat_template", checkpoint, is_adapter=is_adapter)
     assert "warning: " not in told, "the same ids by another name"
+    write_record(checkpoint, RunRecord((EMOTION,), "unknown"))
+    told = notices(chat_tokenizer(), "llama3", checkpoint, is_adapter=is_adapter)
+    assert told.endswith("write template=unknown")
 
 
 def test_the_chat_template_that_an_adapter_brings_tells_too(tmp_path):
