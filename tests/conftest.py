@@ -120,3 +120,19 @@ def classifier_folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory)
     sizes = {"pad_token_id": tokenizer.pad_token_id, "max_position_embeddings": 2048}
     save_head(folder, labels=EMOTION.labels, kind=LlamaConfig, tokenizer=tokenizer, **sizes)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny Llama with random weights, whose labels are one token each."""
+    from calls import save_model
+
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def exported(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `export_classifier` makes of it."""
+    from exports import export_to
+
+    return str(export_to(tmp_path_factory.mktemp("exported") / "head", model))

@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-from calls import save_model
 from random_models import TEXTS
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import log_loss
@@ -19,13 +18,8 @@ GOLD = np.array([EMOTION.labels[row % 6] for row in range(len(TEXTS))])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def classifier(folder):
-    return EmotionClassifier.from_pretrained(folder)
+def classifier(model):
+    return EmotionClassifier.from_pretrained(model)
 
 
 def test_it_answers_as_the_pipeline_does(classifier):
@@ -49,8 +43,8 @@ def test_it_answers_as_the_pipeline_does(classifier):
         classifier(TEXTS, top_k=0)
 
 
-def test_a_changed_parameter_is_followed(folder):
-    changed = EmotionClassifier.from_pretrained(folder)
+def test_a_changed_parameter_is_followed(model):
+    changed = EmotionClassifier.from_pretrained(model)
     before = changed.predict_proba(TEXTS)
     loaded = changed.scorer
     changed.set_params(text_column="words")
@@ -58,15 +52,15 @@ def test_a_changed_parameter_is_followed(folder):
 
     changed.set_params(calibrate=True)
 
-    wanted = EmotionClassifier(folder, calibrate=True).predict_proba(TEXTS)
+    wanted = EmotionClassifier(model, calibrate=True).predict_proba(TEXTS)
     assert np.abs(wanted - before).max() > 1e-3
     np.testing.assert_allclose(changed.predict_proba(TEXTS), wanted, atol=1e-6)
 
 
-def test_a_task_file_is_read_once(folder, tmp_path):
+def test_a_task_file_is_read_once(model, tmp_path):
     task = tmp_path / "task.yaml"
     task.write_text("name: t\ninstruction: Say it.\nlabels: [joy, anger]\n")
-    classifier = EmotionClassifier.from_pretrained(folder, task=str(task))
+    classifier = EmotionClassifier.from_pretrained(model, task=str(task))
     task.unlink()
 
     assert classifier.classes_.tolist() == ["anger", "joy"]
@@ -92,12 +86,12 @@ def test_it_has_the_shapes_of_the_pipeline(classifier, classifier_folder):
             assert shape(ours) == shape(theirs(inputs, top_k=top_k))
 
 
-def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(classifier, folder):
+def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(classifier, model):
     probabilities = classifier.predict_proba(TEXTS)
     logarithms = classifier.predict_log_proba(TEXTS)
     wanted = -np.mean([logarithms[row, SORTED.index(gold)] for row, gold in enumerate(GOLD)])
 
-    scores = open_scorer(folder).score(TEXTS).probabilities
+    scores = open_scorer(model).score(TEXTS).probabilities
     for column, label in enumerate(SORTED):
         wanted_column = scores[:, EMOTION.labels.index(label)]
         np.testing.assert_allclose(probabilities[:, column], wanted_column, atol=1e-6)
@@ -110,9 +104,9 @@ def test_probabilities_are_the_scores_and_scikit_learns_log_loss_takes_them(clas
     assert classifier.score(TEXTS, GOLD) == np.mean(classifier.predict(TEXTS) == GOLD)
 
 
-def test_scikit_learn_knows_it_as_a_classifier(classifier, folder):
+def test_scikit_learn_knows_it_as_a_classifier(classifier, model):
     assert is_classifier(classifier)
-    copy = clone(EmotionClassifier(folder, cutoff_len=99))
+    copy = clone(EmotionClassifier(model, cutoff_len=99))
     assert copy.get_params()["cutoff_len"] == 99
     assert copy.fit(TEXTS, GOLD).predict(TEXTS[:1]).shape == (1,)
 
@@ -124,9 +118,9 @@ def test_it_is_pickled_by_path(classifier):
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
 
 
-def test_a_batch_of_columns_gets_two_more(classifier, folder):
+def test_a_batch_of_columns_gets_two_more(classifier, model):
     batch = {"id": np.arange(len(TEXTS)), "sentence": np.array(TEXTS, dtype=object)}
-    found = EmotionClassifier(folder, text_column="sentence")(batch)
+    found = EmotionClassifier(model, text_column="sentence")(batch)
     assert list(found) == ["id", "sentence", "predict", "probabilities"]
     assert found["predict"].tolist() == classifier.predict(TEXTS).tolist()
     np.testing.assert_allclose(found["probabilities"], classifier.predict_proba(TEXTS), atol=1e-6)

@@ -73,11 +73,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(
-        cls,
-        model: str,
-        adapter: str | None = None,
-        task: str | Task | None = None,
-        **options: Any,
+        cls, model: str, adapter: str | None = None, task: str | Task | None = None, **options: Any
     ) -> Self:
         """Load a classifier now rather than at its first use; `options` are the class's others."""
         classifier = cls(model, adapter=adapter, task=task, **options)

@@ -97,7 +97,7 @@ def test_texts_on_either_side_of_a_switch_of_the_rope_share_no_batch(tmp_path):
 
 def test_the_tolerance_grows_with_logits_and_the_root_of_layers():
     logits = np.array([[103.0, 97.0], [100.5, 99.5]], dtype=np.float32)
-    scores = Scores(("a", "b"), logits, ("", ""), (False, False), 0)
+    scores = Scores(("a", "b"), logits)
     # Eight steps of 2 ** -23 for logits of up to 3, and twice that for four layers.
     assert rounding_tolerance(scores, 1) == 24 * 2**-23
     assert rounding_tolerance(scores, 4) == 48 * 2**-23

@@ -1,15 +1,10 @@
-"""The model and the texts of these tests, and the call."""
+"""The texts of these tests, and the call."""
 
 import pytest
-from calls import refused, save_model, write_lines
+from calls import refused, write_lines
 from random_models import TEXTS
 
 from llamafactory_emotion.predict.__main__ import main
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")

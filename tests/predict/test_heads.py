@@ -9,20 +9,12 @@ from random_heads import ROWS, save_head, save_head_adapter
 from random_models import ROUNDING, TEXTS, save_adapter
 
 from llamafactory_emotion.errors import CallError
-from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION
 
 
 def probabilities(rows):
     return np.array([[row["probabilities"][label] for label in EMOTION.labels] for row in rows])
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    output = tmp_path_factory.mktemp("exported") / "head"
-    assert export([f"model_name_or_path={model}", f"output={output}"]) == 0
-    return str(output)
 
 
 @pytest.fixture(scope="module")

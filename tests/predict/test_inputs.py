@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from calls import write_lines
 
-from llamafactory_emotion.errors import DataError
+from llamafactory_emotion.data.reading import is_no_label
+from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.options import read_options
 from llamafactory_emotion.predict.inputs import draw_examples, open_dataset, open_inputs
 from llamafactory_emotion.predict.options import PredictOptions
@@ -33,14 +34,6 @@ def read_call(*words):
 
 def opened(*words):
     return open_inputs(read_call(*words), EMOTION)
-
-
-def test_a_file_is_read_as_the_data_layer_reads_it(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("words,mood\nso glad,1\ngo away,anger\nwho is there,4\n")
-    words = (f"input={path}", "text_column=words", "label_column=mood")
-    assert contents(opened(*words)) == asked()
-    assert contents(opened(*words, "max_samples=2")) == asked()[:2]
 
 
 def test_the_named_columns_serve_the_examples_too_and_are_told(tmp_path, capsys):
@@ -165,10 +158,35 @@ def test_examples_are_balanced_and_always_the_same(tmp_path):
         drawn_with("shots=11")
 
 
-def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):
-    from llamafactory_emotion.data.reading import is_no_label
-    from llamafactory_emotion.task import EMOTION, Task
+@pytest.mark.parametrize(
+    ("entry", "keys"),
+    [
+        ({"formatting": "emotion", "columns": {"prompt": "text", "response": "label"}}, None),
+        ({}, ("instruction", "input", "output")),
+    ],
+)
+def test_examples_come_from_a_data_set_by_its_name(tmp_path, monkeypatch, entry, keys):
+    monkeypatch.chdir(tmp_path)
+    pairs = [(f"text {n}", EMOTION.labels[n % 6]) for n in range(30)]
+    write_lines(tmp_path / "file.jsonl", [{"text": t, "label": label} for t, label in pairs])
+    if keys:
+        rows = [dict(zip(keys, ("Say it.", *pair), strict=True)) for pair in pairs]
+        rows[7]["output"] = f"<think>\n\n</think>\n\n{pairs[7][1]}"
+        write_lines(tmp_path / "set.jsonl", [*rows, {"input": "no label"}])
+    name = "set.jsonl" if keys else "file.jsonl"
+    write_info(tmp_path, mine={"file_name": name, **entry})
 
+    def drawn(name):
+        call = read_call("input=-", f"few_shot={name}", "shots=2", "dataset_dir=.")
+        return draw_examples(call, EMOTION)
+
+    assert len(drawn("mine")) == 12
+    assert drawn("mine") == drawn("file.jsonl")
+    with pytest.raises(CallError, match=r"'your' is no data set of dataset_info.json \(mine\)"):
+        drawn("your")
+
+
+def test_minus_one_is_a_label_where_the_task_has_it(tmp_path):
     assert is_no_label(-1, EMOTION)
     assert is_no_label(-1, None)
     assert not is_no_label(-1, Task("signed", ("-1", "1"), "For or against?"))

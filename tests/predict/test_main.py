@@ -25,10 +25,12 @@ def test_rows_come_in_input_order_with_probabilities(model, predict, texts, tmp_
     predict(f"input={texts}", f"output={output}", "margin=true", "log_likelihoods=true")
     rows = read_lines(output)
     contents = [row["text"] for row in read_lines(texts)]
-    scores = open_scorer(model, log_likelihoods=True).score(contents)
+    scorer = open_scorer(model, log_likelihoods=True)
+    prompts = scorer.encode(contents)
+    scores = scorer.score_prompts(prompts)
 
     assert [row["id"] for row in rows] == list(range(150))
-    assert [row["prompt"] for row in rows] == list(scores.prompts)
+    assert [row["prompt"] for row in rows] == [prompt.prompt for prompt in prompts]
     assert [row["predict"] for row in rows] == list(scores.predictions)
     assert [row["label"] for row in rows] == [EMOTION.labels[n % 6] for n in range(150)]
     for key, wanted in (
@@ -256,6 +258,7 @@ def lay_out(folder, model, texts):
         (["input=link.jsonl"], "texts.jsonl"),
         (["input=p.jsonl.meta.json", "text_column=text"], "p.jsonl"),
         (["input=texts.jsonl", "few_shot=few.jsonl"], "few.jsonl"),
+        (["input=few.jsonl", "few_shot=mine", "dataset_dir=."], "texts.jsonl"),
         (["input=texts.jsonl", "task=task.yaml"], "task.yaml"),
         (["recipe.yaml", "input=texts.jsonl"], "recipe.yaml"),
         (["eval_dataset=mine", "dataset_dir=."], "texts.jsonl"),

@@ -71,16 +71,16 @@ def test_what_is_overwritten_stays_where_no_sidecar_can_be_written(
 def test_an_interrupted_file_is_evaluated_with_a_word_and_resumed(
     model, predict, texts, tmp_path, monkeypatch, capsys
 ):
-    output, plain = tmp_path / "out.jsonl", LabelScorer.score_contents
+    output, plain = tmp_path / "out.jsonl", LabelScorer.score_prompts
 
-    def interrupted(self, contents):
+    def interrupted(self, prompts):
         if output.read_bytes().count(b"\n") == 32:
             raise KeyboardInterrupt
-        return plain(self, contents)
+        return plain(self, prompts)
 
     call = (f"input={texts}", f"output={output}", "chunk_rows=16")
     with monkeypatch.context() as patch:
-        patch.setattr(LabelScorer, "score_contents", interrupted)
+        patch.setattr(LabelScorer, "score_prompts", interrupted)
         assert main([f"model_name_or_path={model}", *call]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert len(read_lines(output)) == 32

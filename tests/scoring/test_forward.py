@@ -14,12 +14,7 @@ from random_models import (
     tokenizer_of,
 )
 
-from llamafactory_emotion.scoring.forward import (
-    LABEL_ROWS,
-    OWN_FORWARD,
-    WHOLE_HEAD,
-    rope_switch,
-)
+from llamafactory_emotion.scoring.forward import LABEL_ROWS, OWN_FORWARD, WHOLE_HEAD, rope_switch
 from llamafactory_emotion.task import EMOTION
 
 EXACT = {"atol": 1e-5, "rtol": 1e-6}

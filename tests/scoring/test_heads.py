@@ -5,42 +5,31 @@ import json
 import numpy as np
 import pytest
 import torch
-from calls import save_model
 from random_heads import ROWS, SHUFFLED, save_head, save_head_adapter
 from random_models import ROUNDING, TEXTS, random_model, tokenizer_of
 from transformers import BertConfig, LlamaConfig, RobertaConfig, pipeline
 
 from llamafactory_emotion.errors import ModelError
-from llamafactory_emotion.export_classifier.__main__ import main as export
 from llamafactory_emotion.scoring.scorer import open_scorer
 from llamafactory_emotion.task import EMOTION, Task
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    output = tmp_path_factory.mktemp("exported") / "head"
-    assert export([f"model_name_or_path={model}", f"output={output}"]) == 0
-    return str(output)
-
-
 def test_long_texts_are_cut_as_the_model_has_them_cut(model, exported):
     texts = ["happy words " * 60, "sad. " * 90, "🙂" * 90, "爱" * 200, "stop! " * 60, "short"]
-    wanted = open_scorer(model, cutoff_len=50).score(texts)
-    found = open_scorer(exported, EMOTION, cutoff_len=50).score(texts)
-    assert found.truncated == wanted.truncated == 5
-    assert found.prompts == wanted.prompts
-    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=ROUNDING)
+    scorers = [open_scorer(one, EMOTION, cutoff_len=50) for one in (model, exported)]
+    wanted, found = ([(p.prompt, p.truncated) for p in one.encode(texts)] for one in scorers)
+    assert found == wanted
+    assert sum(truncated for _, truncated in found) == 5
+    wanted, found = (one.score(texts).probabilities for one in scorers)
+    np.testing.assert_allclose(found, wanted, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("kind", [BertConfig, RobertaConfig, LlamaConfig])
 def test_a_trained_head_gives_what_the_pipeline_gives(kind, tmp_path):
     folder = save_head(tmp_path / "head", kind=kind)
-    scores = open_scorer(folder, EMOTION, cutoff_len=40).score(ROWS)
+    scorer = open_scorer(folder, EMOTION, cutoff_len=40)
+    prompts = scorer.encode(ROWS)
+    scores = scorer.score_prompts(prompts)
     classify = pipeline("text-classification", model=folder, device="cpu")
     answers = classify(list(ROWS), top_k=None, truncation=True, max_length=40)
     wanted = [[{a["label"]: a["score"] for a in one}[x] for x in EMOTION.labels] for one in answers]
@@ -48,7 +37,8 @@ def test_a_trained_head_gives_what_the_pipeline_gives(kind, tmp_path):
     np.testing.assert_allclose(scores.probabilities, wanted, atol=ROUNDING)
     assert list(scores.predictions) == [one[0]["label"] for one in answers]
     # A head reads the text alone: no instruction, no cue.
-    assert (scores.prompts, scores.truncated) == (ROWS, 1)
+    assert tuple(prompt.prompt for prompt in prompts) == ROWS
+    assert sum(prompt.truncated for prompt in prompts) == 1
     assert len(set(scores.predictions)) > 1
     # A model reads no more than its positions; RoBERTa counts from behind its padding id.
     (prompt,) = open_scorer(folder, EMOTION).encode_contents(["word " * 500])

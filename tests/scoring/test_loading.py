@@ -98,11 +98,6 @@ def test_what_the_hub_says_of_a_model(answer, problem, patient, hub):
         ),
         ("saves\\gone", HFValidationError("x"), r"saves\\gone is no folder here, and the hub has"),
         (
-            "modles/tiny",
-            answered(RepositoryNotFoundError, 404),
-            "modles/tiny is no folder here, and the hub has no such model",
-        ),
-        (
             "meta/llama",
             answered(GatedRepoError, 403),
             "the model meta/llama is gated: accept its terms on the hub, and give your token",

@@ -11,22 +11,12 @@ import transformers
 from calls import save_model
 from head_models import write_base
 from peft import PromptTuningConfig, get_peft_model
-from random_models import (
-    TEXTS,
-    plain_logits,
-    save_adapter,
-    tokenizer_of,
-)
+from random_models import TEXTS, plain_logits, save_adapter, tokenizer_of
 from safetensors.torch import load_file, save_file
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.scoring.loading import ModelSource
-from llamafactory_emotion.scoring.models import (
-    hardware,
-    load_model,
-    merge_adapter,
-    versions,
-)
+from llamafactory_emotion.scoring.models import hardware, load_model, merge_adapter, versions
 from llamafactory_emotion.scoring.scorer import LabelScorer, open_scorer
 
 
@@ -139,8 +129,6 @@ def test_an_adapter_on_an_adapter_and_one_without_a_base_are_refused(base, tmp_p
 
 
 def test_a_folder_that_is_no_model_is_refused(base, tmp_path):
-    with pytest.raises(ModelError, match="is not there"):
-        load_model(ModelSource(str(tmp_path / "nothing")))
     with pytest.raises(ModelError, match=r"neither config\.json nor adapter_config\.json"):
         load_model(ModelSource(str(tmp_path)))
     with pytest.raises(ModelError, match=r"adapter folder .* is not there"):

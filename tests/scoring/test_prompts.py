@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from random_models import TEXTS, chat_tokenizer, tokenizer_of
 
-from llamafactory_emotion.errors import CallError, ModelError
+from llamafactory_emotion.errors import ModelError
 from llamafactory_emotion.plugin import registration
 from llamafactory_emotion.scoring.prompts import PromptEncoder, longest_that_fits
 from llamafactory_emotion.task import EMOTION, Task
@@ -153,11 +153,6 @@ def test_a_text_fills_the_cutoff_or_the_models_positions(text, limits, tokens):
     encoder = PromptEncoder(tokenizer_of(), EMOTION, **limits)
     (encoded,) = encoder.encode([text])
     assert (len(encoded.ids), encoder.limit, encoded.truncated) == (tokens, tokens, True)
-
-
-def test_a_cutoff_without_room_for_a_text_is_refused():
-    with pytest.raises(CallError, match="cutoff_len 12 leaves no room for a text"):
-        PromptEncoder(tokenizer_of(), EMOTION, cutoff_len=12)
 
 
 def test_without_offsets_a_text_is_cut_between_two_characters():

@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from random_models import (
-    TEXTS,
-    random_model,
-    scorer_of,
-    tokenizer_of,
-)
+from random_models import TEXTS, random_model, scorer_of, tokenizer_of
 
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.scorer import CONTENT_FREE_TEXTS
@@ -20,7 +15,8 @@ def test_contents_with_another_instruction_are_scored_with_it():
     model = random_model("llama")
     task = Task("other", EMOTION.labels, "Say what is felt.")
     contents = [task.user_content(text) for text in TEXTS]
-    found = scorer_of(model, log_likelihoods=True).score_contents(contents).log_scores
+    scorer = scorer_of(model, log_likelihoods=True)
+    found = scorer.score_prompts(scorer.encode_contents(contents)).log_scores
     wanted = scorer_of(model, task=task, log_likelihoods=True).score(TEXTS).log_scores
     np.testing.assert_allclose(found, wanted, atol=EXACT)
 

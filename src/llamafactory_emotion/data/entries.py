@@ -17,6 +17,7 @@ from llamafactory_emotion.data.reading import FileNotes, Row, checked_rows, iter
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source, open_source
 from llamafactory_emotion.data.tables import class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
+from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.task import Task
 
 HUB = "hf_hub_url"
@@ -224,7 +225,7 @@ def labelled_rows(
     `tell` is told the columns of each, once it is read. `reading` are attributes of
     `columns.Reading`, of which a data set takes the columns alone.
     """
-    if Path(source).exists():
+    if source == STANDARD_STREAM or Path(source).exists():
         notes = FileNotes()
         yield from iterate_rows(source, task, notes=notes, **reading)
         tell(f"{source}: {notes.columns}")

@@ -80,7 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def export(options: ExportOptions, call: Call) -> int:
     """Write the folder and print what was found; return the exit code."""
     _check_output(options, call.recipe)
-    task = options.choose_task(Sources(files=[options.verify, options.few_shot]))
+    datasets = options.few_shot_datasets
+    files = [options.verify, None if datasets else options.few_shot]
+    sources = Sources(dataset_dir=options.dataset_dir, datasets=datasets, files=files)
+    task = options.choose_task(sources)
     from llamafactory_emotion.export_classifier.folder import write_classifier
 
     print(printable("\n".join(write_classifier(options, task))))

@@ -13,7 +13,7 @@ from llamafactory_emotion.export_classifier.prompt import HARD_TEXTS, bake_promp
 from llamafactory_emotion.export_classifier.verification import score_sample, verify
 from llamafactory_emotion.files import check_apart, write_whole_folder
 from llamafactory_emotion.predict.inputs import draw_examples
-from llamafactory_emotion.scoring.heads import find_head
+from llamafactory_emotion.scoring.heads import is_head
 from llamafactory_emotion.scoring.loading import ModelSource
 from llamafactory_emotion.scoring.models import load_model, merge_adapter, stored_dtype, with_base
 from llamafactory_emotion.scoring.prompts import PromptEncoder
@@ -80,10 +80,10 @@ def _texts_to_verify(options: "ExportOptions", task: Task) -> list[str] | None:
 
 def _language_model(source: ModelSource) -> ModelSource:
     """Return a source with its base named, in the type of its checkpoint or the one asked for."""
-    if find_head(source) is not None:
+    source = with_base(source)
+    if is_head(source):
         raise CallError(
             f"{source.adapter or source.model} is a classification head already; transformers, "
             "vLLM and predict read it as it is."
         )
-    source = with_base(source)
     return replace(source, dtype=stored_dtype(source)) if source.dtype == "auto" else source

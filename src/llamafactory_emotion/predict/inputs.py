@@ -15,6 +15,7 @@ from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.data.reading import FileNotes, Row, iterate_rows, read_texts
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
+from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import tell
@@ -97,32 +98,47 @@ def _as_asked(row: Row) -> InputRow:
 
 
 def draw_examples(options: ModelOptions, task: Task) -> list[tuple[str, str]]:
-    """Draw `shots` examples (text, label) of each label from the file `few_shot`, and shuffle them.
+    """Draw `shots` examples (text, label) of each label from `few_shot`, and shuffle them.
 
-    The same seed draws the same ones. Without a file there are none.
+    The same seed draws the same ones. Without `few_shot` there are none.
     """
-    path, shots = options.few_shot, options.shots
-    if path is None:
+    name, shots = options.few_shot, options.shots
+    if name is None:
         return []
-    notes = FileNotes()
     chance = random.Random(options.seed)  # noqa: S311 - a draw of examples keeps no secret
     drawn: dict[str, list[str]] = {label: [] for label in task.labels}
     seen = dict.fromkeys(task.labels, 0)
     # Reservoir sampling: the file may be larger than memory.
-    for row in iterate_rows(path, task, **options.reading, notes=notes):
-        seen[row.label] += 1
-        index = chance.randrange(seen[row.label])
-        if len(drawn[row.label]) < shots:
-            drawn[row.label].append(row.text)
+    for text, label in _labelled_texts(name, options, task):
+        seen[label] += 1
+        index = chance.randrange(seen[label])
+        if len(drawn[label]) < shots:
+            drawn[label].append(text)
         elif index < shots:
-            drawn[row.label][index] = row.text
-    tell(f"{path}: {notes.columns}")
+            drawn[label][index] = text
     few = [f"{label} {seen[label]}" for label in task.labels if seen[label] < shots]
     if few:
         raise DataError(
-            f"{path} has fewer than {shots} examples of {', '.join(few)}; lower shots or name "
-            "another file with few_shot."
+            f"{name} has fewer than {shots} examples of {', '.join(few)}; lower shots or name "
+            "others with few_shot."
         )
     examples = [(text, label) for label, texts in drawn.items() for text in texts]
     chance.shuffle(examples)
     return examples
+
+
+def _labelled_texts(name: str, options: ModelOptions, task: Task) -> Iterator[tuple[str, str]]:
+    """Yield the texts with a label in what `few_shot` names."""
+    if options.few_shot_datasets is None:
+        notes = FileNotes()
+        for row in iterate_rows(name, task, **options.reading, notes=notes):
+            yield row.text, row.label
+        tell(f"{name}: {notes.columns}")
+        return
+    inputs = open_dataset(
+        name, options.dataset_dir, task, cache_dir=options.cache_dir, token=options.hf_hub_token
+    )
+    opening, gold = inputs.task.user_content(""), GoldReader(task)
+    for content, said in inputs.rows:
+        if said is not None and (label := gold.read(said)) is not None:
+            yield content.removeprefix(opening), label

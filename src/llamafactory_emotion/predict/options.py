@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.options import DataOptions, RecipeOptions, key
 from llamafactory_emotion.scoring.loading import DTYPES, ModelSource, folder_with
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE
@@ -50,10 +51,15 @@ class ModelOptions(RecipeOptions, DataOptions):
     task: str | None = key(None, about=TASK_ABOUT)
     labels: str | None = key(None, about=LABELS_ABOUT)
     few_shot: str | None = key(
-        None, about="a labelled file to draw examples from, for the prompt", metavar="FILE"
+        None,
+        about="where examples for the prompt are drawn from: a labelled file, or data sets by name",
+        metavar="FILE",
     )
     shots: int = key(1, about="how many examples of each label", least=1)
     device: str | None = key(None, about="cpu, cuda, cuda:1, ..., auto")
+    dataset_dir: str = key(
+        "data", about="the folder of dataset_info.json", metavar="DIR", host=True
+    )
     overwrite: bool = key(False, about="replace an output that exists")
 
     @classmethod
@@ -62,7 +68,7 @@ class ModelOptions(RecipeOptions, DataOptions):
         if "," in str(given.get("adapter_name_or_path", "")):
             yield "adapter_name_or_path names several adapters; merge them first"
         if "shots" in given and "few_shot" not in given:
-            yield "shots needs few_shot=FILE, the examples' file"
+            yield "shots needs few_shot=FILE, or data sets by name, with the examples"
         yield from (
             f"{name} is not followed here and would change the result; remove it, or predict with "
             "LLaMA-Factory"
@@ -84,6 +90,13 @@ class ModelOptions(RecipeOptions, DataOptions):
             token=self.hf_hub_token,
             trust_remote_code=self.trust_remote_code,
         )
+
+    @property
+    def few_shot_datasets(self) -> str | None:
+        """The data sets that `few_shot` names; None where it is a file."""
+        name = self.few_shot
+        is_file = name is None or name == STANDARD_STREAM or Path(name).exists()
+        return None if is_file else name
 
     def choose_task(self, sources: Sources) -> Task:
         """Find the task, and say where it was found; `sources` names the data, or other models."""
@@ -120,9 +133,6 @@ class PredictOptions(ModelOptions):
     )
     chunk_rows: int = key(1024, about="the most rows between two writes", least=1)
     resume: bool = key(False, about="go on with what a killed run left")
-    dataset_dir: str = key(
-        "data", about="the folder of dataset_info.json", metavar="DIR", host=True
-    )
     eval_dataset: str | None = key(
         None, about="data sets to predict, by name, instead of input", metavar="NAMES", host=True
     )

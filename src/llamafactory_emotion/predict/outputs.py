@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from llamafactory_emotion.data.dataset_folder import FILE_NAME
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.errors import CallError, DataError
 from llamafactory_emotion.evaluate.evaluation import evaluate_file
@@ -69,10 +70,11 @@ def check_outputs(outputs: Sequence[Output], options: PredictOptions, recipe: Pa
         check_output(output.path, overwrite=options.overwrite or options.resume)
     read = [recipe, options.task, options.labels, options.few_shot, options.input]
     read += [path for name in read[3:] if name for path in Path(name).glob("*")]  # of folders
-    if options.input is None:
-        folder = Path(options.dataset_dir)
-        read.append(folder / "dataset_info.json")
-        for entry in read_entries(options.eval_dataset or "", folder):
+    folder = Path(options.dataset_dir)
+    predicted = options.eval_dataset if options.input is None else None
+    for names in filter(None, (predicted, options.few_shot_datasets)):
+        read.append(folder / FILE_NAME)
+        for entry in read_entries(names, folder):
             if entry.path is not None:
                 read += entry.path.rglob("*") if entry.path.is_dir() else [entry.path]
     for output in files:

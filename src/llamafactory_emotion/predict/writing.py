@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -44,6 +44,7 @@ from llamafactory_emotion.scoring.batches import Scorer
 from llamafactory_emotion.scoring.generation import answer_tokens, generate_answers
 from llamafactory_emotion.scoring.loading import fingerprint
 from llamafactory_emotion.scoring.models import hardware, versions
+from llamafactory_emotion.scoring.prompts import EncodedPrompt
 from llamafactory_emotion.scoring.scorer import LabelScorer
 
 # What a resumed run must have the same, or its rows would not fit those before.
@@ -149,12 +150,7 @@ class PredictionRun:
                         f"{first + len(rows):,}; it was written from another input: start again "
                         "with overwrite=true."
                     )
-                prompts = self.scorer.encode_contents([row.content for row in rows])
-                self.counts.update(
-                    rows=len(rows),
-                    truncated=sum(prompt.truncated for prompt in prompts),
-                    special_tokens=sum(prompt.special_tokens for prompt in prompts),
-                )
+                prompts = self._encode(rows)
                 for number, line in enumerate(lines):
                     written = json.loads(line)
                     wanted = {"prompt": prompts[number].prompt, "label": rows[number].label}
@@ -181,46 +177,49 @@ class PredictionRun:
                     return
                 done = end
 
-    def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
-        answers = self._answers([row.content for row in rows])
+    def _encode(self, rows: Sequence[InputRow]) -> list[EncodedPrompt]:
+        prompts = self.scorer.encode_contents([row.content for row in rows])
         self.counts.update(
-            rows=len(rows), truncated=sum(answers.cut), special_tokens=answers.special_tokens
+            rows=len(rows),
+            truncated=sum(prompt.truncated for prompt in prompts),
+            special_tokens=sum(prompt.special_tokens for prompt in prompts),
         )
-        opening = self.inputs.task.user_content("")
+        return prompts
+
+    def _lines(self, rows: Sequence[InputRow], first: int) -> list[dict[str, Any]]:
+        prompts, opening = self._encode(rows), self.inputs.task.user_content("")
         lines = []
-        for number, row in enumerate(rows):
-            line: dict[str, Any] = {"id": first + number, "prompt": answers.prompts[number]}
-            # The text, where it cannot be told from the prompt.
-            if answers.cut[number] or self.options.few_shot is not None:
-                line["text"] = row.content.removeprefix(opening)
-            self.counts["examples"] += row.content.removeprefix(opening) in self.examples
-            line["predict"] = answers.predictions[number]
+        answers = zip(rows, prompts, *self._answers(prompts), strict=True)
+        for number, (row, prompt, answer, figures) in enumerate(answers, start=first):
+            line: dict[str, Any] = {"id": number, "prompt": prompt.prompt}
+            text = row.content.removeprefix(opening)
+            self.counts["examples"] += text in self.examples
+            # Where it cannot be told from the prompt.
+            if prompt.truncated or self.options.few_shot is not None:
+                line["text"] = text
+            line["predict"] = answer
             if row.label is not None:
                 line["label"] = row.label
-            lines.append(line | answers.figures[number])
+            lines.append(line | figures)
         return lines
 
-    def _answers(self, contents: list[str]) -> "_Answers":
+    def _answers(
+        self, prompts: Sequence[EncodedPrompt]
+    ) -> tuple[Sequence[str], Sequence[dict[str, Any]]]:
+        """Return the answer to each prompt, and the further keys of its line."""
         if isinstance(self.scorer, LabelScorer) and self.options.generate:
-            prompts = self.scorer.encode_contents(contents)
-            return _Answers(
-                [prompt.prompt for prompt in prompts],
-                [prompt.truncated for prompt in prompts],
-                generate_answers(self.scorer, prompts, max_new_tokens=self._longest),
-                sum(prompt.special_tokens for prompt in prompts),
-                [{} for _ in prompts],
-            )
-        scores = self.scorer.score_contents(contents)
+            answers = generate_answers(self.scorer, prompts, max_new_tokens=self._longest)
+            return answers, [{}] * len(prompts)
+        scores = self.scorer.score_prompts(prompts)
         labels, probabilities, margins = scores.labels, scores.probabilities, scores.margins
         figures: list[dict[str, Any]] = []
-        for row in range(len(contents)):
+        for row in range(len(prompts)):
             figures.append({"probabilities": numbers_by_label(labels, probabilities[row])})
             if self.options.log_likelihoods:
                 figures[row]["log_likelihoods"] = numbers_by_label(labels, scores.log_scores[row])
             if self.options.margin:
                 figures[row]["margin"] = rounded(margins[row])
-        special = scores.special_tokens
-        return _Answers(scores.prompts, scores.cut, scores.predictions, special, figures)
+        return scores.predictions, figures
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[int], None]]:
@@ -266,13 +265,3 @@ class PredictionRun:
         if examples := counts["examples"]:
             parts.append(f"{examples:,} texts are few-shot examples: their prompts tell the answer")
         print("; ".join(parts), file=sys.stderr)
-
-
-class _Answers(NamedTuple):
-    """What a model says to the rows of a chunk; `figures` are the further keys of each line."""
-
-    prompts: Sequence[str]
-    cut: Sequence[bool]
-    predictions: Sequence[str]
-    special_tokens: int
-    figures: Sequence[dict[str, Any]]

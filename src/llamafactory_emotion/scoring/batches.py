@@ -33,8 +33,6 @@ class Scores:
     Attributes:
         log_scores: Array of shape (texts, labels), float32. Label logits; or log-likelihoods
             (natural logarithm, at most 0) where these were asked for or needed. Higher is likelier.
-        cut: Whether each text was cut to fit the cutoff.
-        special_tokens: How many texts hold the name of a special token (which stayed text).
 
     Raises:
         ModelError: A score is infinite or NaN.
@@ -42,9 +40,6 @@ class Scores:
 
     labels: tuple[str, ...]
     log_scores: NDArray[np.float32]
-    prompts: tuple[str, ...]
-    cut: tuple[bool, ...]
-    special_tokens: int
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.log_scores).all():
@@ -52,11 +47,6 @@ class Scores:
                 "the model gives scores that are no finite numbers: its weights are damaged, or "
                 "its precision is too low; load it with infer_dtype=float32 (dtype in Python)."
             )
-
-    @property
-    def truncated(self) -> int:
-        """How many texts were cut to fit the cutoff."""
-        return sum(self.cut)
 
     @property
     def log_probabilities(self) -> NDArray[np.float64]:
@@ -109,7 +99,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def encode_contents(self, contents: Sequence[str]) -> list[EncodedPrompt]:
-        """Encode whole user contents (instruction and text)."""
+        """Encode whole user contents: the instruction and the text, as a data set's rows are."""
 
     @abstractmethod
     def score_batch(self, rows: Rows, *, after_prefix: bool) -> NDArray[np.float32]:
@@ -117,14 +107,14 @@ class Scorer(ABC):
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts; an empty one is scored on the instruction alone."""
-        return self.score_contents([self.task.user_content(text) for text in texts])
+        return self.score_prompts(self.encode(texts))
 
-    def score_contents(self, contents: Sequence[str]) -> Scores:
-        """Score whole user contents: the instruction and the text, as a data set's rows hold them.
+    def encode(self, texts: Sequence[str]) -> list[EncodedPrompt]:
+        """Encode texts, each behind the task's instruction."""
+        return self.encode_contents([self.task.user_content(text) for text in texts])
 
-        A content that does not begin with the task's instruction is scored without the cache.
-        """
-        prompts = self.encode_contents(contents)
+    def score_prompts(self, prompts: Sequence[EncodedPrompt]) -> Scores:
+        """Score prompts; one that does not begin with the shared prefix is scored without it."""
         ids = [prompt.ids for prompt in prompts]
         self.loaded.check_ids(ids)
         scores = np.empty((len(ids), len(self.task.labels)), dtype=np.float32)
@@ -132,13 +122,7 @@ class Scorer(ABC):
         groups = [(self.shared_tokens(row), self.length_class(len(row))) for row in ids]
         for group in sorted(set(groups), reverse=True):
             self._fill(scores, ids, [row for row in by_length if groups[row] == group], group[0])
-        return Scores(
-            self.task.labels,
-            scores,
-            prompts=tuple(prompt.prompt for prompt in prompts),
-            cut=tuple(prompt.truncated for prompt in prompts),
-            special_tokens=sum(prompt.special_tokens for prompt in prompts),
-        )
+        return Scores(self.task.labels, scores)
 
     def shared_tokens(self, ids: Sequence[int]) -> int:  # noqa: ARG002 - for what overrides it
         """Count the tokens at the start of a prompt that are in the cache."""

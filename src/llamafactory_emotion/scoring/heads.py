@@ -13,28 +13,21 @@ from typing import Any
 import torch
 from numpy import float32
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llamafactory_emotion.errors import CallError, ModelError
 from llamafactory_emotion.run_record import BAKED_PROMPT
 from llamafactory_emotion.scoring.batches import Scorer
 from llamafactory_emotion.scoring.forward import Rows
-from llamafactory_emotion.scoring.loading import (
-    ModelSource,
-    as_model_error,
-    check_source,
-    device_of,
-    hub_options,
-    loading_options,
-    quiet_loading,
-)
+from llamafactory_emotion.scoring.loading import ModelSource, as_model_error, hub_options
 from llamafactory_emotion.scoring.models import (
     LoadedModel,
     attach_adapter,
-    base_of_adapter,
     check_complete,
+    load_weights,
     merge_adapter,
     read_adapter,
+    read_config,
 )
 from llamafactory_emotion.scoring.prompts import (
     EncodedPrompt,
@@ -48,21 +41,11 @@ from llamafactory_emotion.task import EMOTION, Task
 _ANSWER_TOKENS = 2
 
 
-def find_head(source: ModelSource) -> ModelSource | None:
-    """Return the source of a head, base and adapter named; None for anything else."""
-    check_source(source)
-    folder = Path(source.model)
-    alone = source.adapter is None and (folder / "adapter_config.json").is_file()
-    adapter = source.model if alone else source.adapter
-    if adapter is not None:
-        if read_adapter(adapter, source).task_type != "SEQ_CLS":
-            return None
-        return base_of_adapter(source) if alone else source
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        return None
-    with as_model_error(f"the model {source.model} cannot be loaded"):
-        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
-    return source if is_classifier(config) else None
+def is_head(source: ModelSource) -> bool:
+    """Whether a source, its base named, is a sequence classifier or an adapter that holds one."""
+    if source.adapter is not None:
+        return bool(read_adapter(source.adapter, source).task_type == "SEQ_CLS")
+    return is_classifier(read_config(source))
 
 
 def is_classifier(config: Any) -> bool:
@@ -80,55 +63,44 @@ def set_labels(config: Any, task: Task, *, padding: int) -> None:
 
 
 def load_head(source: ModelSource) -> LoadedModel:
-    """Load a sequence classifier and its tokenizer from what `find_head` found."""
-    device = device_of(source)
+    """Load a sequence classifier and its tokenizer from a source that `is_head`."""
     base, adapter = source.model, source.adapter
     name = adapter if adapter is not None and any(Path(adapter).glob("tokenizer*")) else base
     with as_model_error(f"the tokenizer of {name} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_options(source))
-    model, missing = _load_classifier(source, device)
+    kind = AutoModelForSequenceClassification
+    model, missing = load_weights(kind, source, _config_with_labels(source))
     peft_model, parameters = None, None
     if adapter is not None:
         from peft import get_peft_model_state_dict
 
-        peft_model, parameters = attach_adapter(model, base, adapter, source)
-        model = peft_model.get_base_model()
+        peft_model, parameters = attach_adapter(model, source)
+        model = peft_model.get_base_model().eval()
         stored = get_peft_model_state_dict(peft_model)
         missing = [name for name in missing if f"base_model.model.{name}" not in stored]
-    check_complete(
-        adapter or base,
-        missing,
-        of="its classifier",
-        remedy="name the folder that training or export wrote",
-    )
-    return merge_adapter(
-        LoadedModel(model.eval(), tokenizer, peft_model, base, adapter, parameters, is_head=True)
-    )
+    remedy = "name the folder that training or export wrote"
+    check_complete(adapter or base, missing, of="its classifier", remedy=remedy)
+    loaded = LoadedModel(model, tokenizer, peft_model, base, adapter, parameters, is_head=True)
+    return merge_adapter(loaded)
 
 
-def _load_classifier(source: ModelSource, device: str) -> tuple[Any, list[str]]:
-    """Load the weights; return the model and the names of those that the checkpoint lacks."""
+def _config_with_labels(source: ModelSource) -> Any:
+    """Read the configuration that names a head's labels.
+
+    It is beside the adapter, in the folder of its run, or that of a base which has a head.
+    """
     folders = [Path(source.adapter or source.model)]
     if folders[0].name.startswith("checkpoint-"):
         folders.append(folders[0].parent)
-    # The labels are named beside the adapter, in its run's folder, or by a base that has a head.
     named = next((str(one) for one in folders if (one / "config.json").is_file()), source.model)
-    with as_model_error(f"the classifier {source.model} cannot be loaded"):
-        config = AutoConfig.from_pretrained(named, **hub_options(source))
-        if named == source.model and not is_classifier(config):
-            raise ModelError(
-                f"the adapter {source.adapter} holds a classification head, and no config.json "
-                "beside it names its labels; put the base model's config.json there, with id2label "
-                "and label2id in the order it was trained with."
-            )
-        options = loading_options(source, config, device)
-        with quiet_loading():
-            model, found = AutoModelForSequenceClassification.from_pretrained(
-                source.model, config=config, output_loading_info=True, **options
-            )
-        if "device_map" not in options:
-            model = model.to(device)
-    return model, sorted(found["missing_keys"])
+    config = read_config(source, named)
+    if named == source.model and not is_classifier(config):
+        raise ModelError(
+            f"the adapter {source.adapter} holds a classification head, and no config.json "
+            "beside it names its labels; put the base model's config.json there, with id2label "
+            "and label2id in the order it was trained with."
+        )
+    return config
 
 
 def position_offset(model: Any) -> int:

@@ -67,12 +67,6 @@ class ModelSource:
             raise CallError("; ".join(problems) + ".")
 
 
-def take_source(model: str, adapter: str | None, options: dict[str, Any]) -> ModelSource:
-    """Move the keywords of `ModelSource` out of `options` into a source; leave the others."""
-    names = [name for name in options if name in ModelSource.__dataclass_fields__]
-    return ModelSource(model, adapter, **{name: options.pop(name) for name in names})
-
-
 def is_path(name: str) -> bool:
     """Whether a name is a folder's: a hub id has one slash at most and no dots in front."""
     return Path(name).is_absolute() or name.startswith((".", "~", "saves/")) or name.count("/") > 1

@@ -71,12 +71,13 @@ def max_positions(model: Any) -> int | None:
 def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
     """Load a model, its tokenizer and its adapter, which is merged where that is exact."""
     source = with_base(source)
-    device = device_of(source)
     tokenizer = load_tokenizer(source)
-    model = _load_weights(source, device).eval()
+    model, missing = load_weights(AutoModelForCausalLM, source, read_config(source))
+    remedy = "name a model that was trained to write text"
+    check_complete(source.model, missing, of="a language model", remedy=remedy)
     if source.adapter is None:
         return LoadedModel(model, tokenizer, None, source.model, None)
-    peft_model, numbers = attach_adapter(model, source.model, source.adapter, source)
+    peft_model, numbers = attach_adapter(model, source)
     model = peft_model.get_base_model().eval()
     loaded = LoadedModel(model, tokenizer, peft_model, source.model, source.adapter, numbers)
     return merge_adapter(loaded) if merge else loaded
@@ -84,38 +85,34 @@ def load_model(source: ModelSource, *, merge: bool = True) -> LoadedModel:
 
 def stored_dtype(source: ModelSource) -> str:
     """Return the type that a checkpoint's weights are stored in."""
-    source = with_base(source)
-    with as_model_error(f"the model {source.model} cannot be loaded"):
-        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
-    name = str(config.get_text_config().dtype).removeprefix("torch.")
+    name = str(read_config(with_base(source)).get_text_config().dtype).removeprefix("torch.")
     return name if name in DTYPES else "float32"
 
 
+def read_config(source: ModelSource, folder: str | None = None) -> Any:
+    """Read a model's configuration, or the one in another folder."""
+    with as_model_error(f"the model {source.model} cannot be loaded"):
+        return AutoConfig.from_pretrained(folder or source.model, **hub_options(source))
+
+
 def with_base(source: ModelSource) -> ModelSource:
-    """Check a source; for an adapter's folder name the base model and the adapter."""
+    """Check a source; for an adapter's folder name the base model, which is checked too."""
     check_source(source)
-    folder = Path(source.model)
-    if not folder.is_dir() or (folder / "config.json").is_file():
+    name, folder = source.model, Path(source.model)
+    is_adapter = (folder / "adapter_config.json").is_file()
+    if not is_adapter and (not folder.is_dir() or (folder / "config.json").is_file()):
         return source
-    if not (folder / "adapter_config.json").is_file():
+    if not is_adapter:
         raise ModelError(
-            f"{source.model} holds neither config.json nor adapter_config.json, so it is no model "
+            f"{name} holds neither config.json nor adapter_config.json, so it is no model "
             "folder; name the folder that training or export wrote."
         )
     if source.adapter is not None:
-        raise ModelError(
-            f"{source.model} is an adapter and so is {source.adapter}; name the base model."
-        )
-    return base_of_adapter(source)
-
-
-def base_of_adapter(source: ModelSource) -> ModelSource:
-    """Return the base model that an adapter's folder names, checked, with the folder on it."""
-    adapter = source.model
-    base = read_adapter(adapter, source).base_model_name_or_path
+        raise ModelError(f"{name} is an adapter and so is {source.adapter}; name the base model.")
+    base = read_adapter(name, source).base_model_name_or_path
     if not base:
-        raise ModelError(f"the adapter {adapter} does not name its base model; name it yourself.")
-    found = replace(source, model=str(base), adapter=adapter)
+        raise ModelError(f"the adapter {name} does not name its base model; name it yourself.")
+    found = replace(source, model=str(base), adapter=name)
     check_source(found)
     return found
 
@@ -138,22 +135,21 @@ def load_tokenizer(source: ModelSource) -> Any:
     return tokenizer
 
 
-def _load_weights(source: ModelSource, device: str) -> Any:
-    with as_model_error(f"the model {source.model} cannot be loaded"):
-        config = AutoConfig.from_pretrained(source.model, **hub_options(source))
-        options = loading_options(source, config, device)
-        with quiet_loading():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source.model, config=config, output_loading_info=True, **options
-            )
-        model, found = loaded
-        check_complete(
-            source.model,
-            sorted(found["missing_keys"]),
-            of="a language model",
-            remedy="name a model that was trained to write text",
+def load_weights(kind: Any, source: ModelSource, config: Any) -> tuple[Any, list[str]]:
+    """Load a model with one of transformers' Auto classes, in evaluation mode.
+
+    Returns:
+        The model, and the names of the weights that the checkpoint lacks.
+    """
+    device = device_of(source)
+    options = loading_options(source, config, device)
+    with as_model_error(f"the model {source.model} cannot be loaded"), quiet_loading():
+        model, found = kind.from_pretrained(
+            source.model, config=config, output_loading_info=True, **options
         )
-        return model if "device_map" in options else model.to(device)
+    if "device_map" not in options:
+        model = model.to(device)
+    return model.eval(), sorted(found["missing_keys"])
 
 
 def check_complete(name: str, missing: Sequence[str], *, of: str, remedy: str) -> None:
@@ -201,10 +197,11 @@ def _untie_adapted(model: Any) -> None:
     config.tie_word_embeddings = False
 
 
-def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> tuple[Any, int]:
-    """Put an adapter on a model; return peft's wrapper and how many numbers the adapter has."""
+def attach_adapter(model: Any, source: ModelSource) -> tuple[Any, int]:
+    """Put a source's adapter on its model; return peft's wrapper and how many numbers that has."""
     from peft import PeftModel
 
+    adapter = str(source.adapter)
     config = read_adapter(adapter, source)
     if config.is_prompt_learning:
         raise ModelError(
@@ -212,7 +209,7 @@ def attach_adapter(model: Any, base: str, adapter: str, source: ModelSource) -> 
             "before the prompt; name an adapter of the weights (LoRA and its relatives)."
         )
     options = {"token": source.token, "cache_dir": source.cache_dir}
-    misfit = f"the adapter {adapter} does not fit the base model {base}"
+    misfit = f"the adapter {adapter} does not fit the base model {source.model}"
     with as_model_error(misfit), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice for training; missing weights are checked below
         peft_model = PeftModel.from_pretrained(model, adapter, config=config, **options)

@@ -5,6 +5,7 @@ never becomes a control token.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -195,14 +196,9 @@ def longest_that_fits(
     around a part of the text, of which there may be `limit`.
     """
     ends = _token_starts(tokenizer, text, start, limit)
-    low, high = 0, len(ends) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if length(text[: ends[middle]]) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return text[: ends[low]]
+    # The first end is what must be kept, whatever its length.
+    last = bisect_right(ends, limit, lo=1, key=lambda end: length(text[:end])) - 1
+    return text[: ends[last]]
 
 
 def _token_starts(tokenizer: Any, text: str, start: int, limit: int) -> list[int]:

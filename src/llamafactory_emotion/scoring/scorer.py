@@ -18,9 +18,9 @@ from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.scoring.batches import Scorer, Scores
 from llamafactory_emotion.scoring.continuations import can_branch, label_log_likelihoods
 from llamafactory_emotion.scoring.forward import Rows, build_forward
-from llamafactory_emotion.scoring.heads import HeadScorer, find_head, load_head
-from llamafactory_emotion.scoring.loading import ModelSource, take_source
-from llamafactory_emotion.scoring.models import LoadedModel, load_model
+from llamafactory_emotion.scoring.heads import HeadScorer, is_head, load_head
+from llamafactory_emotion.scoring.loading import ModelSource
+from llamafactory_emotion.scoring.models import LoadedModel, load_model, with_base
 from llamafactory_emotion.scoring.prompts import EncodedPrompt, PromptEncoder
 from llamafactory_emotion.scoring.templates import EMOTION_TEMPLATE, WARNING, template_notices
 from llamafactory_emotion.task import EMOTION, Task
@@ -108,9 +108,9 @@ class LabelScorer(Scorer):
         """Encode whole user contents (instruction and text)."""
         return self.encoder.encode_contents(contents)
 
-    def score_contents(self, contents: Sequence[str]) -> Scores:
-        """Score whole user contents; divide by lengths and correct as was asked for."""
-        scores = super().score_contents(contents)
+    def score_prompts(self, prompts: Sequence[EncodedPrompt]) -> Scores:
+        """Score prompts; divide by lengths and correct as was asked for."""
+        scores = super().score_prompts(prompts)
         divided = (scores.log_scores / self._lengths).astype(np.float32)
         scores = replace(scores, log_scores=divided)
         if self._content_free is None:
@@ -139,8 +139,8 @@ class LabelScorer(Scorer):
 
 def open_model(source: ModelSource) -> LoadedModel:
     """Load a language model or a classification head, whichever a source is."""
-    head = find_head(source)
-    return load_model(source) if head is None else load_head(head)
+    source = with_base(source)
+    return load_head(source) if is_head(source) else load_model(source)
 
 
 def scorer_of(loaded: LoadedModel, task: Task, **options: Any) -> Scorer:
@@ -164,8 +164,9 @@ def open_scorer(
 
     `options` are fields of `ModelSource` (`dtype`, `device`, ...) and keywords of `LabelScorer`.
     """
-    loaded = open_model(take_source(model, adapter, options))
-    scorer = scorer_of(loaded, task, **options)
+    held = [name for name in options if name in ModelSource.__dataclass_fields__]
+    source = ModelSource(model, adapter, **{name: options.pop(name) for name in held})
+    scorer = scorer_of(open_model(source), task, **options)
     for notice in scorer.notices:
         if notice.startswith(WARNING):
             warnings.warn(notice.removeprefix(WARNING), stacklevel=2)
