@@ -203,3 +203,35 @@ def test_empty_rows_are_left_out_where_the_call_says_so(tmp_path):
     wanted = [(EMOTION.user_content(text), None) for text in ("one", "two")]
     assert contents(inputs) == wanted
     assert inputs.notes.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "instruction", "told"),
+    [
+        (("labels=good, bad",), "Good?", "instruction of the rows: Good?"),
+        ((), EMOTION.instruction, "instruction of the task 'emotion', not of the rows (Good?)"),
+    ],
+)
+def test_which_instruction_is_asked_is_told_where_the_rows_have_their_own(
+    tmp_path, capsys, words, instruction, told
+):
+    path = write_lines(tmp_path / "rows.jsonl", [{"instruction": "Good?", "input": "so glad"}])
+    assert contents(opened(f"input={path}", *words)) == [(f"{instruction}\nso glad", None)]
+    assert told in capsys.readouterr().err.splitlines()
+
+
+def test_an_adapter_asked_with_an_instruction_made_of_labels_is_told(tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("so glad\n", encoding="utf-8")
+    words = (f"input={tmp_path / 'texts.txt'}", "labels=good, bad")
+    opened(*words)
+    assert "task file" not in capsys.readouterr().err
+    opened(*words, "adapter_name_or_path=a")
+    assert "write it into a task file and name that with task=" in capsys.readouterr().err
+
+
+def test_labels_of_another_task_are_offered_as_the_calls(tmp_path):
+    path = write_lines(
+        tmp_path / "rows.jsonl", [{"text": "t", "label": label} for label in ("good", "bad")]
+    )
+    with pytest.raises(DataError, match='if these are the labels, write labels="bad, good"'):
+        open_inputs(read_call(f"input={path}"), replace(EMOTION, origin="the default"))

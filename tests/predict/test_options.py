@@ -20,6 +20,7 @@ def options(*words: str) -> PredictOptions:
         (["stage=dpo"], "stage=dpo has no answers"),
         (["adapter_name_or_path=a,b"], "merge them first"),
         (["output=-", "resume=true"], "cannot be resumed"),
+        (["output=x.CSV"], "output=x.CSV would hold JSON Lines; name it .jsonl"),
         (["input=-", "checkpoints=x"], "read only once"),
         (["bf16=true", "fp16=true"], "exclude each other"),
         (["cutoff_len=8,8"], "names a length twice"),

@@ -66,7 +66,7 @@ def test_the_words_of_labels_are_written_and_missing_ones_suggested(
     _, labels = written(folder, task=load_task(task))
     assert labels == ["great joy", "great joy", "deep sadness", "fear"]
     said = capsys.readouterr().out
-    assert "several tokens       deep sadness" in said
+    assert "several tokens       'deep sadness'" in said
     assert "words: {great joy: joy, deep sadness: sadness}" in said
     assert (
         "instruction: Classify the following text. Answer with one of: joy for great joy," in said

@@ -183,7 +183,7 @@ def test_the_chat_template_that_an_adapter_brings_tells_too(tmp_path):
     other.save_pretrained(tmp_path)
     told = notices(other, "emotion", tmp_path, is_adapter=True)
     assert "warning: " in told
-    assert "name the template that it was trained with" in told
+    assert "name the template of its training recipe with template=" in told
 
 
 def test_a_chat_template_is_found_as_transformers_saves_it(tmp_path):

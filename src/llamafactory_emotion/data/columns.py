@@ -35,7 +35,7 @@ LABEL_COLUMNS = _names(
 # The label where there is no other; beside one it is another writing of it, or no label at all.
 _WEAK_LABELS = _names("target, stars, rating, polarity, label text, label name, class name")
 NO_COLUMN = ""
-_INPUT, _INSTRUCTION = "input", "instruction"
+_INPUT, INSTRUCTION = "input", "instruction"
 _USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ROLES = {
@@ -154,7 +154,7 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
         label = guess_label(fields, conversation, where)
     text = named[0] if named else _guess_text(fields, conversation, label)
     if not named and (text is None or text.casefold() == _INPUT):
-        instruction = instruction or next(_named_like((_INSTRUCTION,), fields), None)
+        instruction = instruction or next(_named_like((INSTRUCTION,), fields), None)
     unused = None
     if instruction and not (text and fields[text]):
         text, unused = instruction, text
@@ -188,7 +188,7 @@ def _columns_asked(
     named = tuple(filter(None, (reading.instruction_column, reading.text_column)))
     _require(named[:1], fields, where, "in dataset_info.json")
     label = "output" if reading.label_column is None else reading.label_column
-    return Columns(named or (_INSTRUCTION, _INPUT), label or None)
+    return Columns(named or (INSTRUCTION, _INPUT), label or None)
 
 
 def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llamafactory_emotion.data.columns import (
+    INSTRUCTION,
     Columns,
     Reading,
     RowError,
@@ -56,11 +57,13 @@ class FileNotes:
         columns: The columns that it took; None before the first row is read.
         skipped: Rows left out because they are empty.
         tidied: (Value, label) to its rows, for texts that are not written as their label is.
+        instruction: What the first row asks itself, in a column `instruction` beside its text.
     """
 
     columns: Columns | None = None
     skipped: int = 0
     tidied: Counter[tuple[str, str]] = field(default_factory=Counter)
+    instruction: str = ""
 
 
 class UnknownLabelsError(DataError):
@@ -219,6 +222,15 @@ class _Problems:
                 for alias, label in task.aliases.items()
                 if repr(alias) in self.labels
             ]
+            offered = ", ".join(sorted(label.strip("'") for label in self.labels))
+            whole = len(self.labels) > 1 and self.labels.total() == count and few
+            if (
+                task.origin
+                and whole
+                and offered.count(",") < len(self.labels)
+                and "…" not in offered
+            ):
+                lines.append(f'if these are the labels, write labels="{offered}"')
         if self.empty and may_skip:
             lines.append(f"empty rows: {self.empty:,}; skip_empty=true leaves them out")
         said = "1 problem" if count == 1 else f"{count:,} problems"
@@ -272,6 +284,9 @@ class _RowReader:
         if self.columns is None:
             self.columns = choose_columns(record, self.reading, where(), labelled=self.labelled)
             self.notes.columns = self.columns
+            own = record.fields.get(INSTRUCTION)
+            if isinstance(own, str) and INSTRUCTION not in self.columns.texts:
+                self.notes.instruction = own
         fields = with_turns(record.fields, self.columns.conversation)
         if not fields.keys() <= self.seen:
             self.seen.update(fields)

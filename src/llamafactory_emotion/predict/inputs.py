@@ -19,6 +19,7 @@ from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.predict.options import ModelOptions, PredictOptions
 from llamafactory_emotion.task import Task
 from llamafactory_emotion.terminal import tell
+from llamafactory_emotion.text import shorten
 
 _ROWS_AHEAD = 1000
 
@@ -60,7 +61,11 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             skip_empty=options.skip_empty,
             notes=notes,
         )
-        rows = (InputRow(task.user_content(row.text), row.label or None) for row in texts)
+        first = list(islice(texts, 1))
+        task = _as_trained(options, task, notes.instruction)
+        rows = (
+            InputRow(task.user_content(row.text), row.label or None) for row in chain(first, texts)
+        )
         inputs = Inputs(task, rows, name, notes)
     else:
         inputs = open_dataset(
@@ -76,6 +81,24 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
     if notes.columns is not None:
         tell(f"{inputs.name}: {notes.columns}")
     return replace(inputs, rows=islice(chain(ahead, inputs.rows), options.max_samples))
+
+
+def _as_trained(options: PredictOptions, task: Task, own: str) -> Task:
+    """Return the task with the instruction to ask: that of labels alone gives way to the rows' own.
+
+    A task's own instruction stays: `prepare` has written it to the rows that were trained.
+    """
+    if own and own != task.instruction:
+        if options.labels is not None:
+            tell(f"instruction of the rows: {shorten(own)}")
+            return replace(task, instruction=own)
+        tell(f"instruction of the task {task.name!r}, not of the rows ({shorten(own)})")
+    elif not own and options.labels is not None and options.adapter_name_or_path is not None:
+        tell(
+            f"instruction: {shorten(task.instruction)} A model that was trained with another one "
+            "needs it: write it into a task file and name that with task="
+        )
+    return task
 
 
 def open_dataset(

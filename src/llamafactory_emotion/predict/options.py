@@ -21,6 +21,7 @@ _NOT_FOLLOWED = (
     *("resize_vocab", "rope_scaling", "train_from_scratch"),
 )
 PREDICTIONS = "generated_predictions.jsonl"
+_OTHER_FORMATS = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".arrow", ".html", ".md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,8 @@ class PredictOptions(ModelOptions):
         for one, other in (("bf16", "fp16"), ("resume", "overwrite")):
             if given.get(one) is True and given.get(other) is True:
                 yield f"{one} and {other} exclude each other"
+        if str(given.get("output")).lower().endswith(_OTHER_FORMATS):
+            yield f"output={given['output']} would hold JSON Lines; name it .jsonl"
         if given.get("output") == "-" and given.get("resume") is True:
             yield "output=- is one stream and cannot be resumed"
         yield from _problems_of_several_files(given)

@@ -280,8 +280,8 @@ def _answer_words(model: str, task: Task, encode: "Encode") -> Block:
     from llamafactory_emotion.scoring.words import suggest_words, words_line
 
     answers = zip(task.labels, encode([*map(task.word_of, task.labels)]), strict=True)
-    several = [label for label, tokens in answers if len(tokens) > 1]
-    lines = [("several tokens", ", ".join(several) or "none of the answers")]
+    several = [repr(task.word_of(label)) for label, tokens in answers if len(tokens) > 1]
+    lines = [("several tokens", ", ".join(several) or "none: every answer is one token")]
     words = suggest_words(task, encode)
     if words:
         lines.append(("for the task's file", words_line(words)))

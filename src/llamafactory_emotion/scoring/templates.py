@@ -225,7 +225,7 @@ def _differences(
         if saved_chat_template(adapter):
             yield (
                 f"{WARNING}{model} carries another chat template than a training with "
-                "template=emotion leaves; name the template that it was trained with"
+                "template=emotion leaves; name the template of its training recipe with template="
             )
     elif is_emotion:
         yield (
