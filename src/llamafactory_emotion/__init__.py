@@ -3,7 +3,7 @@
 This module is loaded at every interpreter start by the start-up hook, so it imports nothing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__", "register"]
 

@@ -202,15 +202,17 @@ class SourceJoin:
                 said = f"{was!r} in the predictions, {row.label!r} in the source: {_shown(text)}"
                 self._check.other_gold.add((prediction.line, said))
             yield prediction._replace(label=row.label, text=row.text)
-        if not self._check.matched:
-            said = (
-                f"none of the ids of {broken.source}; name the file that was predicted."
-                if by_id
-                else f"no row of {broken.source}: its prompts hold neither the instruction of the "
-                f"task {self._task.name!r} nor texts of that file; name the file that was "
-                "predicted, or the right task with task=."
+        if not self._check.matched and by_id:
+            raise DataError(
+                f"{self._source.name} has none of the ids of {broken.source}; name the file that "
+                "was predicted."
             )
-            raise DataError(f"{self._source.name} has {said}")
+        if not self._check.matched:
+            raise DataError(
+                f"{self._source.name} has no row of {broken.source}: its prompts hold neither the "
+                f"instruction of the task {self._task.name!r} nor texts of that file; name the "
+                "file that was predicted, or the right task with task=."
+            )
 
     def _read_ids(self, predictions: str) -> dict[int, str]:
         from llamafactory_emotion.data.reading import read_ids
