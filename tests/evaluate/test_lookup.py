@@ -244,7 +244,7 @@ def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
     twice = predictions(*[{"id": 1, "text": "a", "label": "joy"}] * 2, name="twice.jsonl")
     other = predictions({"id": 1, "text": "a", "label": "joy"}, name="other.jsonl")
 
-    fails(batch, code=1, saying="with source=FILE, which joins rows by text, by prompt or by a")
+    fails(batch, code=1, saying="with --source FILE, which joins rows by text, by prompt or by a")
     fails(batch, f"source={texts}", code=1, saying="no column custom_id or id")
     fails(batch, f"source={twice}", code=1, saying="ids more than once, first '1'")
     fails(batch, f"source={other}", code=1, saying="none of the ids")

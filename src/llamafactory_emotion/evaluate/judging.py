@@ -95,7 +95,7 @@ class AnswerJudge:
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
         if row.label is None or not str(row.label).strip():
             said = (
-                'have no gold label beside "predict" (give them with source=FILE, which joins '
+                'have no gold label beside "predict" (give them with --source FILE, which joins '
                 "rows by text, by prompt or by a batch's custom_id)"
             )
             broken.add(said, row.line)
