@@ -181,7 +181,8 @@ def test_a_link_stays_a_link_and_what_it_points_to_is_replaced(tmp_path):
         (["in"], ["other", "in"], "in is an input and would be overwritten"),
         (["to_in"], ["in"], "to_in is an input and would be overwritten"),
         (["in"], ["to_in"], "in is an input and would be overwritten"),
-        (["folder"], ["folder/in"], "folder is an input and would be overwritten"),
+        (["folder"], ["folder/in"], "folder/in in folder is an input and would be overwritten"),
+        (["links"], ["in"], "in in links is an input and would be overwritten"),
         (["folder/out"], ["folder"], None),
         (["out", "./out"], [], "out would be written twice"),
         (["circle"], ["circle"], "circle is an input"),
@@ -191,6 +192,8 @@ def test_nothing_that_is_read_may_be_written(tmp_path, monkeypatch, outputs, inp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "to_in").symlink_to("in")
     (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "to_in").symlink_to(tmp_path / "in")
 
     if sentence is None:
         check_apart(outputs, inputs)

@@ -87,6 +87,8 @@ def test_a_word_may_be_the_one_file(words):
     assert read_options(words, OneFile)[0].train == Path("a.json")
     with pytest.raises(CallError, match=r"'b\.csv': write key=value; the help names the keys"):
         read_options([*words, "b.csv"], OneFile)
+    with pytest.raises(CallError, match=r"train is given twice, as a\.json and b\.csv; keep one"):
+        read_options(["a.json", "train=b.csv"], OneFile)
     text = help_text("show", OneFile, "Show it.")
     assert text.startswith("usage: python -m llamafactory_emotion.show [FILE] [recipe.yaml] key=")
     assert "  train=FILE                      a file to read" in text

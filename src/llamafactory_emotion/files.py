@@ -89,14 +89,25 @@ def check_text(path: str | Path, first: bytes) -> None:
 def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None] = ()) -> None:
     """Raise a CallError for an output that the command reads too or writes twice, links resolved.
 
-    An output may be a folder: no input may be inside. Inputs that are None or `-` are passed over.
+    An output may be a folder: no input may be inside, nor be linked from there. Inputs that are
+    None or `-` are passed over.
     """
-    read = [real_path(one) for one in inputs if one is not None and str(one) != STANDARD_STREAM]
+    read = {
+        real_path(one): one for one in inputs if one is not None and str(one) != STANDARD_STREAM
+    }
     written: set[Path] = set()
     for output in outputs:
         real = real_path(output)
-        if any(one.is_relative_to(real) for one in read):
+        if real in read:
             raise CallError(f"{output} is an input and would be overwritten; name another output.")
+        linked = {real_path(one) for one in real.iterdir()} if real.is_dir() else set()
+        if inside := [
+            named for one, named in read.items() if one.is_relative_to(real) or one in linked
+        ]:
+            raise CallError(
+                f"{inside[0]} in {output} is an input and would be overwritten; name another "
+                "folder."
+            )
         if real in written:
             raise CallError(f"{output} would be written twice; name another file.")
         written.add(real)
@@ -203,12 +214,24 @@ def write_whole_binary(path: str | Path, *, overwrite: bool = False) -> Iterator
         with io.BufferedWriter(raw) as binary:
             yield binary
         with _writing(path):
-            check_output(path, overwrite=overwrite)  # another run may have written it
-            if path.exists():
+            if overwrite and path.exists():
                 shutil.copymode(path, temporary)
-            temporary.replace(path)
+            _move(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename, unless another run has written the path since it was free and is to stay."""
+    if not overwrite:
+        try:
+            # A link is made only where nothing is; a rename replaces what is there.
+            os.link(temporary, path)
+        except OSError:  # something is there, or no links are to be had on this file system
+            check_output(path, overwrite=overwrite)
+        else:
+            return
+    temporary.replace(path)
 
 
 def _remove_left_over(path: Path) -> None:

@@ -169,6 +169,7 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
     fields = _fields(options)
     files_to = next((name for name in fields if fields[name].metadata["positional"]), None)
     own: dict[str, Any] = {}
+    bare: list[str] = []
     pairs: list[str] = []
     recipe = None
     wrong = []
@@ -187,6 +188,7 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
             name, text = pair.groups()
         elif files_to and _is_word(word) and (files_to not in own or _is_list(fields[files_to])):
             name, text = files_to, word
+            bare.append(word)
         else:
             wrong.append(word)
             continue
@@ -198,8 +200,15 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
             own[name] = None if text in ("", "null") else text
     if wrong:
         raise CallError(f"{', '.join(map(repr, wrong))}: write key=value; the help names the keys.")
+    _check_not_lost(bare, own.get(files_to or ""), files_to)
     values = _merged(recipe, pairs, own)
     return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
+
+
+def _check_not_lost(bare: Sequence[str], taken: object, name: str | None) -> None:
+    """Refuse a key that comes after a word without one and overrides it."""
+    if bare and not isinstance(taken, list) and taken != bare[0]:
+        raise CallError(f"{name} is given twice, as {bare[0]} and {taken}; keep one.")
 
 
 def help_text(command: str, options: type[Options], about: str, notes: str = "") -> str:

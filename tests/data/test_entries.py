@@ -237,3 +237,14 @@ def test_a_hub_that_does_not_answer_is_told_in_seconds(tmp_path, monkeypatch):
 
         with pytest.raises(DataError, match=r"cannot be reached .* name a file, or set HF_HUB"):
             predicted(str(tmp_path))
+
+
+def test_lines_of_plain_text_without_labels_can_be_predicted(tmp_path):
+    (tmp_path / "texts.txt").write_text("so glad\ngo away\n", encoding="utf-8")
+    entry = {"file_name": "texts.txt", "formatting": "emotion", "columns": {"prompt": "text"}}
+    (tmp_path / FILE_NAME).write_text(json.dumps({"mine": entry}), encoding="utf-8")
+    (read,) = read_entries("mine", tmp_path)
+    assert [(row.text, row.label) for row in read.asked(EMOTION)] == [
+        ("so glad", ""),
+        ("go away", ""),
+    ]

@@ -206,17 +206,22 @@ def test_empty_rows_are_left_out_where_the_call_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "instruction", "told"),
+    ("words", "asked", "told"),
     [
-        (("labels=good, bad",), "Good?", "instruction of the rows: Good?"),
-        ((), EMOTION.instruction, "instruction of the task 'emotion', not of the rows (Good?)"),
+        (("labels=good, bad",), ("Good?", "Bad?"), "instruction of the rows, in the first: Good?"),
+        (
+            (),
+            2 * (EMOTION.instruction,),
+            "instruction of the task 'emotion', not of the rows (Good?)",
+        ),
     ],
 )
 def test_which_instruction_is_asked_is_told_where_the_rows_have_their_own(
-    tmp_path, capsys, words, instruction, told
+    tmp_path, capsys, words, asked, told
 ):
-    path = write_lines(tmp_path / "rows.jsonl", [{"instruction": "Good?", "input": "so glad"}])
-    assert contents(opened(f"input={path}", *words)) == [(f"{instruction}\nso glad", None)]
+    rows = [{"instruction": one, "input": "so glad"} for one in ("Good?", "Bad?")]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    assert contents(opened(f"input={path}", *words)) == [(f"{one}\nso glad", None) for one in asked]
     assert told in capsys.readouterr().err.splitlines()
 
 
@@ -233,5 +238,12 @@ def test_labels_of_another_task_are_offered_as_the_calls(tmp_path):
     path = write_lines(
         tmp_path / "rows.jsonl", [{"text": "t", "label": label} for label in ("good", "bad")]
     )
+    task = replace(EMOTION, origin="the default")
     with pytest.raises(DataError, match='if these are the labels, write labels="bad, good"'):
-        open_inputs(read_call(f"input={path}"), replace(EMOTION, origin="the default"))
+        open_inputs(read_call(f"input={path}"), task)
+    for odd in ("joy", 'say "so"', "a, b"):  # one is a label of both, the others must be quoted
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"text": "t", "label": odd}) + "\n")
+        with pytest.raises(DataError, match="unknown labels") as error:
+            open_inputs(read_call(f"input={path}"), task)
+        assert "write labels=" not in str(error.value)

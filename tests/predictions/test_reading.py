@@ -101,7 +101,7 @@ def test_a_bad_row_is_counted_and_named(tmp_path, line, problem):
     assert f"1 {problem}" in broken.describe()
     assert f"{path}:3" in broken.describe()
     with pytest.raises(DataError, match="skip_broken=true"):
-        broken.check()
+        broken.check(accepted=False)
 
 
 odd_ids = ("a", "3", "03", "-0", "", "\u0661", "9" * 5000)

@@ -57,6 +57,9 @@ def test_a_run_of_another_recipe_is_not_resumed(call, gpt2_base, tmp_path, capsy
     (tmp_path / "out" / "train_head.json").write_text("[")
     message = refused(capsys, *words, "resume_from_checkpoint=true")
     assert "what the run was begun with is not known" in message
+    (tmp_path / "out" / "train_head.json").write_text("{}")
+    message = refused(capsys, *words, "resume_from_checkpoint=true")
+    assert "train_rows was None" in message
     (tmp_path / "out" / "train_head.json").unlink()
     left = contents(tmp_path / "out")
     assert left.items() <= before.items()

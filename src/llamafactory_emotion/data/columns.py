@@ -77,6 +77,7 @@ class Reading:
         label_may_lack: A file without `label_column` has no labels.
         asked: Read rows as LLaMA-Factory asks them: instruction and text, whichever there are; a
             label may be part of a longer answer that was trained.
+        own_instruction: Read an instruction in a column of its own beside the text.
     """
 
     text_column: str | None = None
@@ -87,6 +88,7 @@ class Reading:
     skip_empty: bool | None = None
     label_may_lack: bool = False
     asked: bool = False
+    own_instruction: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,13 @@ from llamafactory_emotion.data.dataset_folder import (
     read_dataset_info,
     read_entry,
 )
-from llamafactory_emotion.data.reading import FileNotes, Row, checked_rows, iterate_rows
+from llamafactory_emotion.data.reading import (
+    FileNotes,
+    Row,
+    checked_rows,
+    has_labels,
+    iterate_rows,
+)
 from llamafactory_emotion.data.records import BrokenRecord, Record, Source, open_source
 from llamafactory_emotion.data.tables import class_names, with_class_names
 from llamafactory_emotion.errors import CallError, DataError
@@ -86,7 +92,8 @@ class Entry:
     def asked(self, task: Task) -> Iterator[Row]:
         """Yield its rows as LLaMA-Factory asks them, with their instructions and any labels."""
         named = replace(self._columns(), asked=self.formatting != EMOTION_FORMATTING)
-        for row in checked_rows(self._open(), task, named, labelled=False):
+        split = self.path is None or has_labels(self.path, task, None)
+        for row in checked_rows(self._open(split), task, named, labelled=False):
             yield row if named.asked else row._replace(instruction=task.instruction)
 
     def _columns(self) -> Reading:
@@ -98,10 +105,11 @@ class Entry:
         label = (columns.get("response") or NO_COLUMN) if columns else None
         return Reading(text, label, instruction)
 
-    def _open(self) -> Source:
+    def _open(self, split_labels: bool = True) -> Source:  # noqa: FBT001, FBT002
         """Open its records; label ids that it has names for become these.
 
-        A conversation is in one column, with OpenAI's names of roles and keys.
+        A conversation is in one column, with OpenAI's names of roles and keys. Lines of plain text
+        are `text;label`, unless `split_labels` is off.
 
         Raises:
             CallError: Its file is of no known format.
@@ -110,7 +118,7 @@ class Entry:
         if HUB in self.says:
             source = self._open_at_hub()
         else:
-            source = open_source(self.folder / str(self.says[_FILE]))
+            source = open_source(self.folder / str(self.says[_FILE]), split_labels=split_labels)
         if self.formatting != _SHAREGPT_FORMATTING:
             return source
         return replace(source, records=map(self._as_conversation, source.records))

@@ -4,6 +4,7 @@ A file is read row by row. Once a row is wrong no further one is yielded, the re
 and one `DataError` lists what is wrong with the whole file.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ _PROBLEMS_SHOWN = 10
 _LABELS_SHOWN = 100
 _LABELS_COUNTED = 1000
 _LINES_JUDGED = 100
+# The repr of a label that `labels=` takes as it is.
+_PLAIN = re.compile(r"'[^'\",\\…]+'|[\w.-]+")
 
 
 class Row(NamedTuple):
@@ -111,7 +114,7 @@ def read_texts(
     of its labels. Standard input is JSON Lines when it opens with `{`.
     """
     how = Reading(**reading)
-    split_labels = _has_labels(path, task, how.encoding)
+    split_labels = has_labels(path, task, how.encoding)
     source = open_source(path, encoding=how.encoding, sheet=how.sheet, split_labels=split_labels)
     return checked_rows(source, task, how, notes=notes, labelled=False)
 
@@ -160,7 +163,12 @@ def checked_rows(
         if not problems.shown.count:
             yield row
     if problems.shown.count:
-        raise problems.as_error(source.name, task, may_skip=reading.skip_empty is not None)
+        raise problems.as_error(
+            source.name,
+            task,
+            may_skip=reading.skip_empty is not None,
+            accepted=row is not None and bool(row.label),
+        )
     if row is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right one.")
     reader.check_seen()
@@ -172,7 +180,7 @@ def is_no_label(value: object, task: Task | None) -> bool:
     return value is None or value == "" or is_unlabelled
 
 
-def _has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bool:
+def has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bool:
     """Whether plain text is `text;label`: its first lines all end in a label of the task."""
     is_text = str(path).lower().removesuffix(".gz").endswith(".txt")
     if task is None or not is_text or str(path) == STANDARD_STREAM:
@@ -204,7 +212,9 @@ class _Problems:
         if error.label and (error.label in self.labels or len(self.labels) < _LABELS_COUNTED):
             self.labels[error.label] += 1
 
-    def as_error(self, name: str, task: Task | None, *, may_skip: bool) -> DataError:
+    def as_error(
+        self, name: str, task: Task | None, *, may_skip: bool, accepted: bool
+    ) -> DataError:
         lines, count = [*self.shown.first], self.shown.count
         if rest := count - len(lines):
             lines.append(f"... and {rest:,} more")
@@ -222,14 +232,7 @@ class _Problems:
                 for alias, label in task.aliases.items()
                 if repr(alias) in self.labels
             ]
-            offered = ", ".join(sorted(label.strip("'") for label in self.labels))
-            whole = len(self.labels) > 1 and self.labels.total() == count and few
-            if (
-                task.origin
-                and whole
-                and offered.count(",") < len(self.labels)
-                and "…" not in offered
-            ):
+            if task.origin and not accepted and (offered := self._offer()):
                 lines.append(f'if these are the labels, write labels="{offered}"')
         if self.empty and may_skip:
             lines.append(f"empty rows: {self.empty:,}; skip_empty=true leaves them out")
@@ -237,6 +240,14 @@ class _Problems:
         listed = "\n  ".join(lines)
         kind = UnknownLabelsError if self.labels else DataError
         return kind(f"{name} has {said}; mend or remove these rows:\n  {listed}")
+
+    def _offer(self) -> str:
+        """Return the unknown labels as `labels=` takes them; empty where they are not all there."""
+        whole = self.labels.total() == self.shown.count and 1 < len(self.labels) <= _LABELS_SHOWN
+        plain = all(_PLAIN.fullmatch(label) for label in self.labels)
+        return (
+            ", ".join(sorted(label.strip("'") for label in self.labels)) if whole and plain else ""
+        )
 
 
 @dataclass
@@ -284,27 +295,31 @@ class _RowReader:
         if self.columns is None:
             self.columns = choose_columns(record, self.reading, where(), labelled=self.labelled)
             self.notes.columns = self.columns
-            own = record.fields.get(INSTRUCTION)
-            if isinstance(own, str) and INSTRUCTION not in self.columns.texts:
-                self.notes.instruction = own
+            self.notes.instruction = self._own_instruction(record.fields, self.columns)
         fields = with_turns(record.fields, self.columns.conversation)
         if not fields.keys() <= self.seen:
             self.seen.update(fields)
             if self.columns.label is None and self.reading.label_column is None:
                 label = guess_label(fields, self.columns.conversation, where())
-                self.columns = replace(self.columns, label=label)
+                self.columns = self.notes.columns = replace(self.columns, label=label)
         return fields, self.columns
 
     def _text(self, fields: Mapping[str, Any], columns: Columns) -> tuple[str, str]:
         """Return the instruction, where it is a row's own, and the text."""
         asked = self.reading.asked
         instruction, text = asked_text(fields, columns) if asked else ("", text_of(fields, columns))
+        if self.reading.own_instruction:
+            instruction = self._own_instruction(fields, columns)
         if HALF_PAIR.search(instruction + text):
             raise RowError("the text holds half of a surrogate pair, which no UTF-8 file can hold")
         if columns.conversation and self.task is not None and not asked:
             # As `prepare` will put it there.
             text = text.removeprefix(f"{self.task.instruction}\n")
         return instruction, text
+
+    def _own_instruction(self, fields: Mapping[str, Any], columns: Columns) -> str:
+        own = fields.get(INSTRUCTION)
+        return own if isinstance(own, str) and INSTRUCTION not in columns.texts else ""
 
     def _label(self, value: object) -> str:
         label = str(value) if self.task is None else self.task.label_of(value)

@@ -175,7 +175,7 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
     for judged in judge.judge(join.correct(rows, broken) if join else rows, broken):
         for observer in watching:
             observer(judged)
-    broken.check()
+    broken.check(accepted=bool(tally.counts))
     if not tally.counts:
         raise DataError(
             f"{file} has no row that can be used: {broken.describe()}."

@@ -2,7 +2,7 @@
 
 Rows belong together where they ask the same: by the whole prompt, else by the text in it. Ids and
 positions decide between repeats, and alone only where a file has no prompts. To be matched, a file
-is held in 50 bytes a row.
+is held in about 80 bytes a row, and as many again while two are paired.
 """
 
 from array import array

@@ -59,12 +59,15 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             # What is to be predicted may have no labels where the examples have some.
             label_may_lack=options.few_shot is not None,
             skip_empty=options.skip_empty,
+            # A task's own is what `prepare` has written to the rows that were trained.
+            own_instruction=options.labels is not None,
             notes=notes,
         )
         first = list(islice(texts, 1))
         task = _as_trained(options, task, notes.instruction)
         rows = (
-            InputRow(task.user_content(row.text), row.label or None) for row in chain(first, texts)
+            InputRow(f"{row.instruction or task.instruction}\n{row.text}", row.label or None)
+            for row in chain(first, texts)
         )
         inputs = Inputs(task, rows, name, notes)
     else:
@@ -84,13 +87,10 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
 
 
 def _as_trained(options: PredictOptions, task: Task, own: str) -> Task:
-    """Return the task with the instruction to ask: that of labels alone gives way to the rows' own.
-
-    A task's own instruction stays: `prepare` has written it to the rows that were trained.
-    """
+    """Return the task with the first row's instruction where it has none but its labels' own."""
     if own and own != task.instruction:
         if options.labels is not None:
-            tell(f"instruction of the rows: {shorten(own)}")
+            tell(f"instruction of the rows, in the first: {shorten(own)}")
             return replace(task, instruction=own)
         tell(f"instruction of the task {task.name!r}, not of the rows ({shorten(own)})")
     elif not own and options.labels is not None and options.adapter_name_or_path is not None:

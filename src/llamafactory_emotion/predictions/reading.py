@@ -93,16 +93,17 @@ class BrokenRows:
         said = f": {', '.join(named)}" if named else ""
         return f"{count:,} {kind}{said} (at {', '.join(lines)})"
 
-    def check(self) -> None:
-        """Stop when a row was broken, unless they are to be skipped.
+    def check(self, *, accepted: bool) -> None:
+        """Stop when a row was broken, unless they are to be skipped; `accepted`: others are sound.
 
         Raises:
             DataError: Names every kind with its count and first lines.
         """
         if self.counts and not self.skip:
+            offer = "" if accepted else self._labels()
             raise DataError(
-                f"{self.source} has rows that cannot be used: {self.describe()}. {self._labels()}"
-                "Mend the file, or leave them out (they are counted) with skip_broken=true."
+                f"{self.source} has rows that cannot be used: {self.describe()}. {offer}Mend the "
+                "file, or leave them out (they are counted) with skip_broken=true."
             )
 
     def _labels(self) -> str:

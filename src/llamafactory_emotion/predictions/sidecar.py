@@ -6,6 +6,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,12 @@ def read_sidecar(path: str | Path) -> Sidecar | None:
     if sidecar is None:
         return None
     try:
-        # NaN is no JSON, and no figure either.
-        content = json.loads(sidecar.read_bytes(), parse_constant=lambda _: None)
+        # NaN is no JSON and no figure either, nor is what overflows to infinity.
+        content = json.loads(
+            sidecar.read_bytes(),
+            parse_constant=lambda _: None,
+            parse_float=lambda text: number if isfinite(number := float(text)) else None,
+        )
     except (ValueError, OSError) as error:
         raise DataError(f"{sidecar} is not readable JSON ({error}); mend or remove it.") from error
     if not isinstance(content, dict):

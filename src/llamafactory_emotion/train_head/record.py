@@ -123,7 +123,8 @@ def check_resumed(checkpoint: Path, settings: Mapping[str, Any]) -> None:
             f"{record} is not there or cannot be read, so what the run was begun with is not "
             "known; begin anew in another output_dir."
         ) from error
-    check_same_run(record.parent, before, settings)
+    # A record that lacks a setting tells nothing of it.
+    check_same_run(record.parent, {**dict.fromkeys(settings), **before}, settings)
 
 
 def remove_run(folder: Path) -> None:

@@ -227,7 +227,8 @@ def _save(trainer: Trainer, head: HeadModel, folder: Path) -> None:
     if written == folder:
         return
     remove_run(folder)
-    for path in written.iterdir():
+    # A folder without config.json is no model, so it comes last.
+    for path in sorted(written.iterdir(), key=lambda path: path.name == "config.json"):
         target = folder / path.name
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
