@@ -1,4 +1,4 @@
-"""Which task is asked, are the answers its labels, and what does the tokenizer make of them?"""
+"""The task of a recipe's data: which it is, whether the answers are its labels, their tokens."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _WRITE_AGAIN = "write them again with `llamafactory_emotion.prepare --task FILE 
 
 
 def check_task(context: Context) -> Iterator[Finding]:
-    """Which task is asked, and by whose word; data that is of another one."""
+    """Which task each data set is of and what says so; data of another task than the model's."""
     if context.record_problem is not None:
         yield _task_problem(context.record_problem)
     trained = [(task, task.origin) for task in context.trained]

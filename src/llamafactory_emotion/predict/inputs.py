@@ -87,7 +87,10 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
 
 
 def _as_trained(options: PredictOptions, task: Task, own: str) -> Task:
-    """Return the task with the first row's instruction where it has none but its labels' own."""
+    """Return the task to ask, and say which instruction it is where the rows have another.
+
+    A task of labels alone has none of its own and takes the first row's.
+    """
     if own and own != task.instruction:
         if options.labels is not None:
             tell(f"instruction of the rows, in the first: {shorten(own)}")
