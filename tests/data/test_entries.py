@@ -58,7 +58,7 @@ def trained_on(folder, train="mine", **keys):
 
 
 def predicted(folder):
-    return [tuple(row) for row in open_dataset("mine", folder, EMOTION).rows]
+    return [(row.content, row.label) for row in open_dataset("mine", folder, EMOTION).rows]
 
 
 def chat(*turns, role="from", content="value"):

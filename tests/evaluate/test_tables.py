@@ -45,6 +45,18 @@ def test_a_matrix_too_wide_for_a_terminal_gives_way_to_pairs(
     assert bool(re.search(f"{labels[0]} +{labels[1]} +1 +100.00 %", out)) is not whole
 
 
+def test_labels_that_no_answer_is_are_named(predictions, capsys):
+    collapsed = [row(label, "joy") for label in ("joy", "love", "fear")]
+
+    main([predictions(*collapsed)])
+    said = capsys.readouterr().out
+    main([predictions(*collapsed, row("love", "love"), row("joy", "fear"))])
+    each_answered = capsys.readouterr().out
+
+    assert "never answered     love, fear (they have gold rows)\n" in said
+    assert "never answered" not in each_answered
+
+
 def test_probabilities_and_abstention_are_told(predictions, capsys):
     sure = dict.fromkeys(EMOTION.labels, 0.02) | {"love": 0.9}
     path = predictions(row("love", "love", probabilities=sure), row("joy", "joy"))

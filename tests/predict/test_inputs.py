@@ -17,7 +17,7 @@ ROWS = [("so glad", "joy"), ("go away", "anger"), ("who is there", "fear")]
 
 
 def contents(inputs):
-    return [tuple(row) for row in inputs.rows]
+    return [(row.content, row.label) for row in inputs.rows]
 
 
 def asked(instruction=EMOTION.instruction):
@@ -200,15 +200,17 @@ def test_empty_rows_are_left_out_where_the_call_says_so(tmp_path):
 
     inputs = opened(f"input={path}", "skip_empty=true")
 
-    wanted = [(EMOTION.user_content(text), None) for text in ("one", "two")]
-    assert contents(inputs) == wanted
+    assert list(inputs.rows) == [
+        (EMOTION.user_content("one"), None, 1),
+        (EMOTION.user_content("two"), None, 3),
+    ]
     assert inputs.notes.skipped == 1
 
 
 @pytest.mark.parametrize(
     ("words", "asked", "told"),
     [
-        (("labels=good, bad",), ("Good?", "Bad?"), "instruction of the rows, in the first: Good?"),
+        (("labels=good, bad",), ("Good?", "Bad?"), "instruction, as the first row has it: Good?"),
         (
             (),
             2 * (EMOTION.instruction,),

@@ -38,6 +38,13 @@ def test_a_broken_row_leaves_what_came_before(predict, predict_refuses, tmp_path
     assert [row["id"] for row in read_lines(tmp_path / "out.jsonl")] == list(range(1030))
 
 
+def test_rows_behind_one_that_is_left_out_are_found_by_their_line(predict, tmp_path):
+    path = write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in ("one", " ", "three")])
+    output = tmp_path / "out.jsonl"
+    predict(f"input={path}", f"output={output}", "skip_empty=true")
+    assert [(row["id"], row["line"]) for row in read_lines(output)] == [(0, 1), (1, 3)]
+
+
 def test_what_is_overwritten_stays_when_the_first_rows_fail(
     predict, predict_refuses, texts, broken, tmp_path
 ):

@@ -93,7 +93,7 @@ class Entry:
         """Yield its rows as LLaMA-Factory asks them, with their instructions and any labels."""
         named = replace(self._columns(), asked=self.formatting != EMOTION_FORMATTING)
         split = self.path is None or has_labels(self.path, task, None)
-        for row in checked_rows(self._open(split), task, named, labelled=False):
+        for row in checked_rows(self._open(split_labels=split), task, named, labelled=False):
             yield row if named.asked else row._replace(instruction=task.instruction)
 
     def _columns(self) -> Reading:
@@ -105,7 +105,7 @@ class Entry:
         label = (columns.get("response") or NO_COLUMN) if columns else None
         return Reading(text, label, instruction)
 
-    def _open(self, split_labels: bool = True) -> Source:  # noqa: FBT001, FBT002
+    def _open(self, *, split_labels: bool = True) -> Source:
         """Open its records; label ids that it has names for become these.
 
         A conversation is in one column, with OpenAI's names of roles and keys. Lines of plain text

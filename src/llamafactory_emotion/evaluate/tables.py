@@ -16,6 +16,7 @@ from llamafactory_emotion.metrics.calibration import Calibration
 from llamafactory_emotion.metrics.counts import Interval, Metrics
 from llamafactory_emotion.predictions.sidecar import Sidecar
 from llamafactory_emotion.terminal import Block, Facts, Table, printable
+from llamafactory_emotion.text import shorten
 
 INVALID = "invalid"
 UNFINISHED = "the run that wrote this file had not ended; go on with it before you judge it"
@@ -89,6 +90,8 @@ def _summary_lines(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     if metrics.without_gold:
         names = printable(", ".join(metrics.without_gold))
         yield "no gold rows", f"{names}: counted in macro-F1 with 0"
+    if never := _never_answered(metrics):
+        yield "never answered", printable(f"{shorten(', '.join(never))} (they have gold rows)")
     if evaluation.unfinished:
         yield "unfinished", UNFINISHED
     if evaluation.broken:
@@ -97,6 +100,16 @@ def _summary_lines(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
 
 def _broken_text(evaluation: Evaluation) -> str:
     return f"{evaluation.broken:,} broken rows: {printable(evaluation.broken_note)}"
+
+
+def _never_answered(metrics: Metrics) -> list[str]:
+    """Return the labels that rows have as gold and no answer is: all but one after a collapse."""
+    answers = [sum(column) for column in zip(*metrics.confusion, strict=True)]
+    return [
+        label
+        for label, given in zip(metrics.labels, answers, strict=False)
+        if not given and label not in metrics.without_gold
+    ]
 
 
 NO_INTERVAL = "no interval: a label has fewer than two gold rows"

@@ -19,6 +19,7 @@ from llamafactory_emotion.scoring.models import load_model, merge_adapter, store
 from llamafactory_emotion.scoring.prompts import PromptEncoder
 from llamafactory_emotion.scoring.scorer import LabelScorer
 from llamafactory_emotion.task import Task
+from llamafactory_emotion.terminal import tell
 
 if TYPE_CHECKING:
     from llamafactory_emotion.export_classifier.__main__ import ExportOptions
@@ -32,6 +33,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     examples = draw_examples(options, task)
     source = _language_model(options.source)
     check_apart([output], [source.model] if Path(source.model).exists() else [])
+    tell(f"loading {source.adapter or source.model}")
     loaded = merge_adapter(load_model(source), rounded=True)
     cutoff = options.cutoff_len
     asked: Any = {"template": options.template, "few_shot": examples, "cutoff_len": cutoff}
@@ -39,6 +41,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
     check_exportable(loaded, encoder)
     baked = bake_prompt(encoder)
     with write_whole_folder(output, overwrite=options.overwrite) as folder:
+        tell(f"writing {output}")
         save_classifier(folder, loaded, encoder, baked)
         loaded.model.float()  # as predict scores on a CPU
         scorer = LabelScorer(loaded, task, **asked)
@@ -50,6 +53,7 @@ def write_classifier(options: "ExportOptions", task: Task) -> list[str]:
                 "to verify on; raise it or name another file."
             )
         layers, notices = loaded.model.config.get_text_config().num_hidden_layers, scorer.notices
+        tell(f"comparing {output} with the language model")
         # The language model makes room before the folder is loaded: one of the two at a time.
         del loaded, scorer
         told = verify(folder, hard, real, options, source, layers)

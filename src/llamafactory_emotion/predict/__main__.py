@@ -74,7 +74,10 @@ def predict(options: PredictOptions, call: Call) -> int:
                 told.add(notice)
         run.write()
         if skipped := inputs.notes.skipped:
-            tell(f"{inputs.name}: {skipped:,} empty rows left out; ids count the others")
+            tell(
+                f"{inputs.name}: {skipped:,} empty rows left out; id counts the others, line is "
+                "their place in it"
+            )
         del run  # nothing holds the model when the next one is loaded
     if len(options.cutoff_len) > 1:
         print_blocks([length_table(outputs, task)], sys.stdout)

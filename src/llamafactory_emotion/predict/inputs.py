@@ -25,10 +25,14 @@ _ROWS_AHEAD = 1000
 
 
 class InputRow(NamedTuple):
-    """A row to predict: the user turn (instruction and text) and the gold label, if any."""
+    """A row to predict: the user turn (instruction and text) and the gold label, if any.
+
+    `line` is its place in the input as in `data.reading.Row`, where rows of that were left out.
+    """
 
     content: str
     label: str | None
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
         first = list(islice(texts, 1))
         task = _as_trained(options, task, notes.instruction)
         rows = (
-            InputRow(f"{row.instruction or task.instruction}\n{row.text}", row.label or None)
+            InputRow(
+                f"{row.instruction or task.instruction}\n{row.text}",
+                row.label or None,
+                row.line if options.skip_empty else None,
+            )
             for row in chain(first, texts)
         )
         inputs = Inputs(task, rows, name, notes)
@@ -93,7 +101,7 @@ def _as_trained(options: PredictOptions, task: Task, own: str) -> Task:
     """
     if own and own != task.instruction:
         if options.labels is not None:
-            tell(f"instruction of the rows, in the first: {shorten(own)}")
+            tell(f"instruction, as the first row has it: {shorten(own)}")
             return replace(task, instruction=own)
         tell(f"instruction of the task {task.name!r}, not of the rows ({shorten(own)})")
     elif not own and options.labels is not None and options.adapter_name_or_path is not None:
@@ -165,6 +173,6 @@ def _labelled_texts(name: str, options: ModelOptions, task: Task) -> Iterator[tu
         name, options.dataset_dir, task, cache_dir=options.cache_dir, token=options.hf_hub_token
     )
     opening, gold = inputs.task.user_content(""), GoldReader(task)
-    for content, said in inputs.rows:
-        if said is not None and (label := gold.read(said)) is not None:
-            yield content.removeprefix(opening), label
+    for asked in inputs.rows:
+        if asked.label is not None and (label := gold.read(asked.label)) is not None:
+            yield asked.content.removeprefix(opening), label

@@ -192,6 +192,8 @@ class PredictionRun:
         answers = zip(rows, prompts, *self._answers(prompts), strict=True)
         for number, (row, prompt, answer, figures) in enumerate(answers, start=first):
             line: dict[str, Any] = {"id": number, "prompt": prompt.prompt}
+            if row.line is not None:
+                line["line"] = row.line
             text = row.content.removeprefix(opening)
             self.counts["examples"] += text in self.examples
             # Where it cannot be told from the prompt.
