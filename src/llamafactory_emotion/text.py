@@ -20,11 +20,12 @@ HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 # Control tokens by name, in the spellings of the templates of LLaMA-Factory and of tokenizers.
 SPECIAL_TOKEN = re.compile(
-    r"(?i:<[|｜][^<>|｜\n]{1,48}[|｜]>|<\|[a-z]{1,16}>|<[a-z]{1,16}\|>"
+    r"(?i:<\|(?:system|user|human|bot|yayi)\|>:|<[|｜][^<>|｜\n]{1,48}[|｜]>|<\|[a-z]{1,16}>"
+    r"|<[a-z]{1,16}\|>|<reserved_\d{1,4}>"
     r"|<(?:pad|unk|bos|eos|eot|eod|eop|eoa|sep|cls|mask|0x[0-9a-f]{2})>|<extra_id_\d{1,3}>"
     r"|</?s>|<<?/?sys>>?|<(?:start|end)_of_(?:turn|text)>|<(?:beginning|end)_of_sentence>"
-    r"|</?role>|<_(?:user|bot|system)>|\[(?:pad|cls|sep|bos|eos|unk|mask)\]"
-    r"|\[\|[^\[\]|\n]{1,48}\|\]|\[/?(?:inst|system_prompt)\]|\[e~\[|\]~!?b\[?\]?)"
+    r"|</?role>|<_(?:user|bot|system|end)>|\[(?:pad|cls|sep|bos|eos|unk|mask)\]"
+    r"|\[\|[^\[\]|\n]{1,48}\|\]:?|\[/?(?:inst|system_prompt)\]|\[e~\[|\]~!?b\[?\]?)"
 )
 
 # No word needs a longer run of marks and signs, and Unicode normalisation takes quadratic time

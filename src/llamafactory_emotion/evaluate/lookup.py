@@ -36,11 +36,13 @@ _ENOUGH_FOUND = 0.8
 # after it. vLLM's rows leave special tokens out, but not the roles between them.
 _ROLE_BEFORE = re.compile(
     r"\A\s*(?:#{1,3}\s*)?(?:(?:gpt4 correct )?(?:user|human|question|instruction):"
-    r"|(?<!\n)(?:user|question)(?: name=\w+)?\n|reserved_0)\s*",
+    r"|(?<!\n)(?:user|question)(?: name=\w+)?\n|reserved_0|\[round \d+\]\s+问："
+    r"|<human>:|<用户>)\s*",
     re.IGNORECASE,
 )
 _ROLE_AFTER = re.compile(
-    r"(?:\s+(?:#{1,3}\s*)?(?:assistant|response|answer|falcon):|\s*gpt4 correct assistant:"
+    r"(?:(?:\s+|\s*#{1,3}\s*)(?:assistant|response|answer|falcon|belle):|\s+答：|\s*<bot>:|<ai>"
+    r"|\s*gpt4 correct assistant:"
     r"|\s*(?:assistant|model|answer)\s*\n|\s*reserved_1)\s*\Z|\s*</?think>\s*",
     re.IGNORECASE,
 )
