@@ -135,6 +135,7 @@ def tokenizer_of(*, one_token_labels: bool = True) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 

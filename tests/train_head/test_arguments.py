@@ -4,6 +4,7 @@ import re
 
 import pytest
 from head_models import QUICK, refused, train, write_rows
+from transformers import TrainingArguments
 
 from llamafactory_emotion.train_head.__main__ import main
 
@@ -48,8 +49,9 @@ REFUSED = "training cannot begin with these settings: "
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_does_not_block_the_next(
-    words, said, call, tmp_path, capsys
+    words, said, call, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")  # transformers 4 sets it, and leaves it so
     assert said in refused(capsys, *call, *QUICK, *words)
     assert not any((tmp_path / "out").rglob("*"))
 
@@ -71,3 +73,9 @@ def test_yaml_that_reads_no_as_false_and_resuming_as_never(call, tmp_path):
                       "lr_scheduler_kwargs: {}\nmax_steps: 1\nreport_to: [none]\n")  # fmt: skip
     train(recipe, *call)
     assert not list((tmp_path / "out").glob("checkpoint*"))
+
+
+def test_an_order_of_rows_that_transformers_4_lacks_is_refused_there(call, capsys, monkeypatch):
+    monkeypatch.delattr(TrainingArguments, "train_sampling_strategy", raising=False)
+    said = refused(capsys, *call, *QUICK, "train_sampling_strategy=sequential")
+    assert "train_sampling_strategy=sequential needs transformers 5; write random" in said

@@ -98,11 +98,12 @@ def test_a_head_is_trained_saved_and_read_again(kind, method, call_for, test_row
         np.testing.assert_allclose(probabilities(again), found, atol=2e-6)
         assert AutoConfig.from_pretrained(out).id2label == dict(enumerate(EMOTION.labels))
     if (kind, method) == ("gpt2", "full"):
-        assert sorted(path.name for path in out.iterdir()) == [
+        written = {path.name for path in out.iterdir()}
+        assert written - {"special_tokens_map.json"} == {  # which transformers 4 writes
             *("config.json", "model.safetensors", "test_predictions.jsonl"),
             *("test_predictions.jsonl.meta.json", "tokenizer.json", "tokenizer_config.json"),
             *("train_head.json", "trainer_state.json"),
-        ]
+        }
 
 
 @pytest.mark.parametrize("kind", BASES)

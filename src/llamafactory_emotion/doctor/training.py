@@ -152,7 +152,8 @@ def check_output(context: Context) -> Iterator[Finding]:
     """An output folder that is taken, a checkpoint to go on from that is not there."""
     named, resumed = (context.values.get(key) for key in ("output_dir", "resume_from_checkpoint"))
     folder = Path(str(named))
-    if context.is_on("do_train") and named and not context.is_on("overwrite_output_dir"):
+    goes_on = context.is_on("do_train") and not context.is_on("overwrite_output_dir")
+    if goes_on and named and folder.is_dir():
         checkpoints = sorted(folder.glob("checkpoint-*"))
         if checkpoints:
             yield warning(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _METRICS = ("loss", "accuracy", "f1_macro")
 _RESUME = "resume_from_checkpoint"
+_SAMPLING = "train_sampling_strategy"
 # What transformers and torch find out too late, or say badly; the rest they say well.
 _LATE = (
     ("gradient_accumulation_steps", 1, inf, "1 or more"),
@@ -77,7 +78,7 @@ class HeadArguments(DataOptions):
         """Whether a key is one of transformers' trainer."""
         from transformers import TrainingArguments
 
-        return name in {one.name for one in fields(TrainingArguments)}
+        return name in {one.name for one in fields(TrainingArguments)} | {_SAMPLING}
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterator[str]:
@@ -126,6 +127,10 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     values = {name: value for name, value in call.others.items() if value is not None}
     if values.get(_RESUME) is False:
         del values[_RESUME]
+    if not hasattr(TrainingArguments, _SAMPLING):
+        values = _as_transformers_4_has_it(values)
+    # A mapping, which the parser of transformers 4 cannot read.
+    schedule = values.pop("lr_scheduler_kwargs", None)
     values.setdefault("disable_tqdm", not sys.stderr.isatty())
     values.setdefault("dataloader_pin_memory", torch.accelerator.is_available())
     flags: list[str] = []
@@ -147,6 +152,8 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     except (ArgumentError, ValueError, TypeError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise CallError(f"transformers refuses these settings; change them: {reason}.") from error
+    if schedule is not None:
+        training.lr_scheduler_kwargs = schedule
     problems = [
         f"{name}={getattr(training, name)} must be {wanted}"
         for name, least, most, wanted in _LATE
@@ -155,3 +162,15 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     if problems:
         raise CallError("; ".join(problems) + ".")
     return training
+
+
+def _as_transformers_4_has_it(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keys of transformers 5 as its predecessor calls them: order of rows, warm-up."""
+    found = dict(values)
+    order, warmup = found.pop(_SAMPLING, "random"), found.get("warmup_steps")
+    if order not in ("random", "group_by_length"):
+        raise CallError(f"{_SAMPLING}={order} needs transformers 5; write random.")
+    found |= {"group_by_length": True} if order == "group_by_length" else {}
+    if isinstance(warmup, float) and warmup < 1:
+        found["warmup_ratio"] = found.pop("warmup_steps")
+    return found

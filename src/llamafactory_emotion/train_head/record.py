@@ -37,7 +37,7 @@ _TRAINING = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size"),
     *("gradient_accumulation_steps", "world_size", "weight_decay", "max_grad_norm"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor"),
-    *("train_sampling_strategy", "seed", "data_seed", "fp16", "bf16"),
+    *("train_sampling_strategy", "group_by_length", "seed", "data_seed", "fp16", "bf16"),
 )
 
 
@@ -47,7 +47,7 @@ def run_settings(
     """Return what a run's weights depend on, ready to be written as JSON."""
     settings = {
         **{key: value for key, value in asdict(arguments).items() if key not in _PASSED_OVER},
-        **{key: getattr(training, key) for key in _TRAINING},
+        **{key: getattr(training, key) for key in _TRAINING if hasattr(training, key)},
         "task": task.name,
         "model_fingerprint": fingerprint(arguments.model_name_or_path),
         "task_fingerprint": task.fingerprint,

@@ -239,9 +239,9 @@ def _save_config(base: Any, folder: Path) -> None:
     """Write the base's configuration, which names the labels, beside an adapter."""
     config = copy.deepcopy(base.config)
     config.architectures = [type(base).__name__]
-    if hasattr(config, "quantization_config"):
-        # Whoever loads an adapter's folder chooses how the base is held.
-        del config.quantization_config
+    # Whoever loads an adapter's folder chooses how the base is held.
+    for held in ("quantization_config", "_pre_quantization_dtype"):
+        vars(config).pop(held, None)
     config.save_pretrained(folder)
 
 
@@ -307,7 +307,9 @@ def _predict_logits(
     # Long rows first, and rows of like length in a batch: little padding.
     order = sorted(range(len(features)), key=lambda row: -len(features[row]["input_ids"]))
     # Grouped by length, the trainer would evaluate in an order of its own and not say in which.
-    trainer.args.train_sampling_strategy = "random"
+    arguments: Any = trainer.args
+    arguments.train_sampling_strategy = "random"
+    arguments.group_by_length = False  # as transformers 4 calls it
     rows: Any = [features[row] for row in order]
     try:
         predicted = trainer.predict(rows)
