@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 from doctor_calls import NEW_GPU, OLD_GPU, fail_imports, install, is_told, pretend, serious
+from old_hosts import needs_transformers_5
 
 from llamafactory_emotion.doctor.__main__ import examine
 from llamafactory_emotion.doctor.context import GIB, Context, Gpu, Level, Machine
@@ -69,6 +70,7 @@ def failing_transformers() -> str:
     return next(one.version for one in specifier if one.operator == "!=")
 
 
+@needs_transformers_5
 @pytest.mark.parametrize("assume_gpu", [None, 80], ids=["installed", "assumed"])
 def test_fa2_with_a_transformers_that_stops_at_the_first_step(look, monkeypatch, assume_gpu):
     look()  # so that transformers has looked for itself
@@ -87,6 +89,7 @@ def test_fa2_with_a_transformers_that_stops_at_the_first_step(look, monkeypatch,
     assert other == "flash_attn=sdpa"
 
 
+@needs_transformers_5
 def test_a_transformers_that_fails_under_fa2_is_no_fault_without_it(look, monkeypatch):
     look()
     fail_imports(monkeypatch, flash_attn="it is not installed")

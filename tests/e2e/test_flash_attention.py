@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from old_hosts import needs_transformers_5
 from programs import ROOT, llamafactory, run_in_fork, run_program
 from stand_ins import rows_of, write_rows
 
@@ -18,6 +19,7 @@ from llamafactory_emotion.task import EMOTION
 
 STAND_IN = ROOT / "tests" / "support" / "flash_attn_on_cpu"
 DATA = (f"dataset_dir={ROOT / 'data'}", "max_samples=48", "logging_steps=1")
+pytestmark = needs_transformers_5
 FIGURES = ("loss", "grad_norm", "train_loss", "eval_loss")
 
 

@@ -1,7 +1,6 @@
 """A run: resumed after any death, never a row lost, doubled or torn."""
 
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -173,29 +172,21 @@ def test_a_killed_run_is_resumed_to_the_same_file(model, texts, tmp_path, kills)
     call = [f"model_name_or_path={model}", f"input={texts}", "chunk_rows=8", "tokens_per_batch=64"]
     undisturbed, disturbed = tmp_path / "undisturbed.jsonl", tmp_path / "disturbed.jsonl"
 
-    def run(output, seconds=None):
+    def run(output, kill_at=float("inf")):
         process = context.Process(target=main, args=([*call, f"output={output}", "resume=true"],))
-        started = time.monotonic()
         process.start()
-        process.join(seconds)
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-        return time.monotonic() - started, process.exitcode
+        while process.is_alive():
+            if output.exists() and output.stat().st_size >= kill_at:
+                process.kill()
+            time.sleep(0.001)
+        return process.exitcode
 
-    whole, code = run(undisturbed)
-    assert code == 0
-    chance, killed, sizes = random.Random(4), 0, []  # noqa: S311 - moments, no secrets
-    while killed < kills:
-        seconds, code = run(disturbed, chance.uniform(0.2, 1) * whole)
-        killed += code == -signal.SIGKILL
-        sizes.append(disturbed.stat().st_size if disturbed.exists() else 0)
-        if code == 0:
-            # The first run may have been slow by chance; kills must fall within a run.
-            whole = min(whole, seconds)
-            disturbed.unlink()
-    assert run(disturbed)[1] == 0
-    assert len(set(sizes)) > 1
+    assert run(undisturbed) == 0
+    size = undisturbed.stat().st_size
+    chance = random.Random(4)  # noqa: S311 - moments, no secrets
+    ends = [run(disturbed, at) for at in sorted(chance.sample(range(size), kills))]
+    assert -signal.SIGKILL in ends
+    assert run(disturbed) == 0
     assert disturbed.read_bytes() == undisturbed.read_bytes()
     assert [row["id"] for row in read_lines(disturbed)] == list(range(150))
 
