@@ -13,7 +13,7 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483648
 export MALLOC_TOP_PAD_ := 67108864
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-slow test-newest lock check format dist clean
+.PHONY: help install demo test suite coverage test-slow test-newest test-oldest lock check format dist clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,8 +44,10 @@ export DEMO
 demo: $(VENV)/.installed ## Train, predict and evaluate SmolLM2 on the demo data (CPU, minutes)
 	bash -exc "$$DEMO"
 
+test: check suite ## Run the checks and the test suite
+
 # Two processes of one thread each do more on two cores than one process of two.
-test: check ## Run the checks and the test suite
+suite: $(VENV)/.installed
 	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist worksteal
 
 coverage: $(VENV)/.installed ## Run the test suite and name the branches that no test takes
@@ -59,6 +61,13 @@ NEWEST_VENV := build/newest-venv
 test-newest: ## Run checks and suite in an environment with the newest release of everything
 	rm -rf $(NEWEST_VENV)
 	$(MAKE) test VENV=$(NEWEST_VENV) CONSTRAINTS=/dev/null
+
+OLDEST_VENV := build/oldest-venv
+
+test-oldest: ## Run the suite with the oldest LLaMA-Factory that is supported, and what pip takes with it
+	rm -rf $(OLDEST_VENV)
+	mkdir -p build && echo 'llamafactory==0.9.4' > build/oldest.txt
+	$(MAKE) suite VENV=$(OLDEST_VENV) CONSTRAINTS=build/oldest.txt
 
 # Left out is what is for one platform only, which torch pins itself, and what a package cannot pin.
 lock: test-newest ## The same; when all is green, write its versions down for `make install`

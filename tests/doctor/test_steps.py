@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from doctor_calls import judge, without_hub
+from old_hosts import TRANSFORMERS_5
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
@@ -178,16 +179,18 @@ def test_doctor_says_that_ninety_three_rows_are_too_few_for_the_packed_recipe(lo
     )
 
 
+# With transformers 5 a ratio counts more than steps, and 0 is one; 4 takes no empty value.
+NO_RATIO = "warmup_ratio=null" if TRANSFORMERS_5 else "warmup_ratio=0"
 FEW = [
     PACKED,
-    (*PACKED, "num_train_epochs=1", "warmup_ratio=null", "warmup_steps=50"),
+    (*PACKED, "num_train_epochs=1", NO_RATIO, "warmup_steps=50"),
     (*PACKED, "warmup_ratio=0.9"),
     (*PACKED, "gradient_accumulation_steps=4"),
     (*PACKED, "max_steps=3"),
     ("emotion_lora", "dataset=tickets"),
     ("emotion_lora", "dataset=twelve"),
     ("emotion_lora", "dataset=hub", "max_steps=3"),
-    ("emotion_lora", "dataset=tickets", "max_steps=60", "warmup_ratio=null", "warmup_steps=50"),
+    ("emotion_lora", "dataset=tickets", "max_steps=60", NO_RATIO, "warmup_steps=50"),
     ("emotion_cpu", "dataset=forty", "num_train_epochs=1"),
 ]
 
