@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from doctor_calls import judge, without_hub
-from old_hosts import TRANSFORMERS_5
+from old_hosts import needs_transformers_5
 from ticket_rows import ticket_rows, write_tickets
 from tiny_llama import write_tiny_llama
 
@@ -179,18 +179,19 @@ def test_doctor_says_that_ninety_three_rows_are_too_few_for_the_packed_recipe(lo
     )
 
 
-# With transformers 5 a ratio counts more than steps, and 0 is one; 4 takes no empty value.
-NO_RATIO = "warmup_ratio=null" if TRANSFORMERS_5 else "warmup_ratio=0"
+STEPS = ("warmup_ratio=null", "warmup_steps=50")  # transformers 4 takes no empty ratio
 FEW = [
     PACKED,
-    (*PACKED, "num_train_epochs=1", NO_RATIO, "warmup_steps=50"),
+    pytest.param((*PACKED, "num_train_epochs=1", *STEPS), marks=needs_transformers_5),
     (*PACKED, "warmup_ratio=0.9"),
     (*PACKED, "gradient_accumulation_steps=4"),
     (*PACKED, "max_steps=3"),
     ("emotion_lora", "dataset=tickets"),
     ("emotion_lora", "dataset=twelve"),
     ("emotion_lora", "dataset=hub", "max_steps=3"),
-    ("emotion_lora", "dataset=tickets", "max_steps=60", NO_RATIO, "warmup_steps=50"),
+    pytest.param(
+        ("emotion_lora", "dataset=tickets", "max_steps=60", *STEPS), marks=needs_transformers_5
+    ),
     ("emotion_cpu", "dataset=forty", "num_train_epochs=1"),
 ]
 
@@ -231,3 +232,11 @@ def test_packs_are_not_counted_without_a_tokenizer(look, monkeypatch):
         "effective batch 1; the number of optimizer steps is not known: packs are counted with the "
         "tokenizer, under stage: sft"
     ]
+
+
+def test_of_two_keys_for_the_warm_up_both_are_set_right(look):
+    call = ("emotion_lora", "dataset=tickets", "max_steps=60", "warmup_ratio=0.9")
+    both, too_long, _ = look(*call, "warmup_steps=50")
+
+    assert "warmup_steps and warmup_ratio are both given" in both.sentence
+    assert too_long.remedy == "add warmup_steps=0 warmup_ratio=0.1 (60 steps)"

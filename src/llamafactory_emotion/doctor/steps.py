@@ -195,7 +195,9 @@ def _too_short(context: Context, schedule: Schedule) -> Iterator[Finding]:
     added = {n: getattr(longer, n) for n in names if getattr(longer, n) != getattr(schedule, n)}
     if 2 * _warm_up(context, longer.steps) >= longer.steps:
         ratio = context.values.get("warmup_ratio") is not None
-        added |= {"warmup_ratio": 0.1} if ratio else {"warmup_steps": longer.steps // 10}
+        if context.values.get("warmup_steps") or not ratio:
+            added["warmup_steps"] = 0 if ratio else longer.steps // 10
+        added |= {"warmup_ratio": 0.1} if ratio else {}
     command = " ".join(f"{key}={value:g}" for key, value in added.items())
     yield warning("; ".join(faults), f"add {command} ({longer.steps} steps)")
 
