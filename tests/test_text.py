@@ -36,7 +36,8 @@ def test_a_name_is_compared_without_its_white_space():
     "token",
     [
         *("<|eot_id|>", "<|im_start|>", "</s>", "<<SYS>>", "[INST]", "[/INST]", "[CLS]", "<pad>"),
-        *("<0x0A>", "<end_of_turn>", "<start_of_turn>", "<extra_id_12>"),
+        *("<0x0A>", "<end_of_turn>", "<start_of_turn>", "<extra_id_12>", "<end_of_utterance>"),
+        *("<reserved_103>", "<seed:eos>", "<[end▁of▁sentence]>", "[gMASK]", "<sop>", "<用户>"),
     ],
 )
 def test_a_special_token_is_known_by_its_name(token):

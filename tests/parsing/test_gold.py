@@ -24,6 +24,8 @@ TICKETS = Task("tickets", ("bug report", "other"), "?", words={"bug report": "bu
             [
                 *(" joy", "JOY", "<think>\n\n</think>\n\njoy\n", "joy<end_of_turn>\n"),
                 *("joy<｜end▁of▁sentence｜>", "<|endoftext|><|endoftext|> joy<|im_end|>\n"),
+                *("analysisassistantfinaljoy", "<|channel>thought\n<channel|>joy<turn|>\n"),
+                *("<seed:think></seed:think>joy<seed:eos>", "thought\njoy"),
                 *("<answer>joy</answer>", "\\\\boxed{joy}", '{"emotion": "joy"}', "Emotion: joy"),
                 *("Answer: joy, because of the sun", 1, 1.0, "1", "1</s>"),
             ],

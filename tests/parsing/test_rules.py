@@ -73,8 +73,20 @@ REASONING = {
         "<reasoning>love or fear</reasoning><answer>joy</answer>",
         *("<thinking>love</thinking>\n**joy**", "love<think>a</think>b</think>joy"),
         "\uff1cthink\uff1elove\uff1c/think\uff1ejoy",
+        # Of gpt-oss, with its tokens and without; of Gemma, Seed, Mistral, Cohere and others.
+        "<|channel|>analysis<|message|>love?<|end|><|start|>assistant<|channel|>final<|message|>joy",
+        *("analysisLove or fear?assistantfinaljoy", "<|channel>thought\nlove<channel|>joy<turn|>"),
+        *("<seed:think>love</seed:think>joy", "[THINK]love[/THINK]joy", "thought\njoy"),
+        "<|START_THINKING|>love<|END_THINKING|><|START_RESPONSE|>joy<|END_RESPONSE|>",
+        "<|begin_of_thought|>love<|end_of_thought|><|begin_of_solution|>joy<|end_of_solution|>",
+        *("<unused94>thought\nlove<unused95>joy", "<analysis>love</analysis>joy"),
+        "<think>love</think><response>joy</response>",
     ],
-    "[unfinished]": ["<think>It is joy", "joy<think>or love", "<think>a</think>joy<think>"],
+    "[unfinished]": [
+        *("<think>It is joy", "joy<think>or love", "<think>a</think>joy<think>"),
+        *("<|channel|>analysis<|message|>It is joy", "analysisIt is joy", "[THINK]It is joy"),
+        *("<|channel>thought\nIt is joy", "<seed:think>It is joy"),
+    ],
     "[empty]": ["<think>joy</think>", "joy</think>"],
 }
 

@@ -42,8 +42,9 @@ _ROLE_BEFORE = re.compile(
 )
 _ROLE_AFTER = re.compile(
     r"(?:(?:\s+|\s*#{1,3}\s*)(?:assistant|response|answer|falcon|belle):|\s+答：|\s*<bot>:|<ai>"
-    r"|\s*gpt4 correct assistant:"
-    r"|\s*(?:assistant|model|answer)\s*\n|\s*reserved_1)\s*\Z|\s*</?think>\s*",
+    r"|\s*gpt4 correct assistant:|\s*(?:assistant|model|answer)\s*\n(?:thought\s*\n)?|\s*reserved_1"
+    r"|\s*assistantanalysisassistantfinal)\s*(?:<(?:seed:)?think>\s*</(?:seed:)?think>\s*)?\Z"
+    r"|\s*</?(?:seed:)?think>\s*",
     re.IGNORECASE,
 )
 _ROLES = re.compile(

@@ -19,7 +19,15 @@ _TERMINAL_CODE = re.compile(
 # Escapes that leaked out of a program's string: \n, \", \u559c. Kept apart from JSON's own
 # decoding because a cut-off fragment cannot be decoded as JSON.
 _LEAKED_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(n|r|t(?!ext))|(["']))""")
-_REASONING_TAG = re.compile(r"[<◁]\s?(/?)\s?(?:think|thinking|thought|reasoning)\s?[>▷]")
+# A tag that closes has a group: `</think>`, and what gpt-oss, Gemma, Cohere write before answers.
+_REASONING_TAG = re.compile(
+    r"[<◁]\s?(/?)\s?(?:\w{1,8}:)?(?:think|thinking|thought|reasoning|analysis)\s?[>▷]"
+    r"|\[(/?)think\]|<\|(?:start|(end))_thinking\|>|<\|(?:begin|(end))_of_thought\|>"
+    r"|<(?:\|channel\|?|unused94)>(?:analysis|thought)\b"
+    r"|(<\|channel\|>final<\|message\|>|<channel\|>|<unused95>)"
+    # The same without special tokens, which leave these words glued to the text.
+    r"|\A\s*analysis(?=[^\W\d_])|(assistantfinal)"
+)
 _TOKEN_IN_PLACE = re.compile(r"<(?:0x[0-9a-f]{2}|unk|mask|extra_id_\d{1,3})>|\[(?:unk|mask)\]")
 _CUT_TOKEN = re.compile(r"<\|[^<>|\n]{0,48}\Z")
 _ROLES = {
@@ -40,6 +48,7 @@ _ROLE_AT_START = re.compile(
 )
 _HEADING = re.compile(
     r"\s*(?:#{1,4}\s*)?(?:assistant|model|response|chatbot|gpt4 correct assistant)\s*(?::|\n|\Z)\s*"
+    r"|thought\n\s*"
 )
 _NEXT_TURN = re.compile(
     r"\n\s*(?:#{1,4}\s*)?(?:(?:user|human|assistant|system)\s*(?::|(?=\n|\Z))"
@@ -48,7 +57,7 @@ _NEXT_TURN = re.compile(
 _LINE_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|h[1-6]|pre)\s?/?>")
 _INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|mark|small)\s?>")
 _ANSWER_TAG = re.compile(
-    r"<(/?)(?:final_?)?(?:answer|emotion|label|sentiment|class|category|result|output|prediction|intent|topic)\s?>"
+    r"<(/?)(?:final_?)?(?:answer|emotion|label|sentiment|class|category|result|output|prediction|intent|topic|response)\s?>"
     r"|\\boxed\s?\{(?:\s?\\text\s?\{)?"
 )
 _FENCE = re.compile(r"```[\w+-]{0,20}(?=[\r\n])")
@@ -109,7 +118,7 @@ def _without_reasoning(text: str) -> str | None:
     position = 0
     thinking = False
     for tag in _REASONING_TAG.finditer(text):
-        if tag[1]:
+        if any(tag.groups()):
             if not thinking:
                 kept.clear()
             thinking = False
