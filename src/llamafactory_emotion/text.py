@@ -36,8 +36,9 @@ _LONG_MARK_RUN = re.compile(rf"(?<!{_MARKS})({_MARKS}{{32}}){_MARKS}++")
 # The two characters that normalise to more than six; the longest gives eighteen.
 _EXPLODING = re.compile("[\ufdfa\ufdfb]")
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
+    "(?:[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001f3fb-\U0001f3ff"
+    "\U000e0000-\U000e0fff]|\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff]))+"
 )
 # NFKC leaves the true hyphen and the minus sign alone; an en dash before a digit is a minus.
 _HYPHENS = re.compile("[\u2010\u2212]|(?<![\\w\u2013\u2014])[\u2013\u2014](?=\\d)")
@@ -51,8 +52,8 @@ def fold(text: str) -> str:
     """Return text in the form in which it is compared.
 
     Unicode NFKC and case folding (full-width letters, ligatures, decomposed accents, capitals), no
-    zero-width or other invisible characters, no skin tones, straight quotes, plain hyphens and
-    minus signs. A run of over 32 marks and signs outside ASCII is cut to 32.
+    zero-width or other invisible characters but what joins emoji, no skin tones, straight quotes,
+    plain hyphens and minus signs. A run of over 32 marks and signs outside ASCII is cut to 32.
     """
     if text.isascii():
         return text.lower()

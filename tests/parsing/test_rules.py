@@ -145,6 +145,7 @@ MARKERS = {
     "anger": ["joy, love. 答案：愤怒"],
     "sadness": ["喜悦还是悲伤？情感分类：悲伤。"],
     "[ambiguous]": [
+        *("Answer: joy,love", "Emotion: joy; love", "Emotion: joy (love)"),
         *("Answer: joy or love", "joy, love. Answer:", "love or fear. The answer is not joy"),
     ],
     "[no_label]": ["Answer: not joy", "Answer:"],
@@ -171,7 +172,10 @@ WORDS = {
         "jоy",  # a Cyrillic o
     ],
     "love": ["可爱", "爱好"],
-    "[ambiguous]": ["joy and love", "joy, love", "sadness rather than fear", "愤怒和悲伤"],
+    "[ambiguous]": [
+        *("joy and love", "joy, love", "sadness rather than fear", "愤怒和悲伤", "joy,love,fear"),
+        *("joy;love", "joy.love", "joy，爱", "joy=love", "[joy][love]", "joy -> love", "joy! love"),
+    ],
     "[refusal]": ["I cannot say."],
 }
 
@@ -363,8 +367,16 @@ OF_TASKS = {
         "C": ["The correct option is C."],
         "B": ["Option (B)"],
         "A": ["A", "a", "A.", "A: because", "Answer: A", "The answer is A"],
-        "D": ["I'd go with D, I think"],
-        "[no_label]": ["It's a tie", "The answer is a mystery", "A text about dogs."],
+        "D": ["I'd go with D, I think", "The answer is (D) a nurse."],
+        "[no_label]": [
+            *(
+                "It's a tie",
+                "The answer is a mystery",
+                "A text about dogs.",
+                "Answer: A car moves.",
+            ),
+            *("A+", "B-", "C#"),
+        ],
         "[ambiguous]": ["B and C"],
         "[refusal]": ["I can't decide between a and b"],
     },
@@ -423,6 +435,45 @@ OF_TASKS = {
         "[no_label]": ["axb"],
         "[x]": ["it is [x]"],
     },
+    # Another sub-class, in whatever way the labels write theirs.
+    ("Ship", "Ship - Sail", "Train"): {
+        "[no_label]": ["Ship - Rowing", "Ship – Rowing", "The label is Ship - Night rowing."],
+        "Ship": ["Ship", "Ship - it says so itself", "Ship. Surely."],
+        "Ship - Sail": ["ship – sail", "Answer: Ship - Sail"],
+        "Train": ["Train."],
+    },
+    ("Ship", "Ship (Sail)", "St. Ives", "Paris"): {
+        "[no_label]": ["Ship (Rowing)"],
+        "Ship (Sail)": ["ship (sail)"],
+        "Paris": ["Paris. Surely."],
+    },
+    ("Ship", "Train"): {"[no_label]": ["Ship → Rowing", "Ship -> Rowing", "Ship::Rowing"]},
+    ("N,W", "S,E", "N,W,C"): {
+        "N,W": ["N, W", "Answer: N,W"],
+        "N,W,C": ["N,W,C"],
+        "[no_label]": ["S,E,R", "Answer: S,E,R"],
+        "[ambiguous]": ["N,W,S,E"],
+    },
+    ("utility:clock", "card/lost", "late_refund?"): {
+        "utility:clock": ["Utility: clock"],
+        "card/lost": ["card / lost"],
+        "late_refund?": ["Late refund", "late_refund?"],
+        "[no_label]": ["clock"],
+    },
+    ("😀", "😡", "🇩🇪", "🇫🇷", "👨", "👩", "❤️"): {
+        "[ambiguous]": ["😀 😡", "😀😡", "🇩🇪🇫🇷"],
+        "😡": ["😡😡", "The mood is 😡."],
+        "❤️": ["❤"],
+        "[empty]": ["👨‍👩‍👧", "❤️‍🔥", "👩‍🚀"],
+    },
+    ("★★", "★★★"): {"★★": ["★★", "**★★**"], "[empty]": ["★★★★", "★"]},
+    ("+", "-", "?"): {
+        "-": ["-", "Answer: -", '{"label": "-"}'],
+        "+": ["The answer is +."],
+        "[no_label]": ["Well-known", "What is it?"],
+        "[ambiguous]": ["+/-"],
+    },
+    ("А", "Б", "В"): {"[no_label]": ["В тексте грусть."], "Б": ["Б", "Ответ: Б"]},
     ("Spaß", "Ärger"): {"Spaß": ["SPASS!"]},
     ("กลัว", "รัก"): {"รัก": ["ฉันรักคุณ"]},
     ("प्यार", "डर"): {

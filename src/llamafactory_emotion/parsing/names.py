@@ -16,7 +16,8 @@ distinct.
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from llamafactory_emotion.parsing.phrases import OF_ALL, ORDINARY_WORDS
@@ -26,10 +27,13 @@ from llamafactory_emotion.text import WITHOUT_SPACES, fold
 WORD_CHARACTER = re.compile(r"[^\W_]")
 _SPACED = rf"[^\W_{WITHOUT_SPACES}]"
 _BULLET = re.compile(r"[\W_]*(?:\d{1,3}|[a-z])[.)]\s")
-_SEPARATORS = re.compile(r"[\s_-]+")
+_SEPARATORS = re.compile(r"[\s_–—-]+")
 # What parts the levels of a hierarchical label: `Transport | Ship`, `card/lost`.
 _LEVELS = "|/>:"
-_NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}([|/>]|:(?= ?\S))[ \t\"'`*_(\[]*")
+_NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}([|/>→\\]|->|::|:(?= ?\S))[ \t\"'`*_(\[]*")
+# Signs between the words of a label; apostrophes and hyphens are inside a word.
+_JOINT = re.compile(r"(?<=[^\W_])(?!['-]\b)(\s*)([^\w\s]+)(\s*)(?=[^\W_])")
+_SPACEABLE = frozenset(":/,|>&;+")
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 
 
@@ -58,6 +62,7 @@ class LabelNames:
         self._meanings: list[tuple[str, str]] = []  # of the pattern's alternatives
         self._longest = max(map(len, self._names), default=0)
         self._levels = "".join(one for one in _LEVELS if any(one in name for name in self._names))
+        self._joint = _joint_pattern(self._names)
         self._numbers = _numbers(task)
 
     @functools.cached_property
@@ -122,19 +127,24 @@ class LabelNames:
         before = WORD_CHARACTER.search(text, 0, match.start())
         if before or WORD_CHARACTER.search(text, match.end()):
             return self._all_alike(text) or self._number(text)
-        return self._name(match).label
+        name = self._name(match)
+        return name.label if has_word(match[0]) else self._all_alike(text)
 
     def _all_alike(self, text: str) -> str | None:
         """Return the label of a text that is nothing but names of one label: `joy joy`."""
+        labels = self.all_of(text)
+        return labels.pop() if len(labels) == 1 else None
+
+    def all_of(self, text: str) -> set[str]:
+        """Return the labels of a text that is nothing but names; none where it says more."""
         labels = set()
         end = 0
         for name in self.find(text):
             if WORD_CHARACTER.search(text, end, name.start):
-                return None
+                return set()
             labels.add(name.label)
-            end = name.end
-        rest = WORD_CHARACTER.search(text, end)
-        return labels.pop() if len(labels) == 1 and rest is None else None
+            end = self.out_of(text, name) or name.end
+        return set() if WORD_CHARACTER.search(text, end) else labels
 
     def _number(self, text: str) -> str | None:
         """Return the label that is a number of the same value: `4.0` is `4`."""
@@ -155,6 +165,8 @@ class LabelNames:
             follows = WORD_CHARACTER.match(text, after.end())
             if follows and not follows[0].isdecimal():
                 return self.at(text, follows.start()) is None or after[1] in self._levels
+        if self._joint and self._joint.match(text, name.end):
+            return True
         if not self._levels:
             return False
         before = text[max(0, name.start - 6) : name.start].rstrip(" \"'`*_([")
@@ -164,8 +176,27 @@ class LabelNames:
         )
 
 
+def _joint_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
+    """Find what joins a name to more of its kind: the signs between the words of the labels.
+
+    Where labels have no space around a sign, only a sign without space joins; where they have, what
+    is joined ends its line after two words or one, or else it is a reason.
+    """
+    joints = set()
+    for space, sign, other in (found for name in names for found in _JOINT.findall(name)):
+        quoted = "[-–—]" if sign in "-–—" else re.escape(sign)
+        if (space or other) and sign not in ".?!":
+            end = r"[^\W_]+(?:\s[^\W_]+)?[^\w\s]{0,4}\s*(?:\n|\Z)"
+            joints.add(rf"\s{'+' if space else '*'}{quoted}\s{'+' if other else '*'}(?={end})")
+        elif not (space or other):
+            joints.add(rf"{quoted}(?=[^\W_])")
+    return re.compile("|".join(sorted(joints))) if joints else None
+
+
 def _kind(name: str, otherwise: str) -> str:
-    return "ordinary" if name in ORDINARY_WORDS or re.fullmatch("[a-z]", name) else otherwise
+    is_letter = len(name) == 1 and name != name.upper()
+    is_sign = name.isascii() and not WORD_CHARACTER.search(name)
+    return "ordinary" if is_letter or is_sign or name in ORDINARY_WORDS else otherwise
 
 
 def has_word(text: str) -> bool:
@@ -190,40 +221,58 @@ def _folded_names(task: Task) -> dict[str, tuple[str, str]]:
     for answer, label in task.answers.items():
         name = fold(answer).strip()
         names[name] = label, _kind(name, "number" if _NUMBER.fullmatch(name) else "label")
-    return names
+    bare = [(name.rstrip(".?!"), meaning) for name, meaning in names.items()]
+    claims = Counter(name for name, _ in bare)
+    return {name: meaning for name, meaning in bare if name and claims[name] == 1} | names
 
 
 def _name_pattern(name: str, *, loose: bool) -> str:
     """Write what follows a name's first character; it may be wrapped, and spaced at its signs."""
-    parts = re.findall(r"[\s_-]+|[^\s_-]+", name[1:])
+    parts = re.findall(r"[\s_–—-]+|[^\s_–—-]+", name[1:])
     before = name[0]
     body = ""
     for index, part in enumerate(parts):
         if not _SEPARATORS.fullmatch(part):
-            body += _literal(part)
+            body += _literal(part, before)
             before = part[-1]
             continue
         after = parts[index + 1][0] if index + 1 < len(parts) else ""
         words = WORD_CHARACTER.match(before) and WORD_CHARACTER.match(after or " ")
         if words and loose and not part.isspace():
-            body += r"(?:\\?[\s_-])+"
+            body += r"(?:\\?[\s_–—-])+"
         elif words and loose:
             body += r"[\s_-]+"
         elif part.isspace():
             body += r"\s+" if words else r"\s*"
         else:
             body += _literal(part)
+    # `★★` is no part of `★★★`.
+    if len(name) > 1 and not name.strip(name[0]) and not name.isalnum():
+        body += f"(?!{re.escape(name[0])})(?<!{re.escape(name[0] + name)})"
     return body
 
 
-def _literal(piece: str) -> str:
-    r"""Quote a piece for a pattern; Markdown may have put a backslash before each sign (`\_`)."""
-    return "".join(
-        re.escape(character)
-        if character.isalnum()
-        else (r"\s+" if character.isspace() else r"\\?" + re.escape(character))
-        for character in piece
-    )
+def _literal(piece: str, before: str = "") -> str:
+    r"""Quote a piece for a pattern; Markdown may have put a backslash before each sign (`\_`).
+
+    A sign between words may have spaces around it.
+    """
+    written = ""
+    for character, after in zip(piece, piece[1:] + " ", strict=True):
+        if character.isalnum():
+            written += character
+        elif character.isspace():
+            written += r"\s+"
+        else:
+            around = before + after
+            space = r"\s?" if character in _SPACEABLE and _parts_words(around) else ""
+            written += rf"{space}\\?{re.escape(character)}{space}"
+        before = character
+    return written
+
+
+def _parts_words(around: str) -> bool:
+    return around.isalnum() and len(around) == 2 and not around.isdecimal()
 
 
 def _guard_before(first: str) -> str:
@@ -232,7 +281,7 @@ def _guard_before(first: str) -> str:
     if first in "+-":
         return rf"(?!(?<={_SPACED}{quoted})\d)"
     if not re.match(_SPACED, first):
-        return ""
+        return rf"(?<!\u200d{quoted})"
     guard = rf"(?<!{_SPACED}{quoted})(?<!{_SPACED}[-_]{quoted})(?<![{_combining_marks()}]{quoted})"
     return guard + (rf"(?<![-$€£¥]{quoted})(?<!\d[.,]{quoted})" if first.isdecimal() else "")
 
@@ -242,7 +291,8 @@ def _guard_after() -> str:
     """Write what may not follow a name; it depends on the name's last character alone."""
     return (
         rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_]{_SPACED}|[{_combining_marks()}]))"
-        r"(?!(?<=\d)(?:[.,]\d|\s?%|\+))"
+        r"(?!(?<=\d)(?:[.,]\d|\s?%|\+))(?!\u200d)"
+        r"(?!(?<=(?<![^\W_])[a-z])(?:[+#]|-(?!-))(?!\w))"  # `A-` and `C#` are no letters
     )
 
 

@@ -69,10 +69,10 @@ MARKER = _any(
 LEAD = re.compile(r"""[\s"'`*_:({\[>#$\\-]{0,8}""")
 ALTERNATIVE = _any(
     rf"{_CLOSING}(?:,?\s*(?:and/or|and|or|&|\+|/|,|;|y/o|y|o|u|e|et|ou|und|oder)(?![^\W\d_])"
-    r"|/|\||、|和|或|与|还是|還是|以及|跟|\n)"
+    r"|[/,;&+|、]|和|或|与|还是|還是|以及|跟|\n)"
     r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then)\s+)?""",
 )
-SIDE_BY_SIDE = re.compile(r"\s+(?=\S)|\s*\((?=[^()\n]{1,40}\))")
+SIDE_BY_SIDE = re.compile(r"\s*\((?=[^()\s]{1,40}\))|\s+(?=\S)")
 CLAUSE_END = _any(
     r"""[\s"'`*_)\]}]{0,6}(?:[.,;:!?。，；：！？(（\[|–—\n→]|\s-{1,2}\s|--|\Z)""",
     r"\s*(?:because|since|as|due to|given|for the|porque|ya que|debido|parce que|weil|da|denn)\b",

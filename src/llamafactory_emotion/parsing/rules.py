@@ -74,8 +74,11 @@ Rule = Callable[[str, LabelNames], ParsedAnswer | None]
 
 
 def whole_answer(text: str, names: LabelNames) -> ParsedAnswer | None:
-    """Accept an answer that is one name and nothing else but decoration."""
-    return _labelled(names.only(text))
+    """Accept an answer that is one name and nothing else but decoration, and no two names."""
+    label = names.only(text)
+    if label is None and len(names.all_of(text)) > 1:
+        return _INVALID[AMBIGUOUS]
+    return _labelled(label)
 
 
 def nothing_left(text: str, names: LabelNames) -> ParsedAnswer | None:  # noqa: ARG001
@@ -136,9 +139,7 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
         name = names.at(text, start) or names.at(text, marker.end())
         if name is not None and marker["plural"] and phrases.ITEM_AFTER.match(text, name.end):
             continue  # `Labels: billing, refund`: the list of them
-        if name is not None and (
-            marker["verb"] is None or name.kind != "ordinary" or ends_clause(text, name.end)
-        ):
+        if name is not None and (name.kind != "ordinary" or _chosen(text, name, marker["verb"])):
             found = name
     return None if found is None else _answered(text, found, names)
 
@@ -377,6 +378,14 @@ def _ruled(text: str, names: LabelNames) -> ParsedAnswer:
 
 def _labelled(label: str | None) -> ParsedAnswer | None:
     return None if label is None else ParsedAnswer(label, None)
+
+
+def _chosen(text: str, name: Name, verb: str | None) -> bool:
+    """Whether an ordinary word is an answer behind a marker, and begins no phrase: `A car`."""
+    if ends_clause(text, name.end) or text.startswith(")", name.end):
+        return True
+    begins_phrase = name.end - name.start == 1 and re.match(r" [a-z]", text[name.end :][:2])
+    return verb is None and not (begins_phrase and text[name.start] in phrases.ORDINARY_WORDS)
 
 
 def _answered(text: str, name: Name, names: LabelNames) -> ParsedAnswer:
