@@ -133,6 +133,7 @@ MARKERS = {
         "Emotion: joy\nSecondary emotion: love",
     ],
     "love": [
+        "Answer: joy? No, love.",
         *("joy or love? Emotion: love", "joy or love? Final answer: love."),
         *("Label: joy\nLabel: love", "joy or love? Label = love"),
         *("joy or love? predicted_label: love", "love. Answer: not joy", "love, subclass: joy"),
@@ -143,12 +144,19 @@ MARKERS = {
         "It could be joy or love, but the answer is **fear**.",
     ],
     "anger": ["joy, love. 答案：愤怒"],
-    "sadness": ["喜悦还是悲伤？情感分类：悲伤。"],
+    "sadness": ["喜悦还是悲伤？情感分类：悲伤。", "{'joy': '0.1', 'sadness': '0.9'}"],
     "[ambiguous]": [
         *("Answer: joy,love", "Emotion: joy; love", "Emotion: joy (love)"),
-        *("Answer: joy or love", "joy, love. Answer:", "love or fear. The answer is not joy"),
+        *(
+            "Answer: joy or love",
+            "joy, love. Answer:",
+            "love or fear. The answer is not joy",
+        ),
     ],
-    "[no_label]": ["Answer: not joy", "Answer:"],
+    "[no_label]": [
+        *("Answer: not joy", "Answer:", "Wrong answer: joy", "Opposite emotion: joy", "joy: false"),
+        *('{"joy": false}', "joy = 0.0", "Emotion: joy: no", "joy: 0%", "joy: low, anger: high"),
+    ],
 }
 
 WORDS = {
@@ -217,6 +225,10 @@ REFUSALS = {
         *("很高兴为您服务！请提供文本。", "Je crains de ne pas pouvoir aider."),
         *("Ich kann das leider nicht sagen", "It is hard to say whether this is fear."),
         *("I fear I do not understand", "Happy to help! Could you share the text?"),
+        *("What a joy to hear from you! Paste your text.", "Love to help! Please paste the text."),
+        *("With love, your assistant. Please send the text.", "It's a joy to meet you!"),
+        *("Con alegría te ayudo, envíame el texto.", "Será una alegría ayudarte."),
+        *("Tengo miedo de no poder ayudarte.", "I would love for you to share it."),
     ],
 }
 
@@ -361,7 +373,7 @@ OF_TASKS = {
             *("La respuesta es negativo porque no es positivo", "No es positivo sino negativo"),
         ],
         "positivo": ["Sentimiento: positivo"],
-        "[refusal]": ["No puedo responder"],
+        "[refusal]": ["No puedo responder", "I try to stay neutral on such topics."],
     },
     ("A", "B", "C", "D"): {
         "C": ["The correct option is C."],
@@ -424,11 +436,16 @@ OF_TASKS = {
         "Freude": ["Antwort: Freude, weil keine Trauer"],
         "Wut": ["Das ist keine Freude, sondern Wut"],
         "[no_label]": ["Nicht Freude"],
+        "[refusal]": [
+            *("Mit Freude helfe ich Ihnen! Bitte senden Sie den Text.", "Ich habe Angst davor."),
+            "Es wäre mir eine Freude, Ihnen zu helfen.",
+        ],
     },
     ("joie", "tristesse", "colère"): {
         "joie": ["Réponse : joie"],
         "colère": ["L'émotion est la colère"],
         "[no_label]": ["Ce n'est pas la joie"],
+        "[refusal]": ["J'ai peur de ne pas pouvoir répondre.", "Ce serait une joie de vous aider."],
     },
     ("a.b", "a+b(c)", "[x]", "^$", "d|e"): {
         "a+b(c)": ["it is a+b(c)"],

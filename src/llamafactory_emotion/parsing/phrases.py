@@ -54,16 +54,22 @@ _MARKER_WORDS_WITHOUT_SPACES = (
 )
 # What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
 ANOTHER = re.compile(
-    r"\b(?:second(?:ary)?|other|alternative|not|wrong|incorrect|least likely)[ _-]\Z"
+    r"\b(?:second(?:ary)?|other|alternative|not|wrong|incorrect|least likely|opposite|previous"
+    r"|former|true|actual|expected|excluded|rejected)[ _-]\Z"
+)
+# A value that says that its key is not the answer: `joy: no`, `"joy": false`.
+UNTRUE = re.compile(
+    r"""["'`*_)\]]{0,4}\s?[:=|]\s?["'`*_]{0,2}(?:false|no|none|absent|low|0(?:\.0+)?\s?%?)"""
+    r"""["'`*_]{0,2}\s*(?:[,;}|\n]|\.?\s*\Z)"""
 )
 _CLOSING = r"""[\s"'`*_)\]]{0,6}"""
 MARKER = _any(
     rf"(?:(?P<word>{_MARKER_WORDS})(?P<plural>e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
     rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為]:?(?=[^\s]))",
     r"(?P<verb>(?:answer|label|emotion|sentiment|category|class|intent|topic|choice|respuesta"
-    r"|emoción|etiqueta|categoría|réponse|antwort|resposta)"
-    r"(?:\s+(?:here|of the text|in (?:the|this) text))?"
-    r"\s+(?:is|would be|should be|es|est|ist|é)\b:?)",
+    r"|emoción|etiqueta|categoría|réponse|émotion|antwort|stimmung|resposta|emoção|sentimento)"
+    r"(?:\s+(?:here|(?:of|in|for) (?:the|this) \w{1,20}))?"
+    r"\s+(?:is|would be|should be|es|est|ist|é)\b:?(?:\s+(?:la|le|el|die|der|das|a|o)\b)?)",
 )
 # Between a marker and the name, and between one name and another that is its alternative.
 LEAD = re.compile(r"""[\s"'`*_:({\[>#$\\-]{0,8}""")
@@ -132,6 +138,7 @@ HYPOTHETICAL = re.compile(
     r"|(?:如果|是否|假如|难说)[^。；：！？，,\n]{0,20})\Z"
 )
 QUESTION = re.compile(r"[^.!?;\n。！；]{0,100}(?:[?？]|[吗嗎])")
+ASKED = re.compile(r"""[\s"'`*)]{0,4}\?(?=.*\w)""", re.DOTALL)
 # An answer that takes back what it has said: `joy... wait, I mean sadness`.
 CORRECTION = _any(
     rf"{_EDGE}(?:wait|i mean|correction|or rather|scratch that|on second thought"
@@ -185,6 +192,9 @@ OFFER = _phrases(
     r"(?:happy|glad) to (?:help|assist)|(?:how can|let me know|feel free)\b",
     r"(?:please|could you|can you|you could)\s+(?:please\s+)?"
     "(?:paste|provide|share|send|give|post|tell me|clarify|include|enter)",
+    r"(?:joy|pleasure|delight|happy|glad|love|here) to (?:help|assist|hear|meet|serve)\b",
+    r"love for you to\b|(?:ayudar|saludar)(?:te|l[aeo]s?)\b|(?:vous |t')aider\b|ajudar você",
+    r"(?:ihnen|dir|euch) (?:gerne? )?(?:zu )?helfen\b|helfe ich\b",
     r"me (?:encantaría|gustaría|alegraría|encanta)\b|con (?:mucho )?gusto\b",
     r"encantad[oa] de\b|por favor,? (?:envía|proporciona|comparte|dame|pega|indica|escrib)",
     r"(?:je serais|je suis) (?:ravie?|heureux|heureuse|contente?) de\b|avec plaisir\b|veuillez\b",
@@ -205,6 +215,16 @@ DECLINED = _phrases(
     "i (?:do not|don't) (?:know|have|understand)",
     r"not (?:enough|sufficient) (?:information|context|text)",
     r"(?:i'm|i am|we're|we are) (?:afraid|sorry)\b|i fear\b|i apologi[sz]e\b|my apologies\b",
+    r"i (?:\w+ ){0,2}(?:stay|remain) (?:neutral|impartial|objective)\b",
+    # An answer that asks for the text has classified none.
+    r"(?:(?<![^\n])|(?<=[.!?,:;] )|(?<=please )|(?<=just ))(?:paste|provide|share|send|enter)\s+"
+    r"(?:me\s+)?(?:it\b|(?:the|your|a|some|more)\s+(?:text|message|sentence|review|content)\b)",
+    r"there(?:'s| is) no text|no text (?:was|has been)\b",
+    r"(?:env[ií][ae]|manda|comparte|proporciona|pega)(?:me|nos)? (?:el|tu|su|un) (?:texto|mensaje)",
+    r"(?:envoyez|collez|partagez|donnez)(?:-moi)? (?:le|votre|un) (?:texte|message)",
+    r"(?:senden|schicken|geben) sie (?:mir )?(?:den|ihren|einen) text|ich habe angst\b",
+    r"(?:envie|mande|cole|compartilhe) (?:o|seu|um) texto",
+    r"(?:tengo|me da) miedo\b|j'ai peur\b|tenho medo\b",
     r"i regret\b|no (?:puedo|podemos|sé|tengo)\b|no es posible\b|me temo\b",
     r"lo (?:siento|lamento)\b|disculp|perd[oó]n",
     r"désolée?\b|je ne (?:peux|sais|suis)\b|je crains\b|impossible de\b|malheureusement\b",

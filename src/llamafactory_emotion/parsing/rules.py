@@ -44,9 +44,9 @@ _JSON_KEY = re.compile(
 _OPENING_QUOTE = re.compile(r"""(["'])(?:[^\w,:}\]]{0,8}["'][^\w,:}\]]{0,8}(?=[^\W_]))?""")
 _BARE_VALUE = re.compile(r"[^,}\]\r\n]*")
 _FIELD = re.compile(
-    r"\s*([^\W\d][\w \t-]{0,24}?)\s*[:=]\s*([^,;\n:=]{1,200}?)\s*(?:[,;\n]|\.?\s*\Z)"
+    r"\s*([^\W\d][^,;.:=!?()*\n]{0,24}?)\s*[:=]\s*([^,;\n:=]{1,200}?)\s*(?:[,;\n]|\.?\s*\Z)"
 )
-_SCORE = re.compile(r"""["'`*]{0,3}\s*[:=(|-]?\s*(\d{1,3}(?:\.\d{1,15})?)(?![\d.])""")
+_SCORE = re.compile(r"""["'`*]{0,3}\s*[:=(|-]?\s*["']?(\d{1,3}(?:\.\d{1,15})?)(?![\d.])""")
 # In characters: what is longer is no statement; no answer that declines; more than its last lines.
 _STATEMENT = 400
 _PROSE = 4_000
@@ -113,15 +113,18 @@ def fields(text: str, names: LabelNames) -> ParsedAnswer | None:
     if len(text) > _STATEMENT:
         return None
     position = 0
-    labels = set()
+    labels, others = set[str](), set[str]()
     while position < len(text):
         field = _FIELD.match(text, position)
         if field is None:
             return None
         label = names.only(field[2])
-        if label is not None:
-            labels.add(label)
+        is_other = phrases.ANOTHER.search(field[1].rpartition(" ")[0] + " ")
+        if label is not None and not (is_other and any(names.find(field[1]))):
+            (others if is_other else labels).add(label)
         position = field.end()
+    if not labels and others:
+        return _INVALID[NO_LABEL]
     return _labelled(labels.pop()) if len(labels) == 1 else None
 
 
@@ -137,6 +140,8 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
             continue
         start = skip_lead(text, marker.end())
         name = names.at(text, start) or names.at(text, marker.end())
+        if name is not None and phrases.ASKED.match(text, name.end):
+            continue
         if name is not None and marker["plural"] and phrases.ITEM_AFTER.match(text, name.end):
             continue  # `Labels: billing, refund`: the list of them
         if name is not None and (name.kind != "ordinary" or _chosen(text, name, marker["verb"])):
@@ -401,7 +406,10 @@ def _answered(text: str, name: Name, names: LabelNames) -> ParsedAnswer:
     other = names.at(text, side.end()) if side else None
     if other is not None and other.kind == "label" and other.label != name.label:
         return _INVALID[AMBIGUOUS]
-    return _best_scored(text, name, names) or ParsedAnswer(name.label, None)
+    scored = _best_scored(text, name, names)
+    if scored is None and phrases.UNTRUE.match(text, name.end):
+        return _INVALID[NO_LABEL]
+    return scored or ParsedAnswer(name.label, None)
 
 
 def _best_scored(text: str, first: Name, names: LabelNames) -> ParsedAnswer | None:

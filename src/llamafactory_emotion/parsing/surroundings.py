@@ -80,7 +80,7 @@ class Surroundings:
         text = self._text
         before = _bare(text, name.start)
         start = max(0, name.start - _NEAR)
-        if phrases.DENIED_AFTER.match(text, name.end):
+        if phrases.DENIED_AFTER.match(text, name.end) or phrases.UNTRUE.match(text, name.end):
             return True
         if phrases.HYPOTHETICAL.search(text, start, name.start):
             return True
