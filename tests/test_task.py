@@ -132,6 +132,19 @@ def test_a_task_is_read_from_a_file(tmp_path):
     )
 
 
+def test_keys_are_read_as_they_are_written(tmp_path):
+    path = write(
+        tmp_path,
+        "name: t\ninstruction: i\nlabels: ['yes', 'no', '1', 'null']\n"
+        "words: {no: nay}\naliases: {yes: [aye], 1: [one], null: [void]}\n",
+    )
+
+    read = load_task(path)
+
+    assert read.words == {"no": "nay"}
+    assert read.aliases == {"aye": "yes", "one": "1", "void": "null"}
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

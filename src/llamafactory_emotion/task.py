@@ -280,8 +280,10 @@ def _read_yaml(path: Path) -> object:
         # Ten short lines of aliases can write out to more than any memory holds.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
-        doubled = sorted(set(_doubled_keys(yaml.compose(text, Loader=yaml.SafeLoader))))
-        content = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        doubled = sorted(set(_doubled_keys(node)))
+        content = loader.construct_document(node) if node else None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     # PyYAML passes on what Python says of `2001-99-99`, `!!int x` or `!!bool x`.
@@ -294,9 +296,15 @@ def _read_yaml(path: Path) -> object:
 
 
 def _doubled_keys(node: Any) -> Iterator[str]:
-    """Yield the keys that a mapping has twice: YAML keeps the last without a word."""
+    """Yield the keys that a mapping has twice: YAML keeps the last without a word.
+
+    Keys become text as it is written, for YAML reads `no`, `on` and `1` otherwise.
+    """
     pairs = node.value if getattr(node, "id", "") == "mapping" else ()
     counts = Counter(str(key.value) for key, _ in pairs)
+    for key, _ in pairs:
+        if key.id == "scalar":
+            key.tag = "tag:yaml.org,2002:str"
     yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
     for _, value in pairs:
         yield from _doubled_keys(value)
@@ -355,7 +363,9 @@ def _words(value: object, wanted: str, problems: list[str]) -> list[str]:
     strange = [word for word in listed if not isinstance(word, str)]
     if strange or not isinstance(value, list):
         named = ", ".join("an empty one" if word is None else repr(word) for word in strange)
-        reading = f", not {named} (quote what YAML reads otherwise: 'no', '1')" if named else ""
+        reading = (
+            f", not {named} (quote what YAML reads otherwise: 'no', 'on', '1')" if named else ""
+        )
         problems.append(wanted + reading)
         return []
     return [word.strip() for word in listed]

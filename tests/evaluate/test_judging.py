@@ -60,11 +60,12 @@ def test_long_answers_and_more_answers_than_are_remembered_are_judged_alike():
         ({"label": "joy"}, 'have no "predict"'),
         ({"predict": "joy"}, "have no gold label"),
         (row("joy", "joy", probabilities={"joy": 0.5}), "for other labels"),
-        ('{"predict": "joy", "label": NaN}', "label outside the task"),
+        ('{"predict": "joy", "label": NaN}', "have no gold label"),
+        (row("<think>\n\n</think>\n\n<|im_end|>", "joy"), "have no gold label"),
         *((row(gold, "joy"), "label outside") for gold in ("9" * 5000, " " * 200_000 + "x")),
         (row("<|" * 100_000, "joy"), "label outside"),
     ],
-    ids=["cut", "no answer", "no label", "other", "NaN", "digits", "spaces", "tokens"],
+    ids=["cut", "no answer", "no label", "other", "NaN", "blank", "digits", "spaces", "tokens"],
 )
 def test_broken_rows_stop_or_are_counted(predictions, capsys, fails, figures, broken, saying):
     path = predictions(row("joy", "joy"), broken)

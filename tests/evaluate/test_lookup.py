@@ -146,6 +146,13 @@ def test_a_text_that_repeats_in_the_source_takes_the_row_with_its_label_first(ow
     assert check.repeated.count == 1
 
 
+def test_a_label_that_is_an_id_stays_one_beside_the_name_in_the_source():
+    rows, check, _ = join(labelled(("a", "joy"), ("b", "fear")), [ask(1, "a", "1"), ask(2, "b", 1)])
+
+    assert [row.label for row in rows] == ["1", "fear"]
+    assert check.other_gold.count == 1
+
+
 def test_repeats_in_conflict_go_to_predictions_without_labels_in_the_order_of_lines():
     source = labelled(("a", "joy"), ("b", "fear"), ("a", "love"), ("a", "joy"), ("a", "anger"))
 

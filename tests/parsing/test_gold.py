@@ -9,6 +9,9 @@ STARS = Task("stars", ("1", "2", "3", "4", "5"), "How many?")
 SIGNED = Task("signed", ("-1", "0", "1"), "For or against?")
 PADDED = Task("padded", ("01", "02", "10"), "Which?")
 CHINESE = Task("zh", ("负面", "正面", "中性"), "情感？")
+FRENCH = Task("fr", ("joie", "tristesse"), "Quelle émotion ?")
+JAPANESE = Task("ja", ("喜び", "悲しみ"), "感情は？")
+HINDI = Task("hi", ("खुशी", "दुख"), "भावना?")
 BRACKETS = Task("brackets", ("[K,17]", "[K,42.5]"), "Which?")
 INTENTS = Task("intents", ("parcel_delayed", "top-up failed"), "Which?")
 TRUTH = Task("truth", ("true", "false"), "Is it?")
@@ -26,6 +29,7 @@ TICKETS = Task("tickets", ("bug report", "other"), "?", words={"bug report": "bu
                 *("joy<｜end▁of▁sentence｜>", "<|endoftext|><|endoftext|> joy<|im_end|>\n"),
                 *("analysisassistantfinaljoy", "<|channel>thought\n<channel|>joy<turn|>\n"),
                 *("<seed:think></seed:think>joy<seed:eos>", "thought\njoy"),
+                *("This text expresses joy.", "The emotion of this tweet is joy."),
                 *("<answer>joy</answer>", "\\\\boxed{joy}", '{"emotion": "joy"}', "Emotion: joy"),
                 *("Answer: joy, because of the sun", 1, 1.0, "1", "1</s>"),
             ],
@@ -35,11 +39,20 @@ TICKETS = Task("tickets", ("bug report", "other"), "?", words={"bug report": "bu
             None,
             [
                 *(True, -1, 6, 1.5, "happy", "joy, love", "the writer feels joy", "", None),
+                *(
+                    "It is not joy.",
+                    "It is joy or love.",
+                    "The text is joyless.",
+                    "Other emotion: joy",
+                ),
                 *(float("nan"), "9" * 5_000),
             ],
         ),
         (CHINESE, "正面", ["评价：正面，把握：0.8"]),
-        (CHINESE, "负面", ["情感:负面"]),
+        (CHINESE, "负面", ["情感:负面", "该评论属于负面评价。"]),
+        (FRENCH, "joie", ["L'émotion est la joie.", "Émotion : joie"]),
+        (JAPANESE, "喜び", ["感情は喜びです。"]),
+        (HINDI, "खुशी", ["भावना: खुशी"]),
         (BRACKETS, "[K,42.5]", ["\n[K,42.5]"]),
         (BRACKETS, None, ["\n[K,17"]),
         (STARS, "3", [3, 3.0, "3.0"]),
@@ -76,6 +89,9 @@ def test_space_hyphen_and_underscore_are_told_apart_where_labels_need_it():
         ("3", "3", "anger"),
         (3, " 3</s>", "anger"),
         ("3</s>", "1", "joy"),
+        ("3", "**3**.", "anger"),
+        ("3", "Answer: 3", "anger"),
+        ("3", '{"label": 1}', "joy"),
         ("anger", "3", None),
         ("3", "3 or 4", None),
         ("3", "7", None),

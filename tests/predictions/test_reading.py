@@ -9,8 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamafactory_emotion.errors import DataError
-from llamafactory_emotion.predictions.formats import Columns
-from llamafactory_emotion.predictions.reading import BrokenRows, name_of, read_predictions
+from llamafactory_emotion.predictions.formats import BY_KEYS, Columns
+from llamafactory_emotion.predictions.reading import (
+    BrokenRows,
+    SeenIds,
+    as_prediction,
+    name_of,
+    read_predictions,
+)
 
 ROW = {"prompt": "Which?\nI laughed", "predict": " joy", "label": " joy"}
 LINE = json.dumps(ROW).encode()
@@ -150,6 +156,15 @@ def test_a_row_without_an_answer_is_named_by_its_own_keys(tmp_path):
 
     assert list(rows) == []
     assert broken.describe().endswith("they have keys: \"'said'\" (1) (at p:1)")
+
+
+def test_a_list_of_gold_labels_is_named():
+    broken = BrokenRows("p")
+
+    row = {"predict": "joy", "label": ["joy", "love"]}
+
+    assert as_prediction(row, 1, broken, SeenIds(), BY_KEYS) is None
+    assert "neither text nor a number: 'joy, love' (1)" in broken.describe()
 
 
 def test_values_named_are_few_and_short():

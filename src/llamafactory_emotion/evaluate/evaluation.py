@@ -26,6 +26,7 @@ from llamafactory_emotion.evaluate.lookup import (
 from llamafactory_emotion.evaluate.matching import Answers
 from llamafactory_emotion.metrics.calibration import Calibration, Calibrator
 from llamafactory_emotion.metrics.counts import Counts, Metrics, metrics_of
+from llamafactory_emotion.parsing.cleaning import clean
 from llamafactory_emotion.predictions.formats import BY_KEYS, Columns
 from llamafactory_emotion.predictions.reading import (
     BrokenRows,
@@ -194,6 +195,13 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         rule: metrics_of(task.labels, tally.confusion(k)) for k, rule in enumerate(judge.rules)
     }
     metrics = by_rule[judge.rules[0]]
+    if metrics.invalid == metrics.n and all(
+        task.is_id(clean(one.row.predict)) for one in tally.invalid
+    ):
+        raise DataError(
+            f"all answers in {file} are label ids, and its gold labels are names; give the gold "
+            "labels as ids too, or a task= whose aliases say which label each id means."
+        )
     confident = sorted(tally.errors, key=lambda entry: (-entry[0], -entry[1]))
     return Evaluation(
         file=file,

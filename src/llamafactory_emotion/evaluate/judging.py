@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from llamafactory_emotion.metrics.calibration import probability_values
+from llamafactory_emotion.parsing.cleaning import clean
 from llamafactory_emotion.parsing.gold import GoldReader
 from llamafactory_emotion.parsing.rules import LabelParser
 from llamafactory_emotion.predictions.reading import BrokenRows, Prediction
@@ -93,7 +94,7 @@ class AnswerJudge:
         return self._index[gold], tuple(predicted), reason
 
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
-        if row.label is None or not str(row.label).strip():
+        if row.label is None or row.label != row.label or not clean(str(row.label)):
             said = (
                 'have no gold label beside "predict" (give them with --source FILE, which joins '
                 "rows by text, by prompt or by a batch's custom_id)"

@@ -204,7 +204,10 @@ class SourceJoin:
                 was = str(prediction.label).strip()
                 said = f"{was!r} in the predictions, {row.label!r} in the source: {_shown(text)}"
                 self._check.other_gold.add((prediction.line, said))
-            yield prediction._replace(label=row.label, text=row.text)
+            # An id stays one: an answer may be an id where the gold labels of the file are.
+            is_id = own == row.label and self._task.is_id(prediction.label)
+            label = prediction.label if is_id else row.label
+            yield prediction._replace(label=label, text=row.text)
         if not self._check.matched and by_id:
             raise DataError(
                 f"{self._source.name} has none of the ids of {broken.source}; name the file that "

@@ -2,15 +2,24 @@
 
 Gold is read like an answer, for a run may have trained answers that are more than the label, and
 LLaMA-Factory writes them as they were trained: with an empty block of reasoning, an end token, an
-answer tag, as JSON or as `key: value`. What is left must be a label or its answer word exactly; an
-alias, which stands for what a model may say, is no gold value.
+answer tag, as JSON, as `key: value`, or as a sentence that gives one where answers are expected
+(`The text expresses joy.`). Else what is left must be a label or its answer word exactly; an alias,
+which stands for what a model may say, is no gold value.
 """
 
 from dataclasses import replace
+from functools import cached_property
 
 from llamafactory_emotion.parsing.cleaning import clean
 from llamafactory_emotion.parsing.names import LabelNames
-from llamafactory_emotion.parsing.rules import after_marker, fields, json_field, whole_answer
+from llamafactory_emotion.parsing.rules import (
+    LabelParser,
+    after_marker,
+    fields,
+    json_field,
+    sentence,
+    whole_answer,
+)
 from llamafactory_emotion.task import Task
 
 _LONGEST = 2_000
@@ -34,15 +43,20 @@ class GoldReader:
         label = self._task.label_of(text)
         if label is not None:
             return label
-        for rule in (whole_answer, json_field, fields, after_marker):
+        for rule in (whole_answer, json_field, fields, after_marker, sentence):
             parsed = rule(text, self._names)
             if parsed is not None:
                 return parsed.label
         return None
 
     def read_id(self, gold: object, answer: str) -> str | None:
-        """Return the label of an answer that is nothing but an id, where the gold value is one."""
+        """Return the label of an answer that gives an id, where the gold value is one."""
         if self._task.is_id(clean(gold) if isinstance(gold, str) else gold):
-            text = clean(answer)
-            return self._task.label_of(text) if text and self._task.is_id(text) else None
+            said = self._ids.parse(answer).label
+            return said and self._task.label_of(said)
         return None
+
+    @cached_property
+    def _ids(self) -> LabelParser:
+        numbers = tuple(map(str, range(len(self._task.labels))))
+        return LabelParser(replace(self._task, labels=numbers, aliases={}, words={}))

@@ -49,7 +49,7 @@ _MARKER_WORDS = (
     "|étiquette|antwort|kategorie|klasse|stimmung|ergebnis|gefühl"
 )
 _MARKER_WORDS_WITHOUT_SPACES = (
-    "答案|情感|情绪|情緒|感情|标签|標籤|类别|類別|分类|分類|类型|回答|答え|罪名|结果|結果|结论|評価|评价"
+    "答案|情感|情绪|情緒|感情|标签|標籤|类别|類別|分类|分類|类型|回答|答え|正解|罪名|结果|結果|结论|評価|评价"
     "|判断|倾向|意图|主题"
 )
 # What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
@@ -65,7 +65,7 @@ UNTRUE = re.compile(
 _CLOSING = r"""[\s"'`*_)\]]{0,6}"""
 MARKER = _any(
     rf"(?:(?P<word>{_MARKER_WORDS})(?P<plural>e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
-    rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為]:?(?=[^\s]))",
+    rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為は]:?(?=[^\s]))",
     r"(?P<verb>(?:answer|label|emotion|sentiment|category|class|intent|topic|choice|respuesta"
     r"|emoción|etiqueta|categoría|réponse|émotion|antwort|stimmung|resposta|emoção|sentimento)"
     r"(?:\s+(?:here|(?:of|in|for) (?:the|this) \w{1,20}))?"

@@ -236,6 +236,12 @@ def statement(text: str, names: LabelNames) -> ParsedAnswer:
     return _stated(text, names)[0]
 
 
+def sentence(text: str, names: LabelNames) -> ParsedAnswer | None:
+    """Accept a short sentence that gives one label where an answer is expected."""
+    said, expected = _stated(text, names) if len(text) <= _STATEMENT else (None, False)
+    return said if expected else None
+
+
 def _stated(text: str, names: LabelNames) -> tuple[ParsedAnswer, bool]:
     """Return what a statement says, and whether it says it where an answer is expected."""
     around = Surroundings(text)

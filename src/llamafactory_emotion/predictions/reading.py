@@ -206,7 +206,7 @@ def as_prediction(
             broken.add('repeat an "id"', line, identity)
             return None
     if label is not None and type(label) not in (str, int, float, bool):
-        broken.add('have a "label" that is neither text nor a number', line)
+        broken.add('have a "label" that is neither text nor a number', line, _listed(label))
         return None
     prompt, text = row.get("prompt"), row.get("text")
     return Prediction(
@@ -218,6 +218,10 @@ def as_prediction(
         identity,
         row.get("probabilities"),
     )
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _no_answer(row: dict[str, Any], columns: Columns) -> str:
