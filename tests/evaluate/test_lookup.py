@@ -271,6 +271,13 @@ def test_ids_that_cannot_be_joined_are_refused(predictions, fails):
     fails(batch, f"source={other}", code=1, saying="none of the ids")
 
 
+def test_a_file_without_an_answer_is_told_so_beside_a_source_too(predictions, fails):
+    source = predictions({"text": "a", "label": "joy"}, name="source.jsonl")
+    path = predictions({"custom_id": "0", "result": {"message": {"content": "joy"}}})
+
+    fails(path, f"source={source}", code=1, saying="they have keys: \"'custom_id', 'result'\"")
+
+
 def test_samples_of_the_harness_are_joined_by_what_was_asked_and_not_by_doc_id(
     predictions, figures
 ):

@@ -36,6 +36,9 @@ SAMPLE = {"doc_id": 4, "doc": {"text": "she laughed"}, "target": "joy"}
             {"predict": None, "id": "row-0", "failed": "x"},
         ),
         ({**BATCH, "response": {"status_code": 500}}, {"failed": "status 500"}),
+        # Answered in a form that is not known, it has not failed.
+        ({"custom_id": 1, "response": {"candidates": []}}, {"failed": None}),
+        ({**BATCH, "response": {"status_code": 200, "body": {"output": []}}}, {"failed": None}),
         ({"custom_id": 3, "response": None, "error": {"code": "x"}}, {"id": 3, "failed": "x"}),
         (says({"content": None, "refusal": "no"}), {"predict": "no"}),
         (says({"content": [{"type": "text", "text": "joy"}]}), {"predict": "joy"}),

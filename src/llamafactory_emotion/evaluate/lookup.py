@@ -208,6 +208,8 @@ class SourceJoin:
             is_id = own == row.label and self._task.is_id(prediction.label)
             label = prediction.label if is_id else row.label
             yield prediction._replace(label=label, text=row.text)
+        if not sample:
+            return  # no row can be used, which `broken` tells
         if not self._check.matched and by_id:
             raise DataError(
                 f"{self._source.name} has none of the ids of {broken.source}; name the file that "

@@ -132,7 +132,11 @@ def _batch_response(row: Row) -> Row:
     ours = {**row, "id": row.get("custom_id", row.get("id")), "predict": said}
     if message:
         return {**ours, "predict": said or ""}
-    error = row.get("error") or _first(body, "error") or f"status {response.get('status_code')}"
+    status = response.get("status_code", 200)
+    error = row.get("error") or _first(body, "error")
+    if not error and status == 200:
+        return row  # answered in a form that is not known
+    error = error or f"status {status}"
     return {**ours, "failed": str(_first(error, "message", "code") or error)}
 
 
