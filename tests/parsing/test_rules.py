@@ -327,10 +327,11 @@ OF_TASKS = {
     ("1", "2", "3", "4", "5"): {
         "4": [
             *("4", "4 stars", "Rating: 4.", "- 4", '{"label": 4}', "４", "4️⃣", "4.0"),
-            "I'd give it a 4.",
+            *("I'd give it a 4.", "4/5", "4 out of 5"),
         ],
         "5": ["1. 5"],
-        "[no_label]": ["4.5", "1,234", "-4", "14", "–1", "4,0"],
+        "2": ["1: 0.1, 2: 0.9"],
+        "[no_label]": ["4.5 stars", "4.5", "1,234", "-4", "14", "–1", "4,0"],
         "[ambiguous]": ["3/4"],
         "3": ["Rating: 3 (out of 5)"],
     },
@@ -464,6 +465,7 @@ OF_TASKS = {
         "Ship (Sail)": ["ship (sail)"],
         "Paris": ["Paris. Surely."],
     },
+    ("Food & Drink", "Food"): {"Food": ["Food"], "[no_label]": ["Food and Wine", "Food & Wine"]},
     ("Ship", "Train"): {"[no_label]": ["Ship → Rowing", "Ship -> Rowing", "Ship::Rowing"]},
     ("N,W", "S,E", "N,W,C"): {
         "N,W": ["N, W", "Answer: N,W"],

@@ -140,6 +140,8 @@ class LabelNames:
         labels = set()
         end = 0
         for name in self.find(text):
+            if name.start < end:
+                continue  # the 5 of `4/5`
             if WORD_CHARACTER.search(text, end, name.start):
                 return set()
             labels.add(name.label)
@@ -184,7 +186,7 @@ def _joint_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
     """
     joints = set()
     for space, sign, other in (found for name in names for found in _JOINT.findall(name)):
-        quoted = "[-–—]" if sign in "-–—" else re.escape(sign)
+        quoted = {"-": "[-–—]", "&": "(?:&|and)"}.get(sign, re.escape(sign))
         if (space or other) and sign not in ".?!":
             end = r"[^\W_]+(?:\s[^\W_]+)?[^\w\s]{0,4}\s*(?:\n|\Z)"
             joints.add(rf"\s{'+' if space else '*'}{quoted}\s{'+' if other else '*'}(?={end})")

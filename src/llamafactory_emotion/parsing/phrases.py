@@ -235,7 +235,7 @@ DECLINED = _phrases(
     r"|很遗憾|我不知道|难以(?:判断|确定)|不确定|^\W*sorry\b|n't (?:enough|sufficient) \w",
 )
 
-SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+|\Z)")
+SENTENCE = re.compile(r"(?:[^.!?。！？\n]|\.(?=\d))*+(?:[.!?。！？\n]+|\Z)")
 # Items of a list of single words (`positiva, negativa, neutral`), and of a list of lines.
 _AND = r"(?:and|or|y|o|und|oder|et|ou|e)\s+"
 ITEMS_BEFORE = re.compile(rf"[^\W\d_]+,\s+[^\W\d_]+(?:,\s+(?:{_AND})?|\s+{_AND})\Z")

@@ -423,7 +423,8 @@ def _best_scored(text: str, first: Name, names: LabelNames) -> ParsedAnswer | No
     scores: dict[str, float] = {}
     for name in names.find(text[:_STATEMENT], first.start):
         score = _SCORE.match(text, name.end)
-        if score is not None and name.kind != "number":
+        is_told = score is not None and (name.kind != "number" or score[0].strip()[:1] in ":=")
+        if score is not None and is_told:
             scores[name.label] = float(score[1])
     if len(scores) < 2 or first.label not in scores:
         return None
