@@ -134,6 +134,7 @@ MARKERS = {
     ],
     "love": [
         "Answer: joy? No, love.",
+        *("Emotion(s): love", "Emotion (one word): love", '<span class="joy">love</span>'),
         *("joy or love? Emotion: love", "joy or love? Final answer: love."),
         *("Label: joy\nLabel: love", "joy or love? Label = love"),
         *("joy or love? predicted_label: love", "love. Answer: not joy", "love, subclass: joy"),
@@ -146,6 +147,7 @@ MARKERS = {
     "anger": ["joy, love. 答案：愤怒"],
     "sadness": ["喜悦还是悲伤？情感分类：悲伤。", "{'joy': '0.1', 'sadness': '0.9'}"],
     "[ambiguous]": [
+        *("Answer: joy. Correction: love.", "Answer: joy\nWait, it is love."),
         *("Answer: joy,love", "Emotion: joy; love", "Emotion: joy (love)"),
         *(
             "Answer: joy or love",
@@ -227,6 +229,7 @@ REFUSALS = {
         *("I fear I do not understand", "Happy to help! Could you share the text?"),
         *("What a joy to hear from you! Paste your text.", "Love to help! Please paste the text."),
         *("With love, your assistant. Please send the text.", "It's a joy to meet you!"),
+        *("¡Qué alegría! ¿Qué texto quieres clasificar?", "I'd love more context."),
         *("Con alegría te ayudo, envíame el texto.", "Será una alegría ayudarte."),
         *("Tengo miedo de no poder ayudarte.", "I would love for you to share it."),
     ],

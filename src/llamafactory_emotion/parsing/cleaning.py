@@ -55,7 +55,7 @@ _NEXT_TURN = re.compile(
     r"|#{1,4}\s*(?:instruction|input|user|human|question|response)\b)"
 )
 _LINE_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|h[1-6]|pre)\s?/?>")
-_INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|mark|small)\s?>")
+_INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|mark|small)(?:\s[^<>]{0,200})?>")
 _ANSWER_TAG = re.compile(
     r"<(/?)(?:final_?)?(?:answer|emotion|label|sentiment|class|category|result|output|prediction|intent|topic|response)\s?>"
     r"|\\boxed\s?\{(?:\s?\\text\s?\{)?"

@@ -64,7 +64,7 @@ UNTRUE = re.compile(
 )
 _CLOSING = r"""[\s"'`*_)\]]{0,6}"""
 MARKER = _any(
-    rf"(?:(?P<word>{_MARKER_WORDS})(?P<plural>e?s)?|{_MARKER_WORDS_WITHOUT_SPACES})"
+    rf"(?:(?P<word>{_MARKER_WORDS})(?P<plural>e?s)?(?:\s?\([^()\n]{{1,16}}\))?|{_MARKER_WORDS_WITHOUT_SPACES})"
     rf"(?:{_CLOSING}[:=]|{_CLOSING}->|\s*(?:应该|应|應)?[是为為は]:?(?=[^\s]))",
     r"(?P<verb>(?:answer|label|emotion|sentiment|category|class|intent|topic|choice|respuesta"
     r"|emoción|etiqueta|categoría|réponse|émotion|antwort|stimmung|resposta|emoção|sentimento)"
@@ -219,6 +219,8 @@ DECLINED = _phrases(
     # An answer that asks for the text has classified none.
     r"(?:(?<![^\n])|(?<=[.!?,:;] )|(?<=please )|(?<=just ))(?:paste|provide|share|send|enter)\s+"
     r"(?:me\s+)?(?:it\b|(?:the|your|a|some|more)\s+(?:text|message|sentence|review|content)\b)",
+    r"(?:what|which) (?:is the )?text\b|qué texto\b|quel (?:est le )?texte\b|welche[nr] text\b",
+    r"i(?:'d| would) (?:love|need|like) (?:some )?more (?:context|information|details)\b",
     r"there(?:'s| is) no text|no text (?:was|has been)\b",
     r"(?:env[ií][ae]|manda|comparte|proporciona|pega)(?:me|nos)? (?:el|tu|su|un) (?:texto|mensaje)",
     r"(?:envoyez|collez|partagez|donnez)(?:-moi)? (?:le|votre|un) (?:texte|message)",

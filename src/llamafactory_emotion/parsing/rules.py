@@ -167,9 +167,6 @@ def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
     is_option = name.kind == "ordinary" and text.startswith(") ", name.end) and "\n" not in text
     if not (ends or is_option or _beside(text, name, names)):
         return None
-    correction = phrases.CORRECTION.search(text[:_STATEMENT], name.end)
-    if correction and any(one.label != name.label for one in names.find(text, correction.end())):
-        return _INVALID[AMBIGUOUS]
     return _answered(text, name, names)
 
 
@@ -403,6 +400,9 @@ def _answered(text: str, name: Name, names: LabelNames) -> ParsedAnswer:
     """Return the label of a name in answer position, unless another is named beside it."""
     if names.continues(text, name):
         return _INVALID[NO_LABEL]
+    correction = phrases.CORRECTION.search(text, name.end, name.end + _STATEMENT)
+    if correction and any(one.label != name.label for one in names.find(text, correction.end())):
+        return _INVALID[AMBIGUOUS]
     beside: Name | None = name
     while beside is not None:
         beside = _beside(text, beside, names)
