@@ -3,7 +3,7 @@ r"""Turn a generated answer into one of the task's labels, or into the reason wh
 What counts is where the answer is. An answer is first cleaned (`cleaning`), then the rules of
 `RULES` are tried in order; the first that decides, decides:
 
-1. the whole answer is one name;
+1. the whole answer is one name (nothing but names of two labels is ambiguous);
 2. a field of a JSON object, or of a line of `key: value`, holds one;
 3. one follows the last answer marker (`Answer:`, `答案是`), whatever comes after it;
 4. one follows the options, where the answer repeats them first (`Yes or no? No.`);
