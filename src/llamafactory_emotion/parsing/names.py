@@ -80,7 +80,8 @@ class LabelNames:
         bundles: dict[str, list[str]] = {}
         for name in longest_first:
             loose = squeezed[_SEPARATORS.sub("", name)] == {self._names[name][0]}
-            bundles.setdefault(name[0], []).append(_name_pattern(name, loose=loose))
+            piece = _name_pattern(name, loose=loose) + _stack_guard(name, self._names)
+            bundles.setdefault(name[0], []).append(piece)
         self._meanings = [
             self._names[name] for first in bundles for name in longest_first if name[0] == first
         ]
@@ -248,10 +249,14 @@ def _name_pattern(name: str, *, loose: bool) -> str:
             body += r"\s+" if words else r"\s*"
         else:
             body += _literal(part)
-    # `★★` is no part of `★★★`.
-    if len(name) > 1 and not name.strip(name[0]) and not name.isalnum():
-        body += f"(?!{re.escape(name[0])})(?<!{re.escape(name[0] + name)})"
     return body
+
+
+def _stack_guard(name: str, names: Iterable[str]) -> str:
+    """Write what may not surround a sign that labels repeat: `★` is no part of `★★`."""
+    sign = name[0]
+    is_stack = not name.strip(sign) and not sign.isalnum() and any(2 * sign in one for one in names)
+    return f"(?!{re.escape(sign)})(?<!{re.escape(sign + name)})" if is_stack else ""
 
 
 def _literal(piece: str, before: str = "") -> str:
