@@ -72,7 +72,7 @@ def test_a_size_that_makes_no_sense_is_a_wrong_call(size):
     ],
 )
 def test_seats_go_by_largest_remainder(counts, size, quotas):
-    assert largest_remainder(counts, size) == quotas
+    assert largest_remainder(counts, size, {label: n - 1 for label, n in counts.items()}) == quotas
 
 
 @given(
@@ -82,7 +82,7 @@ def test_seats_go_by_largest_remainder(counts, size, quotas):
 def test_seats_add_up_and_leave_a_row_of_every_class(counts, share):
     total = sum(counts.values())
     size = int(share * (total - len(counts)))
-    quotas = largest_remainder(counts, size)
+    quotas = largest_remainder(counts, size, {label: n - 1 for label, n in counts.items()})
     assert sum(quotas.values()) == size
     assert all(0 <= quotas[label] < counts[label] for label in counts)
     # Only the seats that small classes cannot take go beyond.
@@ -123,5 +123,12 @@ def test_a_split_that_cannot_be_drawn_says_why():
     with pytest.raises(CallError, match="fewer of the 60 for training than one a class"):
         draw_split(SAMPLE, 59, seed=1)
     doubled = rows(("a", "joy"), ("a", "joy"), ("b", "love"), ("c", "love"))
-    with pytest.raises(DataError, match="needs 1 of the class 'joy', but only 0 texts"):
+    with pytest.raises(DataError, match=r"only 1 can be drawn; .* or remove repeated texts"):
         draw_split(doubled, 2, seed=1)
+
+
+def test_a_class_whose_texts_all_repeat_stays_in_train():
+    twice = rows(*((f"twice {n % 4}", "rare") for n in range(8)))
+    train, drawn = draw_split([*SAMPLE, *twice], 0.25, seed=1)
+    assert Counter(row.label for row in drawn) == {"joy": 11, "love": 6}
+    assert [row for row in train if row.label == "rare"] == twice

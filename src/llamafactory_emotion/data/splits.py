@@ -75,7 +75,7 @@ def draw_split(
 
     Raises:
         CallError: `size` is no whole number, or leaves a class no training rows.
-        DataError: A class has too few rows of a text of their own.
+        DataError: Too few rows have a text of their own.
     """
     total = len(rows) if total is None else total
     count = min(int(DEFAULT_FRACTION * total), LARGEST_DEFAULT)
@@ -104,34 +104,36 @@ def draw_split(
     def lot(row: Row) -> bytes:
         return hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
 
+    room = {label: min(len(candidates[label]), rows - 1) for label, rows in sizes.items()}
+    if count > sum(room.values()):
+        raise DataError(
+            f"a split of {count:,} rows needs texts that occur once, and only "
+            f"{sum(room.values()):,} can be drawn; give a smaller {key}, or remove repeated texts."
+        )
     drawn: set[str] = set()
-    for label, quota in largest_remainder(sizes, count).items():
-        if quota > len(candidates[label]):
-            raise DataError(
-                f"a split of {count:,} rows needs {quota:,} of the class {label!r}, but only "
-                f"{len(candidates[label]):,} texts of it occur once; give a smaller {key}, or "
-                "remove repeated texts."
-            )
+    for label, quota in largest_remainder(sizes, count, room).items():
         drawn.update(row.text for row in nsmallest(quota, candidates[label], key=lot))
     train = [row for row in rows if row.text not in drawn]
     return train, [row for row in rows if row.text in drawn]
 
 
-def largest_remainder(counts: Mapping[str, int], size: int) -> dict[str, int]:
+def largest_remainder(
+    counts: Mapping[str, int], size: int, room: Mapping[str, int]
+) -> dict[str, int]:
     """Share `size` seats by `counts` (Hamilton's method); equal remainders go by name.
 
     Whole numbers throughout: a quota is count * size // total, and the seats left over go to the
-    largest remainders of that division. None gets all of its count: a class's last row stays, and
-    the seat goes to the next remainder. There are at most as many seats as that leaves.
+    largest remainders of that division. None gets more than its room, and the seat goes to the next
+    remainder. There are at most as many seats as there is room.
     """
     total = sum(counts.values())
-    quotas = {label: count * size // total for label, count in counts.items()}
+    quotas = {label: min(count * size // total, room[label]) for label, count in counts.items()}
     left = size - sum(quotas.values())
     by_remainder = sorted(counts, key=lambda label: (-(counts[label] * size % total), label))
     seats = cycle(by_remainder)
     while left:
         label = next(seats)
-        if quotas[label] < counts[label] - 1:
+        if quotas[label] < room[label]:
             quotas[label] += 1
             left -= 1
     return quotas
