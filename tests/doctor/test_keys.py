@@ -21,6 +21,8 @@ BROKEN = [
         {"group_by_length": True}, "unknown-key", "group_by_length", "train_sampling_strategy",
         marks=needs_transformers_5,
     ),
+    ({"val_ratio": 0.1}, "unknown-key", "val_ratio", "write val_size"),
+    ({"use_auth_token": "x"}, "unknown-key", "use_auth_token", "write hf_hub_token"),
     ({"lang": "en"}, "unknown-key", "takes no key lang in a recipe", "remove lang"),
     ({"text_column": "text"}, "unknown-key", "a key of `llamafactory_emotion.predict`", "predict"),
     ({"learning_rate": "5e-5"}, "value", "'5e-5': Input should be a valid number", "rate: 5e-05"),
