@@ -20,7 +20,7 @@ from llamafactory_emotion.errors import CallError, DataError, EmotionError
 STANDARD_STREAM = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAGIC = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook; name a workbook .xlsx, unpack an archive",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save it as CSV or .xlsx",
     b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save its sheet as CSV",
     b"PAR1\x15": "a Parquet file; name it .parquet",
     b"ARROW1\0\0": "an Arrow file; name it .arrow",

@@ -73,7 +73,7 @@ def test_long_files_are_read_alike(tmp_path):
         (b"a\ncaf\xff\n", "gb18030", r"a\.csv:2: not GB18030 text \(byte 0xff\); mend the line"),
         ("é".encode("utf-16") + b"\x00", None, r"a\.csv: not utf-16 text \(truncated data\)"),
         (b"text,label\n", "utf-16", r"not utf-16 text \((UTF-16 s|S)tream does not start with BOM"),
-        (b"PK\x03\x04\x14\0", None, r"is a ZIP archive or an Excel workbook; name a workbook \.xl"),
+        (b"PK\x03\x04\x14\0", None, r"is a ZIP archive or an Excel workbook; unpack it, or save"),
         (b"\xd0\xcf\x11\xe0\xa1", "gb18030", "is an old or encrypted Excel workbook"),
         (b"PAR1\x15\x04", None, r"is a Parquet file; name it \.parquet"),
     ],

@@ -72,6 +72,12 @@ BAD_FILES = [
     ("fields.csv", "text,label\na, b,joy\n", r"csv:2: 3 fields where the header has 2"),
     ("short.csv", "text,label\na\n", r"csv:2: 1 fields where the header has 2"),
     ("quote.csv", 'text,label\n"a,joy\nb,fear\n', r"csv:2: broken table row"),
+    ("mac.csv", b"text,label\rone,joy\r", r"csv:1: a line end is \\r alone"),
+    ("joined.csv", 'text,label\n"a,joy\nb",fear\n', r"csv:2: a quotation mark opens a text that"),
+    ("front.csv", 'id;label;text\n1;joy;"a\n2;0;b"\n', r"csv:2: a quotation mark opens a text"),
+    ("pretty.json", '\n{\n "rows": []\n}', r"has 1 problem.*\n.*json:2: a JSON object over sev"),
+    ("above.csv", "sep=;\ntext;label\na;joy\n", r"the header is 'sep=', and only blank lines"),
+    ("aspect.csv", "text,aspect,label\ngood food,food,joy\n", r"aspect beside text would be lost"),
     ("empty.jsonl", "", r"empty\.jsonl holds no rows"),
     ("space.jsonl", "\n \n", r"holds no rows"),
     ("empty.json", "[]", r"holds no rows"),
@@ -115,7 +121,33 @@ def test_a_bad_file_is_one_error_with_its_place(write, name, content, message):
 
 def test_a_file_of_empty_rows_alone_holds_none(write):
     with pytest.raises(DataError, match="holds no rows"):
-        read_rows(write("empty.csv", "text,label\n ,joy\na,\n"), EMOTION, skip_empty=True)
+        read_rows(write("empty.csv", "text,label\n ,joy\na,\nb, \n"), EMOTION, skip_empty=True)
+
+
+def test_what_pandas_writes_for_a_missing_value_is_empty(write):
+    path = write("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n'
+                 '{"text": NaN, "label": 1}\n')  # fmt: skip
+    assert read_rows(path, EMOTION, skip_empty=True) == [Row("a", "joy", 1)]
+    assert [row.label for row in read_texts(path, task=EMOTION, skip_empty=True)] == ["joy", ""]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_of_several_lines_in_a_table_is_one_text(write, end):
+    text = f"fear, joy{end}or 3, maybe{end}1, and joy"
+    rows = read_rows(write("a.csv", f'text,label{end}"{text}",joy{end}'), EMOTION)
+    assert [row.text for row in rows] == [text]
+
+
+def test_lines_of_a_table_without_labels_are_no_rows(write):
+    (row,) = read_texts(write("a.csv", 'text\n"a,joy\nb"\n'), task=EMOTION)
+    assert row.text == "a,joy\nb"
+
+
+@pytest.mark.parametrize("label", [["joy"], {"name": "joy"}])
+def test_what_holds_several_values_is_no_label_where_any_value_is_one(write, label):
+    path = write("a.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": label}])
+    with pytest.raises(DataError, match=r"jsonl:2: unknown label [\[{]"):
+        list(iterate_rows(path, None))
 
 
 def test_all_problems_of_a_file_are_in_one_error(write):

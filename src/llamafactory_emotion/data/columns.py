@@ -4,6 +4,7 @@ A conversation (`messages` of OpenAI, `conversations` of ShareGPT) becomes the c
 last question), `assistant` (the answer to it), `system` and `history` (all before).
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,9 +50,10 @@ _SECOND_TEXTS = (
     *_names(
         "sentence1, sentence2, sentence a, sentence b, text1, text2, text a, text b, text pair",
         "premise, hypothesis, question1, question2, answer, context, passage, paragraph, response",
-        "reply, parent, subject, headline, summary, aspect, aspect term, term, target",
+        "reply, parent, subject, headline, summary",
     ),
 )
+_ASPECTS = _names("aspect, aspect term, aspect category, term, target")  # a part of the text
 _WORDS_OF_A_TEXT = 6
 _CHARACTERS = 12
 _NAMED = 8
@@ -252,7 +254,7 @@ def text_of(fields: Mapping[str, Any], columns: Columns) -> str:
     else:
         parts = {column: _flat(fields[column]) for column in columns.texts}
         text = "\n".join(f"{column}: {part}" for column, part in parts.items() if part)
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if is_blank(text):
         raise RowError("the text is empty", is_empty=True)
     if not isinstance(text, str):
         raise RowError(f"the text is not a string but {shorten(repr(text))}")
@@ -340,10 +342,19 @@ def _is_second_text(name: str, value: object, text: object) -> bool:
         return bool(_flat(value).strip())
     if not isinstance(value, str) or not _is_text(value):
         return False
+    if key in _ASPECTS:
+        return True
     if isinstance(text, str) and (text in value or value in text):
         return False
     is_long = len(value.split()) >= _WORDS_OF_A_TEXT
     return key in _SECOND_TEXTS or is_long or len(_WITHOUT_SPACES.findall(value)) >= _CHARACTERS
+
+
+def is_blank(value: object) -> bool:
+    """Whether a value is nothing, white space, or NaN, as pandas writes what is missing."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _is_text(value: object) -> bool:
@@ -368,7 +379,7 @@ def _flat(value: object) -> str:
     """Return a text, or the texts of a list (the history of alpaca is one of pairs) as lines."""
     if isinstance(value, list | tuple):
         return "\n".join(map(_flat, value))
-    return "" if value is None else str(value)
+    return "" if is_blank(value) else str(value)
 
 
 def _there(fields: Mapping[str, Any]) -> str:

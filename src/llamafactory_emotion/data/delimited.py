@@ -46,7 +46,8 @@ def _quoted_rows(lines: Lines, delimiter: str) -> Cells:
         try:
             values = next(reader, None)
         except csv.Error as error:
-            yield line, f"broken table row ({error}); check its quotes"
+            is_mac = "new-line character" in str(error)
+            yield line, MAC_LINE_END if is_mac else f"broken table row ({error}); check its quotes"
             continue
         if values is None:
             return

@@ -21,6 +21,7 @@ from llamafactory_emotion.data.columns import (
     asked_text,
     choose_columns,
     guess_label,
+    is_blank,
     text_of,
     with_turns,
 )
@@ -177,7 +178,7 @@ def checked_rows(
 def is_no_label(value: object, task: Task | None) -> bool:
     """Whether a value means "not labelled"; test sets of the hub have the id -1."""
     is_unlabelled = value == -1 and (task is None or task.label_of(value) is None)
-    return value is None or value == "" or is_unlabelled
+    return is_blank(value) or is_unlabelled
 
 
 def has_labels(path: str | Path, task: Task | None, encoding: str | None) -> bool:
@@ -272,7 +273,7 @@ class _RowReader:
         value = fields.get(columns.label) if columns.label else None
         if not self.labelled and is_no_label(value, self.task):
             return Row(text, "", record.line, instruction)
-        if value is None or value == "":
+        if is_blank(value):
             raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
         label = self._label(value)
         if type(value) is str and value != label:
@@ -312,17 +313,42 @@ class _RowReader:
             instruction = self._own_instruction(fields, columns)
         if HALF_PAIR.search(instruction + text):
             raise RowError("the text holds half of a surrogate pair, which no UTF-8 file can hold")
+        if self.source.is_delimited and any(
+            self._runs_on(fields, columns, column) for column in columns.texts
+        ):
+            raise RowError(
+                "a quotation mark opens a text that runs on into the next row; double the mark or "
+                "remove it"
+            )
         if columns.conversation and self.task is not None and not asked:
             # As `prepare` will put it there.
             text = text.removeprefix(f"{self.task.instruction}\n")
         return instruction, text
+
+    def _runs_on(self, fields: Mapping[str, Any], columns: Columns, column: str) -> bool:
+        """Whether the first line of a text ends as a row does, or its last begins as one."""
+        text, label, names = fields.get(column), columns.label, list(fields)
+        if self.task is None or label is None or label not in fields:
+            return False
+        if not isinstance(text, str) or "\n" not in text:
+            return False
+        text_at = names.index(column)
+        at = names.index(label) - text_at
+        line = text.split("\n", 1)[0] if at > 0 else text.rsplit("\n", 1)[1]
+        width = len(names) - text_at if at > 0 else text_at + 1
+        rows = (line.rstrip("\r").split(delimiter) for delimiter in ",;\t")
+        cells = [row[at if at > 0 else at - 1] for row in rows if len(row) == width]
+        return any(cell == cell.strip() and self.task.label_of(cell) for cell in cells)
 
     def _own_instruction(self, fields: Mapping[str, Any], columns: Columns) -> str:
         own = fields.get(INSTRUCTION)
         return own if isinstance(own, str) and INSTRUCTION not in columns.texts else ""
 
     def _label(self, value: object) -> str:
-        label = str(value) if self.task is None else self.task.label_of(value)
+        if self.task is not None:
+            label = self.task.label_of(value)
+        else:  # several labels are none
+            label = None if isinstance(value, list | Mapping) else str(value)
         if label is None and self.gold is not None and self.gold.read(value) is not None:
             label = str(value)  # the evaluator reads what was trained
         if label is None:

@@ -26,10 +26,14 @@ from llamafactory_emotion.data.tables import (
 )
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
+from llamafactory_emotion.text import shorten
 
 TEXT, LABEL = "text", "label"
 _LINES_JOINED = 10_000
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
+_SEVERAL_LINES = (
+    "a JSON object over several lines; write each row on a line of its own, or all rows as one list"
+)
 _JSON = (".jsonl", ".ndjson", ".json")
 _ARROW = (".arrow", ".feather")
 _SPLIT = re.compile(r"(?<![a-z])(train|test|val|dev)(?:idation|ing)?(?![a-z])")
@@ -58,11 +62,15 @@ Records = Iterator[Record | BrokenRecord]
 
 @dataclass(frozen=True)
 class Source:
-    """Records that can be gone through once, their name, and what messages call one of a line."""
+    """Records that can be gone through once, their name, and what messages call one of a line.
+
+    `is_delimited` where they are rows of CSV or tab-separated text.
+    """
 
     name: str
     records: Records
     place_of: Callable[[int], str]
+    is_delimited: bool = False
 
 
 def open_source(
@@ -114,7 +122,8 @@ def open_source(
                 f"{path} has no known suffix; name it {known} (or one of these and .gz)."
             )
     between = ": row " if by_row else ":"
-    return Source(str(path), records, lambda line: f"{path}{between}{line}")
+    is_delimited = suffix in (".csv", ".tsv")
+    return Source(str(path), records, lambda line: f"{path}{between}{line}", is_delimited)
 
 
 def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:
@@ -164,6 +173,9 @@ def _text_file_records(
     opening = "".join(first.split())
     # In standard input, a text may begin with a bracket too.
     if suffix in _JSON or (not suffix and (opening.startswith(("{", "[{")) or opening == "[")):
+        if opening == "{":
+            number = next(number for number, line in lines if line.strip())
+            return iter([BrokenRecord(number, _SEVERAL_LINES)]), False
         if not opening.startswith("["):
             return _json_lines(lines), False
         # In parts: millions of lines take twice the memory of their text.
@@ -267,7 +279,9 @@ def _table(rows: Cells) -> Records:
                 return
         elif len(values) < len(header) or any(values[len(header) :]):
             reason = f"{len(values)} fields where the header has {len(header)}"
-            yield BrokenRecord(line, f"{reason}; quote what holds a delimiter")
+            first = f"; the header is {shorten(header[0])!r}, and only blank lines may be above it"
+            remedy = "; quote what holds a delimiter" if header[1:] else first
+            yield BrokenRecord(line, reason + remedy)
         else:
             yield Record(line, dict(zip(header, values, strict=False)))
 
