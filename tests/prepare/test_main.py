@@ -298,7 +298,8 @@ def test_a_reader_who_goes_away_does_not_stop_the_writing(train, folder):
         assert running.stderr is not None
         running.stdout.close()
         said = running.stderr.read().decode()
-    assert (running.returncode, said) == (0, f"{train}: texts from text, labels from label\n")
+    told = f"{train}: texts from text, labels from label\n{train}: label ids, by the task's order: "
+    assert (running.returncode, said[: len(told)]) == (0, told)
     assert (folder / "mine_train.jsonl").exists()
 
 
@@ -360,6 +361,15 @@ def test_unknown_labels_get_a_task_that_fits_and_write_task_writes_it(folder, tm
     assert prepare(train, folder, f"write_task={task}", "overwrite=true", "task=emotion") == 2
     assert "task and write_task exclude each other" in capsys.readouterr().err
     assert prepare(task, folder, f"write_task={task}", "overwrite=true") == 2, "never over an input"
+
+
+def test_which_labels_ids_were_taken_for_is_told(folder, tmp_path, capsys):
+    train = write_rows(tmp_path / "stars.jsonl", [("cold soup", 1), ("lovely", "2"), ("fine", 1)])
+
+    assert prepare(train, folder, "labels=1 star, 2 stars, 3 stars", "validation_size=0") == 0
+
+    told = "label ids, by the task's order: 1 is '2 stars' (2), '2' is '3 stars' (1)\n"
+    assert told in capsys.readouterr().err
 
 
 def test_values_that_are_no_classes_are_no_task(folder, tmp_path, capsys):

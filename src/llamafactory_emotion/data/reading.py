@@ -29,7 +29,7 @@ from llamafactory_emotion.data.records import LABEL, BrokenRecord, Record, Sourc
 from llamafactory_emotion.errors import DataError
 from llamafactory_emotion.files import STANDARD_STREAM
 from llamafactory_emotion.parsing.gold import GoldReader
-from llamafactory_emotion.task import Task
+from llamafactory_emotion.task import ClassName, Task
 from llamafactory_emotion.text import HALF_PAIR, FirstFew, shorten
 
 _PROBLEMS_SHOWN = 10
@@ -60,13 +60,13 @@ class FileNotes:
     Attributes:
         columns: The columns that it took; None before the first row is read.
         skipped: Rows left out because they are empty.
-        tidied: (Value, label) to its rows, for texts that are not written as their label is.
+        tidied: (Value, label) to its rows, for values that are not written as their label is.
         instruction: What the first row asks itself, in a column `instruction` beside its text.
     """
 
     columns: Columns | None = None
     skipped: int = 0
-    tidied: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tidied: Counter[tuple[object, str]] = field(default_factory=Counter)
     instruction: str = ""
 
 
@@ -276,7 +276,7 @@ class _RowReader:
         if is_blank(value):
             raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
         label = self._label(value)
-        if type(value) is str and value != label:
+        if type(value) is not ClassName and value != label:
             self.notes.tidied[value, label] += 1
         return Row(text, label, record.line, instruction)
 

@@ -194,14 +194,17 @@ def _told(notes: FileNotes, task: Task) -> Iterator[str]:
     yield str(notes.columns)
     if notes.skipped:
         yield f"rows without a text or a label, left out: {notes.skipped:,}"
-    tidied = [
-        f"{value!r} is {label!r} ({count:,})"
-        for (value, label), count in notes.tidied.items()
-        if not task.is_id(value)
-    ]
-    if tidied:
-        more = ", ..." if tidied[_TIDIED:] else ""
-        yield f"labels were tidied: {', '.join(tidied[:_TIDIED])}{more}"
+    ids, tidied = [], []
+    for (value, label), count in sorted(notes.tidied.items(), key=lambda one: str(one[0][0])):
+        said = f"{value!r} is {label!r} ({count:,})"
+        if task.is_id(value):
+            ids.append(said)
+        elif isinstance(value, str):
+            tidied.append(said)
+    for what, found in (("labels were tidied", tidied), ("label ids, by the task's order", ids)):
+        if found:
+            more = ", ..." if found[_TIDIED:] else ""
+            yield f"{what}: {', '.join(found[:_TIDIED])}{more}"
 
 
 def _check_outputs(options: PrepareOptions, folder: Path | None, recipe: Path | None) -> None:
