@@ -131,10 +131,10 @@ def test_the_command_line_overrides_the_recipe(tmp_path):
     recipe = tmp_path / "rank=8.yaml"
     recipe.write_text(
         "model_name_or_path: base\nsteps: 1\nlearning_rate: 1.0e-4\nout: ${learning_rate}\n"
-        "names: [a, b]\n"
+        "names: [a, 'b, c']\n"
     )
     found, call = read_options([str(recipe), "--steps", "2", "lora_rank=4"], Recipe)
-    assert found == Recipe(model_name_or_path="base", steps=2, out="0.0001", names="a,b")
+    assert found == Recipe(model_name_or_path="base", steps=2, out="0.0001", names='a,"b, c"')
     assert call.recipe == recipe
     assert call.others == {"learning_rate": 1e-4, "lora_rank": 4}
 
@@ -169,7 +169,7 @@ def test_what_is_wrong_with_a_recipe_is_said(words, message):
         (b"a: !!timestamp x", "cannot be read"),
         ("steps: 8\n".encode("utf-16"), "; save it as UTF-8"),
         (b"model_name_or_path: m\nsteps: true\n", "steps=True is not a whole number"),
-        (b"model_name_or_path: true\n", "model_name_or_path=True is not text"),
+        (b"model_name_or_path: true\n", "model_name_or_path=True is not text; quote"),
         (b"model_name_or_path: m\nout: {a: b}\n", "out=.* is not text"),
         (b"model_name_or_path: m\nnames: []\n", r"names=\[\] is not text"),
         (b"model_name_or_path: m\nnames: [a, {b: c}]\n", "names=.* is not text"),

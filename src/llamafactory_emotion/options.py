@@ -359,7 +359,7 @@ class _Kind:
 
 
 _KINDS: Mapping[Any, _Kind] = {
-    str: _Kind("text", "TEXT", str),
+    str: _Kind("text; quote words that YAML reads otherwise: 'no', 'on'", "TEXT", str),
     int: _Kind("a whole number", "N", int),
     float: _Kind("a number", "NUMBER", float),
     bool: _Kind("true or false", "true|false", _truth),
@@ -389,7 +389,8 @@ def _typed(value: Any, declared: Any, *, parted: bool) -> Any:
         return [_read(one, kind) for one in (_parts(values) if parted else values)]
     # LLaMA-Factory takes names as a list as well as text with commas.
     if kind.read is str and values:
-        return ",".join(_read(one, kind) for one in values)
+        texts = [_read(one, kind) for one in values]
+        return ",".join(f'"{text}"' if values[1:] and "," in text else text for text in texts)
     return _read(value, kind)
 
 

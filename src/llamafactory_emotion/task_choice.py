@@ -44,6 +44,7 @@ LABELS_ABOUT = "labels instead of a task: a, b, c, or a file with one a line"
 KNOWING = (RECORD_NAME, "config.json")  # the files of a model that know its task
 _DEFAULT = "the default, as nothing here names a task"
 _SPLIT = re.compile(r"_(?:train|validation|test)$")
+_LIST = re.compile(r"\[[^\[\]]*\]")
 _NO_LABEL = re.compile(r"label_\d+", re.IGNORECASE)
 Found = Iterable[tuple[Task, str]]
 
@@ -166,6 +167,8 @@ def _labels_in(text: str) -> list[str]:
         if Path(text).is_file():
             with open_text(text) as file:
                 return file.read().splitlines()
+    if _LIST.fullmatch(text):
+        text = text[1:-1]
     try:
         return next(csv.reader([text], skipinitialspace=True, strict=True), [])
     except csv.Error as error:
