@@ -90,7 +90,7 @@ def test_a_sheet_that_is_not_there_and_a_row_that_is_wrong_are_named(tmp_path):
     path = write_workbook(tmp_path / "a.xlsx", {"a": [["text", "label"], ["x", "glee"]], "b": []})
     with pytest.raises(CallError, match="no sheet 'c'; name one of a, b"):
         read_rows(path, EMOTION, sheet="c")
-    with pytest.raises(DataError, match=r"a\.xlsx: row 2: unknown label 'glee'"):
+    with pytest.raises(DataError, match=r"a\.xlsx: row 2 of the first sheet: unknown label 'glee'"):
         read_rows(path, EMOTION)
     with pytest.raises(DataError, match="holds no rows"):
         read_rows(path, EMOTION, sheet="b")

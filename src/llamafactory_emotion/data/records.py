@@ -122,8 +122,9 @@ def open_source(
                 f"{path} has no known suffix; name it {known} (or one of these and .gz)."
             )
     between = ": row " if by_row else ":"
+    of = " of the first sheet" if suffix in WORKBOOKS and sheet is None else ""
     is_delimited = suffix in (".csv", ".tsv")
-    return Source(str(path), records, lambda line: f"{path}{between}{line}", is_delimited)
+    return Source(str(path), records, lambda line: f"{path}{between}{line}{of}", is_delimited)
 
 
 def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:
