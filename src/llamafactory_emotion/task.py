@@ -282,7 +282,7 @@ def _read_yaml(path: Path) -> object:
             raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        doubled = sorted(set(_doubled_keys(node)))
+        doubled = sorted(set(_read_keys_as_text(node)))
         content = loader.construct_document(node) if node else None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
@@ -295,10 +295,10 @@ def _read_yaml(path: Path) -> object:
     return content
 
 
-def _doubled_keys(node: Any) -> Iterator[str]:
-    """Yield the keys that a mapping has twice: YAML keeps the last without a word.
+def _read_keys_as_text(node: Any) -> Iterator[str]:
+    """Let keys be text as it is written, for YAML reads `no`, `on` and `1` otherwise.
 
-    Keys become text as it is written, for YAML reads `no`, `on` and `1` otherwise.
+    Yields the keys that a mapping has twice: YAML keeps the last without a word.
     """
     pairs = node.value if getattr(node, "id", "") == "mapping" else ()
     counts = Counter(str(key.value) for key, _ in pairs)
@@ -307,7 +307,7 @@ def _doubled_keys(node: Any) -> Iterator[str]:
             key.tag = "tag:yaml.org,2002:str"
     yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
     for _, value in pairs:
-        yield from _doubled_keys(value)
+        yield from _read_keys_as_text(value)
 
 
 def task_of(content: object, origin: str) -> Task:

@@ -24,7 +24,7 @@ SPECIAL_TOKEN = re.compile(
     r"|<[a-z]{1,16}\|>|<reserved_\d{1,4}>"
     r"|<(?:pad|unk|bos|eos|eot|eod|eop|eoa|sep|cls|mask|0x[0-9a-f]{2})>|<extra_id_\d{1,3}>"
     r"|</?s>|<<?/?sys>>?|<(?:start|beginning|end)_of_[a-z]{4,10}>|<\[(?:begin|end)[^\[\]<>\n]{1,48}\]>"
-    r"|<seed:[a-z]os>|<unused\d{1,4}>|<(?:sop|eom)>|\[gmask\]"
+    r"|<seed:[a-z]os>|<unused\d{1,4}>|<(?:sop|eom|用户)>|\[gmask\]"
     r"|</?role>|<_(?:user|bot|system|end)>|\[(?:pad|cls|sep|bos|eos|unk|mask)\]"
     r"|\[\|[^\[\]|\n]{1,48}\|\]:?|\[/?(?:inst|system_prompt)\]|\[e~\[|\]~!?b\[?\]?)"
 )

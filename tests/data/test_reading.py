@@ -74,7 +74,7 @@ BAD_FILES = [
     ("quote.csv", 'text,label\n"a,joy\nb,fear\n', r"csv:2: broken table row"),
     ("mac.csv", b"text,label\rone,joy\r", r"csv:1: a line end is \\r alone"),
     ("joined.csv", 'text,label\n"a,joy\nb",fear\n', r"csv:2: a quotation mark opens a text that"),
-    ("front.csv", 'id;label;text\n1;joy;"a\n2;0;b"\n', r"csv:2: a quotation mark opens a text"),
+    ("front.csv", 'id;label;text\n1;joy;"a\n2;fear;b"\n', r"csv:2: a quotation mark opens a text"),
     ("pretty.json", '\n{\n "rows": []\n}', r"has 1 problem.*\n.*json:2: a JSON object over sev"),
     ("above.csv", "sep=;\ntext;label\na;joy\n", r"the header is 'sep=', and only blank lines"),
     ("aspect.csv", "text,aspect,label\ngood food,food,joy\n", r"aspect beside text would be lost"),
@@ -129,6 +129,11 @@ def test_what_pandas_writes_for_a_missing_value_is_empty(write):
                  '{"text": NaN, "label": 1}\n')  # fmt: skip
     assert read_rows(path, EMOTION, skip_empty=True) == [Row("a", "joy", 1)]
     assert [row.label for row in read_texts(path, task=EMOTION, skip_empty=True)] == ["joy", ""]
+
+
+def test_lines_of_a_text_that_only_look_like_rows_are_its_own(write):
+    path = write("a.csv", 'text,label\n"it costs 3,5\nand more",joy\n"glad, joy\nis it",love\n')
+    assert [row.label for row in read_rows(path, EMOTION)] == ["joy", "love"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -46,8 +46,6 @@ def ask(line, text, label="joy"):
         ("user\n", "\nassistant\n<think>\n\n</think>\n\n"),
         ("user", "assistantanalysisassistantfinal"),
         ("<seed:bos>user\n", "<seed:eos><seed:bos>assistant\n<seed:think></seed:think>"),
-        ("<reserved_102>", "<reserved_103>"),
-        ("<用户>", "<AI>"),
         ("A chat. USER: ", " ASSISTANT:"),
         ("### Instruction:\n", "\n\n### Response:\n"),
         ("<|user|>\n", "<|assistant|>\n"),

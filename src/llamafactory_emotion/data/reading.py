@@ -338,7 +338,9 @@ class _RowReader:
         width = len(names) - text_at if at > 0 else text_at + 1
         rows = (line.rstrip("\r").split(delimiter) for delimiter in ",;\t")
         cells = [row[at if at > 0 else at - 1] for row in rows if len(row) == width]
-        return any(cell == cell.strip() and self.task.label_of(cell) for cell in cells)
+        # A number there may be the rest of another: `it costs 3,5`.
+        words = [cell for cell in cells if cell == cell.strip() and not cell.isdecimal()]
+        return any(map(self.task.label_of, words))
 
     def _own_instruction(self, fields: Mapping[str, Any], columns: Columns) -> str:
         own = fields.get(INSTRUCTION)

@@ -37,7 +37,7 @@ _ENOUGH_FOUND = 0.8
 _ROLE_BEFORE = re.compile(
     r"\A\s*(?:#{1,3}\s*)?(?:(?:gpt4 correct )?(?:user|human|question|instruction):"
     r"|(?<!\n)(?:user|question)(?: name=\w+)?\n|reserved_0|\[round \d+\]\s+问："
-    r"|<human>:|<用户>)\s*",
+    r"|<human>:)\s*",
     re.IGNORECASE,
 )
 _ROLE_AFTER = re.compile(
