@@ -28,6 +28,8 @@ _HUB_SECONDS = 5.0
 # What of a file of weights is read to know it again: all of a small one.
 _SAMPLES, _SAMPLE_BYTES = 2_048, 8_192
 _GATED = "it is gated"
+# Errors without a connection: httpx's, and those of requests, which huggingface_hub 0.x has.
+_UNREACHABLE = ("ConnectError", "ConnectTimeout", "ConnectionError")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def hub_problem(
     If `file` is in the cache the hub is not asked. With `patient`, slow answers and errors of the
     hub's own, which may pass, are no reason.
     """
-    from httpx import ConnectError, ConnectTimeout, HTTPError
+    from httpx import HTTPError
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -143,7 +145,8 @@ def hub_problem(
         for kind, answer in answers.items():
             if isinstance(error, kind):
                 return answer
-        if patient and not isinstance(error, ConnectError | ConnectTimeout | ConnectionError):
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if patient and kinds.isdisjoint(_UNREACHABLE):
             return None
         return f"the hub cannot be reached ({type(error).__name__})"
     return None
