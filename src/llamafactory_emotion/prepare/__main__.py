@@ -34,7 +34,13 @@ from llamafactory_emotion.files import (
 )
 from llamafactory_emotion.options import Call, DataOptions, key
 from llamafactory_emotion.prepare.report import audit_blocks, audit_json
-from llamafactory_emotion.prepare.task_file import fitting_task, look_alikes, offer, task_text
+from llamafactory_emotion.prepare.task_file import (
+    fitting_task,
+    look_alikes,
+    offer,
+    task_text,
+    written_text,
+)
 from llamafactory_emotion.task import BUILT_IN_TASKS, EMOTION, Task, instruction_for
 from llamafactory_emotion.task_choice import LABELS_ABOUT, Sources, choose_task
 from llamafactory_emotion.terminal import Block, Facts, print_blocks, run_command, tell
@@ -301,7 +307,7 @@ def _write(
 ) -> list[Block]:
     """Write all there is to write, the data where there is a folder for it; return what to say."""
     datasets = {} if folder is None else _choose_rows(options, folder, splits, report)
-    texts = ((options.write_task, task_text(task)), (options.json_file, _as_text(report)))
+    texts = ((options.write_task, written_text(task)), (options.json_file, _as_text(report)))
     also = {path: text for path, text in texts if path is not None}
     if folder is None:
         for path, text in also.items():

@@ -22,6 +22,10 @@ _ROWS_PER_LABEL = 2
 _FEW = 20  # so many are believed of a small file
 # So many times fewer rows, and letters and digits that are nearly the same.
 _TIMES_AS_COMMON, _ALIKE = 4, 0.85
+_NAMES_ALL = (
+    "# The instruction names all labels, as a model without training needs. Where you train,\n"
+    "# a short question is enough and takes fewer tokens in every row.\n"
+)
 _WHOLE = re.compile(r"^(-?\d+)\.0$")
 
 
@@ -103,3 +107,8 @@ def task_text(task: Task) -> str:
 
     text = yaml.safe_dump(task.as_mapping(), sort_keys=False, allow_unicode=True, width=10_000)
     return str(text).rstrip("\n")
+
+
+def written_text(task: Task) -> str:
+    """Return what `write_task` writes: the task's text, and what may be better in it."""
+    return _NAMES_ALL + task_text(task)
