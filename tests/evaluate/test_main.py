@@ -286,6 +286,17 @@ def test_a_table_is_read_by_its_columns(tmp_path, figures, suffix):
     assert (found["n"], found["accuracy"]) == (2, 0.5)
 
 
+def test_rows_of_the_source_without_a_label_judge_nothing(tmp_path, figures, capsys):
+    source = write_rows(
+        tmp_path / "source.jsonl", {"text": "glad", "label": "joy"}, {"text": "hm", "label": ""}
+    )
+    file = write_rows(tmp_path / "p.jsonl", *(row(None, "joy", text=one) for one in ("glad", "hm")))
+    found = figures(file, f"source={source}")
+    assert (found["n"], found["accuracy"], found["row_check"]["extra"]["count"]) == (1, 1, 1)
+    told = capsys.readouterr().err
+    assert f"{source}: 1 rows without a text or a label are not used" in told
+
+
 def test_columns_named_once_serve_the_data_files_too(tmp_path, figures, capsys):
     texts = [("ça va", "joy"), ("hélas", "sadness")]
     table = "words,mood\n" + "".join(f"{text},{label}\n" for text, label in texts)

@@ -198,9 +198,12 @@ def _read_data(options: EvaluateOptions, task: Task) -> Iterator[DataFile | None
     read: dict[str, DataFile] = {}
     for path in (options.source, options.train, options.floor):
         if path and path not in read:
-            from llamafactory_emotion.data.reading import read_rows
+            from llamafactory_emotion.data.reading import FileNotes, read_rows
 
-            rows = read_rows(path, task, **options.reading)
+            notes = FileNotes()
+            rows = read_rows(path, task, notes=notes, skip_empty=True, **options.reading)
+            if notes.skipped:
+                tell(f"{path}: {notes.skipped:,} rows without a text or a label are not used")
             read[path] = DataFile(path, rows, options.encoding, options.sheet)
         yield read[path] if path else None
 
