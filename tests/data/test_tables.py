@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from pyarrow import feather
 from workbooks import write_workbook
 
-from llamafactory_emotion.data.reading import Row, read_rows
+from llamafactory_emotion.data.reading import FileNotes, Row, read_rows
 from llamafactory_emotion.errors import CallError, DataError, EmotionError
 from llamafactory_emotion.task import EMOTION, Task
 
@@ -73,6 +73,17 @@ def test_a_workbook_is_read_as_if_its_sheet_were_saved_as_csv(tmp_path, sheets, 
     pytest.importorskip("python_calamine")
     path = write_workbook(tmp_path / "a.xlsx", sheets)
     assert [(row.text, row.line) for row in read_rows(path, EMOTION, sheet=sheet)] == rows
+
+
+def test_of_several_sheets_the_one_that_is_taken_unasked_is_told(tmp_path):
+    pytest.importorskip("python_calamine")
+    rows = [["text", "label"], ["so glad", "joy"]]
+    path = write_workbook(tmp_path / "a.xlsx", {"2025": rows, "2026": rows})
+    unasked, asked = FileNotes(), FileNotes()
+    read_rows(path, EMOTION, notes=unasked)
+    read_rows(path, EMOTION, notes=asked, sheet="2026")
+    assert str(unasked.columns).startswith("the sheet '2025' of 2025, 2026, texts from text")
+    assert str(asked.columns).startswith("texts from text")
 
 
 def test_labels_that_look_like_nothing_stay_labels_in_a_workbook(tmp_path):

@@ -200,9 +200,9 @@ def test_empty_rows_are_left_out_where_the_call_says_so(tmp_path):
 
     inputs = opened(f"input={path}", "skip_empty=true")
 
-    assert list(inputs.rows) == [
-        (EMOTION.user_content("one"), None, 1),
-        (EMOTION.user_content("two"), None, 3),
+    assert [(row.content.partition("\n")[2], row.line) for row in inputs.rows] == [
+        ("one", 1),
+        ("two", 3),
     ]
     assert inputs.notes.skipped == 1
 
@@ -249,3 +249,22 @@ def test_labels_of_another_task_are_offered_as_the_calls(tmp_path):
         with pytest.raises(DataError, match="unknown labels") as error:
             open_inputs(read_call(f"input={path}"), task)
         assert "write labels=" not in str(error.value)
+
+
+def test_columns_to_keep_stay_beside_the_row_as_they_are(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [
+        {"code": "PT-0412", "text": "one", "more": {"year": 2026}},
+        {"code": float("nan"), "text": "two"},
+    ])  # fmt: skip
+
+    rows = list(opened(f"input={path}", "keep_columns=code, more").rows)
+
+    assert [row.kept for row in rows] == [
+        {"code": "PT-0412", "more": {"year": 2026}},
+        {"code": None, "more": None},
+    ]
+    with pytest.raises(DataError, match=r"no column 'codes'; .* one of these with keep_columns"):
+        opened(f"input={path}", "keep_columns=codes")
+    with pytest.raises(CallError, match="keep_columns needs an input"):
+        read_call("eval_dataset=mine", "keep_columns=code")

@@ -40,8 +40,10 @@ def test_a_broken_row_leaves_what_came_before(predict, predict_refuses, tmp_path
 def test_rows_behind_one_that_is_left_out_are_found_by_their_line(predict, tmp_path):
     path = write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in ("one", " ", "three")])
     output = tmp_path / "out.jsonl"
-    predict(f"input={path}", f"output={output}", "skip_empty=true")
-    assert [(row["id"], row["line"]) for row in read_lines(output)] == [(0, 1), (1, 3)]
+    predict(f"input={path}", f"output={output}", "skip_empty=true", "keep_columns=text")
+    rows = read_lines(output)
+    assert [(row["id"], row["line"]) for row in rows] == [(0, 1), (1, 3)]
+    assert [row["columns"] for row in rows] == [{"text": "one"}, {"text": "three"}]
 
 
 def test_what_is_overwritten_stays_when_the_first_rows_fail(

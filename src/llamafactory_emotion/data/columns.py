@@ -80,6 +80,7 @@ class Reading:
         asked: Read rows as LLaMA-Factory asks them: instruction and text, whichever there are; a
             label may be part of a longer answer that was trained.
         own_instruction: Read an instruction in a column of its own beside the text.
+        keep_columns: Columns, with commas, whose values a row keeps as they are.
     """
 
     text_column: str | None = None
@@ -91,6 +92,7 @@ class Reading:
     label_may_lack: bool = False
     asked: bool = False
     own_instruction: bool = False
+    keep_columns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Columns:
         guarded: Columns whose content would be dropped, so they must be empty.
         conversation: The column of conversations, or None.
         left: The columns that are not read.
+        kept: The columns that a row keeps as they are.
+        sheet: Which of a workbook's sheets they are in, where none was named.
     """
 
     texts: tuple[str, ...]
@@ -112,13 +116,15 @@ class Columns:
     guarded: tuple[str, ...] = ()
     conversation: str | None = None
     left: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    sheet: str = ""
 
     def __str__(self) -> str:
         labels = f"labels from {self.label}" if self.label else "no labels"
         more = f" and {len(self.left) - _NAMED} more" if len(self.left) > _NAMED else ""
         left = f"; left: {', '.join(self.left[:_NAMED])}{more}" if self.left else ""
         turns = f" (turns of {self.conversation})" if self.conversation else ""
-        return f"texts from {' and '.join(self.texts)}, {labels}{turns}{left}"
+        return f"{self.sheet}texts from {' and '.join(self.texts)}, {labels}{turns}{left}"
 
 
 class RowError(Exception):
@@ -154,6 +160,8 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
         label = NO_COLUMN
     _require((*named, *filter(None, (instruction,))), fields, where, "with text_column")
     _require(filter(None, (label,)), fields, where, "with label_column")
+    kept = _split(reading.keep_columns, fields)
+    _require(kept, fields, where, "with keep_columns")
     if label is None:
         label = guess_label(fields, conversation, where)
     text = named[0] if named else _guess_text(fields, conversation, label)
@@ -164,7 +172,7 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
         text, unused = instruction, text
     missing = [] if text else ["text (text_column)"]
     missing += ["label (label_column)"] if labelled and not label else []
-    others = [name for name in fields if name not in (instruction, text, label, unused)]
+    others = [n for n in fields if n not in (instruction, text, label, unused, *kept)]
     taken = fields[text] if text else None
     second = [] if named else [n for n in others if _is_second_text(n, fields[n], taken)]
     if second and not missing:
@@ -179,8 +187,8 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
     guarded = {name for name in others if _is_second_text(name, "?", None)}
     guarded = set() if named else guarded | {_SYSTEM, _HISTORY}
     texts = (named[1:] and named) or (text,)
-    left = tuple(str(name) for name in fields if name not in (*texts, label))
-    return Columns(texts, label or None, unused, tuple(guarded), conversation, left)
+    left = tuple(str(name) for name in fields if name not in (*texts, label, *kept))
+    return Columns(texts, label or None, unused, tuple(guarded), conversation, left, kept)
 
 
 def _columns_asked(

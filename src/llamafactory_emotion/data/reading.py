@@ -44,13 +44,14 @@ class Row(NamedTuple):
     """A text and its label, which is empty where it has none.
 
     `line` counts from 1 (lines of a text file, rows of a table). `instruction` is asked before the
-    text, where rows are read as LLaMA-Factory asks them.
+    text, where rows are read as LLaMA-Factory asks them. `kept` are the columns to keep.
     """
 
     text: str
     label: str
     line: int
     instruction: str = ""
+    kept: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -270,15 +271,16 @@ class _RowReader:
             raise RowError(record.reason, is_empty=record.is_empty)
         fields, columns = self._fields(record)
         instruction, text = self._text(fields, columns)
+        kept = {name: _plain(record.fields.get(name)) for name in columns.kept} or None
         value = fields.get(columns.label) if columns.label else None
         if not self.labelled and is_no_label(value, self.task):
-            return Row(text, "", record.line, instruction)
+            return Row(text, "", record.line, instruction, kept)
         if is_blank(value):
             raise RowError(f"no label in the column {columns.label!r}", is_empty=True)
         label = self._label(value)
         if type(value) is not ClassName and value != label:
             self.notes.tidied[value, label] += 1
-        return Row(text, label, record.line, instruction)
+        return Row(text, label, record.line, instruction, kept)
 
     def check_seen(self) -> None:
         """Raise where no row has a named column: LLaMA-Factory passes over it, and it is lost."""
@@ -294,7 +296,8 @@ class _RowReader:
         """Return what a record holds, and the columns to read."""
         where = partial(self.source.place_of, record.line)
         if self.columns is None:
-            self.columns = choose_columns(record, self.reading, where(), labelled=self.labelled)
+            chosen = choose_columns(record, self.reading, where(), labelled=self.labelled)
+            self.columns = replace(chosen, sheet=self.source.sheet)
             self.notes.columns = self.columns
             self.notes.instruction = self._own_instruction(record.fields, self.columns)
         fields = with_turns(record.fields, self.columns.conversation)
@@ -357,3 +360,10 @@ class _RowReader:
             shown = shorten(repr(value))
             raise RowError(f"unknown label {shown}", label=shown)
         return label
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON can hold it; dates and their like become text."""
+    if is_blank(value):
+        return None
+    return value if isinstance(value, str | int | float | list | dict) else str(value)

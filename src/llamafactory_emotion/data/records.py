@@ -21,8 +21,8 @@ from llamafactory_emotion.data.tables import (
     arrow_rows,
     is_saved,
     parquet_rows,
+    read_sheet,
     saved_rows,
-    sheet_rows,
 )
 from llamafactory_emotion.errors import CallError
 from llamafactory_emotion.files import STANDARD_STREAM, open_binary
@@ -64,13 +64,15 @@ Records = Iterator[Record | BrokenRecord]
 class Source:
     """Records that can be gone through once, their name, and what messages call one of a line.
 
-    `is_delimited` where they are rows of CSV or tab-separated text.
+    `is_delimited` where they are rows of CSV or tab-separated text; `sheet` says which of several
+    sheets was taken where none was named.
     """
 
     name: str
     records: Records
     place_of: Callable[[int], str]
     is_delimited: bool = False
+    sheet: str = ""
 
 
 def open_source(
@@ -100,7 +102,7 @@ def open_source(
         CallError: The file is not there or its suffix is not known.
         DataError: The file cannot be read as what its suffix says.
     """
-    suffix = _suffix(path)
+    suffix, taken = _suffix(path), ""
     by_row = True
     if str(path) != STANDARD_STREAM and Path(path).is_dir():
         if not is_saved(Path(path)):
@@ -111,7 +113,10 @@ def open_source(
     elif suffix in _ARROW:
         records = _row_records(arrow_rows(path))
     elif suffix in WORKBOOKS:
-        records = _table(row for row in enumerate(sheet_rows(path, sheet), start=1) if any(row[1]))
+        rows, sheets = read_sheet(path, sheet)
+        records = _table(row for row in enumerate(rows, start=1) if any(row[1]))
+        if sheet is None and sheets[1:]:
+            taken = f"the sheet {sheets[0]!r} of {', '.join(sheets)}, "
     elif suffix in (*_JSON, ".csv", ".tsv", ".txt") or str(path) == STANDARD_STREAM:
         first, lines = _peek(read_lines(path, encoding))
         records, by_row = _text_file_records(suffix, first, lines, split_labels=split_labels)
@@ -124,7 +129,9 @@ def open_source(
     between = ": row " if by_row else ":"
     of = " of the first sheet" if suffix in WORKBOOKS and sheet is None else ""
     is_delimited = suffix in (".csv", ".tsv")
-    return Source(str(path), records, lambda line: f"{path}{between}{line}{of}", is_delimited)
+    return Source(
+        str(path), records, lambda line: f"{path}{between}{line}{of}", is_delimited, taken
+    )
 
 
 def _folder_source(folder: Path, open_file: Callable[[Path], Source]) -> Source:

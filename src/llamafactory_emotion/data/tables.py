@@ -96,8 +96,8 @@ def _readable(path: str | Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path} is not a readable {kind} ({reason}); write it again.") from error
 
 
-def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
-    """Yield the cells of each row of a workbook's sheet as text, as if it were saved as CSV.
+def read_sheet(path: str | Path, sheet: str | None) -> tuple[Iterator[list[str]], list[str]]:
+    """Return the rows of a workbook's sheet, cells as text as in a CSV, and all sheets' names.
 
     Args:
         path: A workbook of Excel or OpenDocument.
@@ -133,8 +133,8 @@ def sheet_rows(path: str | Path, sheet: str | None) -> Iterator[list[str]]:
         ) from error
     if cells is None:
         raise CallError(f"{path} has no sheet {sheet!r}; name one of {', '.join(names)}.")
-    for row in cells.itertuples(index=False, name=None):
-        yield ["" if cell is None else str(cell) for cell in row]
+    rows = cells.itertuples(index=False, name=None)
+    return (["" if cell is None else str(cell) for cell in row] for row in rows), names
 
 
 def schema_class_names(schema: Any) -> ClassNames:

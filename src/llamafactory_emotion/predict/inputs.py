@@ -5,11 +5,11 @@ that begins with the row's own instruction. Rows are read one at a time.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llamafactory_emotion.data.entries import read_entries
 from llamafactory_emotion.data.reading import FileNotes, Row, iterate_rows, read_texts
@@ -27,12 +27,14 @@ _ROWS_AHEAD = 1000
 class InputRow(NamedTuple):
     """A row to predict: the user turn (instruction and text) and the gold label, if any.
 
-    `line` is its place in the input as in `data.reading.Row`, where rows of that were left out.
+    `line` is its place in the input as in `data.reading.Row`, where rows of that were left out;
+    `kept` are its columns to keep.
     """
 
     content: str
     label: str | None
     line: int | None = None
+    kept: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
             skip_empty=options.skip_empty,
             # A task's own is what `prepare` has written to the rows that were trained.
             own_instruction=options.labels is not None,
+            keep_columns=options.keep_columns,
             notes=notes,
         )
         first = list(islice(texts, 1))
@@ -74,6 +77,7 @@ def open_inputs(options: PredictOptions, task: Task) -> Inputs:
                 f"{row.instruction or task.instruction}\n{row.text}",
                 row.label or None,
                 row.line if options.skip_empty else None,
+                row.kept,
             )
             for row in chain(first, texts)
         )

@@ -116,6 +116,9 @@ class PredictOptions(ModelOptions):
         metavar="FILE",
     )
     skip_empty: bool = key(False, about="leave out rows of input without a text")
+    keep_columns: str | None = key(
+        None, about="columns of input, with commas, to write beside each answer, as own ids"
+    )
     output: str | None = key(
         None, about="where the predictions go; - is standard output", metavar="FILE"
     )
@@ -170,7 +173,12 @@ class PredictOptions(ModelOptions):
             if given.get(one) is True and given.get(other) is True:
                 yield f"{one} and {other} exclude each other"
         if str(given.get("output")).lower().endswith(_OTHER_FORMATS):
-            yield f"output={given['output']} would hold JSON Lines; name it .jsonl"
+            yield (
+                f"output={given['output']} would hold JSON Lines; name it .jsonl "
+                "(pandas.json_normalize makes a table of its rows)"
+            )
+        if "keep_columns" in given and "input" not in given:
+            yield "keep_columns needs an input; of a data set by its name only texts are read"
         if given.get("output") == "-" and given.get("resume") is True:
             yield "output=- is one stream and cannot be resumed"
         yield from _problems_of_several_files(given)

@@ -52,6 +52,7 @@ _ROWS_DEPEND_ON = (
     *("model_revision", "template", "flash_attn", "text_column", "label_column", "normalize"),
     *("calibrate", "few_shot", "shots", "seed", "generate", "max_new_tokens", "log_likelihoods"),
     *("margin", "quantization_bit", "tokens_per_batch", "chunk_rows", "max_samples"),
+    *("keep_columns", "sheet"),
 )
 
 
@@ -194,6 +195,8 @@ class PredictionRun:
             line: dict[str, Any] = {"id": number, "prompt": prompt.prompt}
             if row.line is not None:
                 line["line"] = row.line
+            if row.kept is not None:
+                line["columns"] = row.kept
             text = row.content.removeprefix(opening)
             self.counts["examples"] += text in self.examples
             # Where it cannot be told from the prompt.
