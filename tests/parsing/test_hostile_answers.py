@@ -96,6 +96,58 @@ HOSTILE = [
     (SPANISH, None, ["nada positivo", "poco positivo", "El texto carece de tono positivo"]),
     # In Chinese.
     (CHINESE, None, ["正面吗？不是", "标签：正面 负面", "请问是正面还是负面？"]),
+    # A sentence that is not about what is classified.
+    (
+        task_of("account", "shipping", "other"),
+        None,
+        [
+            *("Your account has been closed.", "Free shipping on all orders over $50!"),
+            *("To see other orders, press 2.", "Please describe the other message."),
+        ],
+    ),
+    (task_of("Lob", "Anfrage"), None, ["Vielen Dank für Ihre Anfrage!"]),
+    (task_of("投诉", "咨询"), None, ["您的投诉已经受理。", "投诉电话是12315。"]),
+    (
+        task_of("account", "shipping", "other"),
+        "shipping",
+        ["The customer asks for shipping details.", "I'd file it under shipping", "Pure shipping"],
+    ),
+    (CHINESE, "正面", ["用户表达了正面情绪", "用户感到非常正面"]),
+    # What follows from a condition, an instance, a bound, a word that is defined.
+    (
+        OPINION,
+        None,
+        [
+            *("If the room were clean, it would be positive.", "It would be positive if it were."),
+            *("Unless he lies, it is negative.", "A label such as neutral could fit."),
+            *("Positive means that the review is kind.", "It's partly positive."),
+            *("It may be negative, but it might also be irony.", "To be neutral, it needs facts."),
+        ],
+    ),
+    (SPANISH, None, ["Si volviera, sería positivo.", "Como modelo de lenguaje soy positivo."]),
+    (task_of("злость", "страх"), None, ["Это не злость."]),
+    (task_of("ネガティブ", "ポジティブ"), None, ["このレビューはネガティブではありません。"]),
+    (
+        STARS,
+        None,
+        [
+            *("The rating is higher than 3.", "At least 2 stars", "2½ stars", "5:30 pm"),
+            *("1. Cold food.\n2. Rude staff.\n3. A big bill.", "The guest was in room 5."),
+        ],
+    ),
+    (STARS, "4", ["It's a 4-star review.", "Score: 4\nConfidence: 5"]),
+    (LETTERS, None, ["The options are A, B, C and D.", "Either option A or option B."]),
+    # One is denied instead of another, or said to be right.
+    (LETTERS, "B", ["Option B is correct."]),
+    (OPINION, "negative", ["The tone gets negative, but not neutral"]),
+    (task_of("Lob", "Beschwerde"), "Lob", ["Das ist keine Beschwerde, sondern ein Lob."]),
+    (task_of("страх", "злость"), "страх", ["Это страх, а не злость."]),
+    # The next example, whatever it is called; a heading is no line of its own.
+    (OPINION, "neutral", ["neutral\n\nArticle: hm\nCategory: negative"]),
+    (OPINION, "neutral", ["# Verdict\n\nneutral\n\n# Why\n\nIt is not negative."]),
+    # A label that denies another, in other words; signs of HTML and their words.
+    (task_of("toxic", "non-toxic"), "non-toxic", ["This comment is not toxic."]),
+    (task_of("Home", "Home & Garden"), "Home & Garden", ["Home &amp; Garden", "home and garden"]),
     # Of law.
     (task_of("盗窃", "抢劫"), "抢劫", ["构成抢劫罪，不构成盗窃罪"]),
 ]

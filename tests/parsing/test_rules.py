@@ -170,6 +170,7 @@ WORDS = {
     ],
     "sadness": [
         *("The emotion in the text is **sadness**, since he lost it.", "sadness (0.92)"),
+        "sadness rather than fear",
         "Creo que es tristeza.",
     ],
     "fear": ["I think this is fear"],
@@ -183,7 +184,7 @@ WORDS = {
     ],
     "love": ["可爱", "爱好"],
     "[ambiguous]": [
-        *("joy and love", "joy, love", "sadness rather than fear", "愤怒和悲伤", "joy,love,fear"),
+        *("joy and love", "joy, love", "愤怒和悲伤", "joy,love,fear"),
         *("joy;love", "joy.love", "joy，爱", "joy=love", "[joy][love]", "joy -> love", "joy! love"),
     ],
     "[refusal]": ["I cannot say."],
@@ -498,7 +499,7 @@ OF_TASKS = {
     },
     ("А", "Б", "В"): {"[no_label]": ["В тексте грусть."], "Б": ["Б", "Ответ: Б"]},
     ("Spaß", "Ärger"): {"Spaß": ["SPASS!"]},
-    ("กลัว", "รัก"): {"รัก": ["ฉันรักคุณ"]},
+    ("กลัว", "รัก"): {"รัก": ["คำตอบคือรัก"], "[no_label]": ["ฉันรักคุณ"]},
     ("प्यार", "डर"): {
         "प्यार": ["प्यार।"],
         "[no_label]": ["प्यारा"],

@@ -7,6 +7,7 @@ Decoration that is harmless to a search for whole words (quotes, brackets, list 
 punctuation, emoji) stays: `rules` treats it as the space between words.
 """
 
+import html
 import re
 
 from llamafactory_emotion.text import SPECIAL_TOKEN, fold
@@ -16,6 +17,7 @@ _TERMINAL_CODE = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\)"  # titles, links: text up to a terminator
     r"|\x1b[ -/]*+[0-~]?"
 )
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6});")
 # Escapes that leaked out of a program's string: \n, \", \u559c. Kept apart from JSON's own
 # decoding because a cut-off fragment cannot be decoded as JSON.
 _LEAKED_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(n|r|t(?!ext))|(["']))""")
@@ -75,7 +77,7 @@ def clean(answer: str) -> str | None:
     - `<answer>` and `\\boxed{` become the marker `answer:`; simple HTML tags become white space;
       the language after a code fence goes.
     """
-    text = answer
+    text = _ENTITY.sub(lambda one: html.unescape(one[0]), answer) if "&" in answer else answer
     if "\x1b" in text or "\x9b" in text:
         text = _TERMINAL_CODE.sub("", text)
     if "\\" in text:

@@ -34,6 +34,7 @@ _NEXT_LEVEL = re.compile(r"[\"'`*_)\]]{0,4}\s{0,3}([|/>→\\]|->|::|:(?= ?\S))[ 
 # Signs between the words of a label; apostrophes and hyphens are inside a word.
 _JOINT = re.compile(r"(?<=[^\W_])(?!['-]\b)(\s*)([^\w\s]+)(\s*)(?=[^\W_])")
 _SPACEABLE = frozenset(":/,|>&;+")
+_NEGATED = re.compile(r"(?:not|non|no)[\s_-]+(.+)")
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 
 
@@ -221,6 +222,10 @@ def _folded_names(task: Task) -> dict[str, tuple[str, str]]:
     """Map each folded name to its label and kind; `Task` has told labels and aliases apart."""
     folded = ((fold(alias).strip(), label) for alias, label in task.aliases.items())
     names = {name: (label, _kind(name, "alias")) for name, label in folded}
+    for label in task.labels:  # `not toxic` is `non-toxic`
+        negated = _NEGATED.fullmatch(fold(label).strip())
+        if negated and negated[1] in map(fold, task.labels):
+            names |= {f"{one} {negated[1]}": (label, "label") for one in ("not", "non")}
     for answer, label in task.answers.items():
         name = fold(answer).strip()
         names[name] = label, _kind(name, "number" if _NUMBER.fullmatch(name) else "label")
@@ -236,7 +241,7 @@ def _name_pattern(name: str, *, loose: bool) -> str:
     body = ""
     for index, part in enumerate(parts):
         if not _SEPARATORS.fullmatch(part):
-            body += _literal(part, before)
+            body += r"(?:\\?&|and|und|et|y|e)" if part == "&" else _literal(part, before)
             before = part[-1]
             continue
         after = parts[index + 1][0] if index + 1 < len(parts) else ""
@@ -290,15 +295,15 @@ def _guard_before(first: str) -> str:
     if not re.match(_SPACED, first):
         return rf"(?<!\u200d{quoted})"
     guard = rf"(?<!{_SPACED}{quoted})(?<!{_SPACED}[-_]{quoted})(?<![{_combining_marks()}]{quoted})"
-    return guard + (rf"(?<![-$€£¥]{quoted})(?<!\d[.,]{quoted})" if first.isdecimal() else "")
+    return guard + (rf"(?<![-$€£¥⁄]{quoted})(?<!\d[.,]{quoted})" if first.isdecimal() else "")
 
 
 @functools.cache
 def _guard_after() -> str:
     """Write what may not follow a name; it depends on the name's last character alone."""
     return (
-        rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_]{_SPACED}|[{_combining_marks()}]))"
-        r"(?!(?<=\d)(?:[.,]\d|\s?%|\+))(?!\u200d)"
+        rf"(?!(?<={_SPACED})(?:{_SPACED}|[-_](?!(?<=\d-)star r){_SPACED}|[{_combining_marks()}]))"
+        r"(?!(?<=\d)(?:[.,]\d|:\d\d|⁄|\s?%|\+))(?!\u200d)"
         r"(?!(?<=(?<![^\W_])[a-z])(?:[+#]|-(?!-))(?!\w))"  # `A-` and `C#` are no letters
     )
 

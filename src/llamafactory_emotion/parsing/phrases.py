@@ -52,6 +52,24 @@ _MARKER_WORDS_WITHOUT_SPACES = (
     "答案|情感|情绪|情緒|感情|标签|標籤|类别|類別|分类|分類|类型|回答|答え|正解|罪名|结果|結果|结论|評価|评价"
     "|判断|倾向|意图|主题"
 )
+# What is classified, and by whom it was written: what a sentence that judges it speaks of.
+_TEXTS = (
+    "text|message|review|sentence|tweet|comment|post|article|e-?mail|statement|passage|document|q"
+    "|question|query|ticket|request|inquiry|premise|hypothesis|claim|example|input|title|headline"
+    "|context"
+    "|texto|reseña|mensaje|comentario|frase|opini[oó]n|pregunta|texte|commentaire|avis|phrase"
+    "|eingabe|nachricht|kommentar|rezension|satz|frage|mensagem|comentário|avaliação|pergunta"
+    "|текст|отзыв|сообщение|комментарий|вопрос"
+)
+_TEXTS_WITHOUT_SPACES = "文本|评论|句子|输入|文字|短信|消息|文章|问题|レビュー|テキスト|コメント"
+ABOUT = re.compile(
+    rf"{_EDGE}(?:(?:{_TEXTS}|{_MARKER_WORDS})(?:e?s|n|s')?{_END}|(?:text|эмоци|текст)\w{{0,4}}"
+    r"|(?:speaker|author|writ(?:er|ten)|narrator|reviewer|customer|user|person|tone|evidence|classif"
+    "|categori|label|rate|score|sound|seem|appear|call|looks? like|think|believe|guess|fit|lean"
+    "|i'd|i would|belong|case|priority|autor|cliente|parece|creo|clas|auteur|semble|klingt|scheint"
+    "|kunde|نص|النص))"
+    rf"|{_TEXTS_WITHOUT_SPACES}|{_MARKER_WORDS_WITHOUT_SPACES}|作者|说话人|用户|感到|认为|这[句段条是]"
+)
 # What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
 ANOTHER = re.compile(
     r"\b(?:second(?:ary)?|other|alternative|not|wrong|incorrect|least likely|opposite|previous"
@@ -76,29 +94,35 @@ LEAD = re.compile(r"""[\s"'`*_:({\[>#$\\-]{0,8}""")
 ALTERNATIVE = _any(
     rf"{_CLOSING}(?:,?\s*(?:and/or|and|or|&|\+|/|,|;|y/o|y|o|u|e|et|ou|und|oder)(?![^\W\d_])"
     r"|[/,;&+|、]|和|或|与|还是|還是|以及|跟|\n)"
-    r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then)\s+)?""",
+    r"""[\s"'`*_(\[-]{0,6}(?:(?:also|maybe|perhaps|possibly|even|then|class|label|option)\s+)?""",
 )
 SIDE_BY_SIDE = re.compile(r"\s*\((?=[^()\s]{1,40}\))|\s+(?=\S)")
 CLAUSE_END = _any(
-    r"""[\s"'`*_)\]}]{0,6}(?:[.,;:!?。，；：！？(（\[|–—\n→]|\s-{1,2}\s|--|\Z)""",
+    r"""[\s"'`*_)\]}]{0,6}(?:[.,;:=!?。，、；：！？(（\[|–—\n→]|\s-{1,2}\s|--|\Z)""",
     r"\s*(?:because|since|as|due to|given|for the|porque|ya que|debido|parce que|weil|da|denn)\b",
     "因为|因為|由于|选?项",
 )
 # A number that rates: `4 stars`, `4 out of 5`; and what is none, the scale or what it is out of.
-UNIT = re.compile(r"\s*(?:stars?|points?|estrellas?|puntos?|étoiles?|sterne?|★|⭐|星|分)")
+UNIT = re.compile(
+    r"\s*(?:-star (?:review|rating)|stars?|points?|estrellas?|puntos?|étoiles?|sterne?|★|⭐|星|分)"
+)
 OF_ALL = re.compile(r"\s?(?:/|out of|von|sur|de)\s?(\d{1,3})(?:\.0)?(?![\d.%])")
+SURENESS = re.compile("confiden|certainty|probability|confianza|置信|把握")
 SCALE = re.compile(
+    r"\b(?:than|at least|at most|over|under|al menos|más de|menos de|mindestens|mehr als|plus de"
+    r"|au moins|至少|超过|不到)\s?\Z|"
     r"(?:\d\s?(?:/|out of|von|sur|de|to|-)|(?:scale|range) (?:of|from)|from|between)\s?\Z"
     r"|\b(?:from|of) \d{1,3} to\s?\Z"
 )
 LETTER_LEAD = re.compile(r"\b(?:in|with|option|letter|answer|choice)\s*\Z")
-CLAUSE_SIGNS = ".,;:!?()[]—–-\n。，；：！？、（）→"
+CLAUSE_SIGNS = "|.,;:!?()[]—–-\n。，；：！？、（）→"
 CLAUSE_BREAK = _any(r"[.;:!?,。，；：\n—–→]", r"\b(?:but|sino|sondern|mais)\b", "而是", " - ")
 
 # Where an answer is expected inside a statement: right behind one of these.
 COPULA = _phrases(
-    r"(?:is|are|was|be|as|pick|picked|choose|chose|select|say|option|choice|class"
-    r"|es|son|elijo|diría|est|suis|choisis|ist|wähle|é)\s+",
+    r"(?:is|are|was|be|as|está|pick|picked|choose|chose|select|say|option|choice|class"
+    r"|es|son|trata de|handelt sich um|s'agit de|elijo|dir[ií]a|dirais|est|suis|choisis|ist|é"
+    r"|wähle)\s+",
     without_spaces=r"(?<=\w)'s\s+|选择|[是为為选選]|属于|屬於|构成了?|犯了?|→|->",
 )
 # Behind these too, but a denial further off reaches it: `does not seem to express joy`.
@@ -107,7 +131,10 @@ EXPRESSING = _phrases(
     r"|traduit|drückt)\s+(?:(?:a|an|the|un|una) )?(?:(?:sense|feeling|sentimiento) (?:of|de) )?",
     without_spaces="表达了?|体现了?",
 )
-ARTICLE = re.compile(r"\s*(?:an?|the|una?|el|la|los|las|une|le|les|eine?|der|die|das|um|uma|o)\s+")
+ARTICLE = re.compile(
+    r"\s*(?:(?:an?|the|una?|el|(?:de )?la|los|las|une|du|le|les|eine?|der|die|das|um|uma|o)\s+"
+    r"|de l'|一[条个種种句段篇])"
+)
 CONTRAST = _phrases(
     r"(?:(?<!anything )(?<!all )but|rather|instead|(?<!not )(?:only|just)|sino|pero|mais"
     r"|sondern|mas)\s+",
@@ -117,25 +144,39 @@ CONTRAST = _phrases(
 NEGATION = _phrases(
     "(?:not|no|never|neither|nor|without|cannot|non|isnt|arent|wasnt|dont|doesnt|didnt|cant|wont"
     "|aint|lacks|absence of|lack of|loss of|opposite of|far from|hardly|barely|anything but|all but"
-    "|other than|except|nada|poco|carece|ni|sin|nunca|jamás|tampoco|ningún|ninguna|ne|pas|sans"
-    "|jamais|aucune?|nicht|kein|keine|nie|ohne|não|nem|sem)" + _END,
-    without_spaces=rf"n't{_END}|不是|没有|沒有|并非|並非|不属于|不屬於|不算|不太?像|除了|缺乏|并不|不|没|沒|无|無|非|未",
+    "|other than|rather than|instead of|such as|nothing|partly|partially|almost(?! certainly)"
+    "|except|nada|poco|carece|ni|sin|nunca|jamás|tampoco|ningún|ninguna|e[nm] (?:vez|lugar) de|ne"
+    "|pas|sans|jamais|aucune?|plutôt que|nicht|kein|keine|nie|ohne|(?:an)?statt|não|nem|sem"
+    "|не|нет|ни|ليست?|لا)" + _END,
+    without_spaces=rf"n't{_END}|不是|没有|沒有|而非|并非|並非|不属于|不屬於|不算|不太?像|除了|缺乏|并不|不|没|沒|无|無|非|未",
 )
 NO_DENIAL = _any(
-    "not (?:only|just|merely|simply)|nothing but|no doubt",
-    "不只|不仅|sin (?:duda|embargo)|no obstante|没有疑问|毫无疑问",
+    "not (?:only|just|merely|simply)|nothing but|no doubt|sin (?:duda|embargo)|no obstante",
+    "不只|不仅|非常|不过|不禁|不错|无疑|无比|未来|没有疑问|毫无疑问",
 )
 # Behind a name, in its clause: what is said of it is that it is not the answer.
 DENIED_AFTER = _any(
     r"""[\s"'`*_)\]]{0,4}\s*(?:(?:is|was|would be|can be|does|do|could|should|seems)"""
     r"(?:n't|\s+(?:not|absent|missing|wrong|incorrect|ruled out|excluded|unlikely))"
+    r"|means?|refers? to|(?:only )?(?:if|unless) (?!i |we )\w+"
     r"|isnt|can't|cannot|no (?:es|está)|n'est pas|ist nicht|não é)" + _END,
+    "(?:では|じゃ)(?:ない|ありません)",
     "[\"'”」]{0,2}(?:并?不是(?=[主答正最这。，]|\\Z)|不对|不成立)",
 )
 # What a name is a part of when it follows: a condition, and what is left open.
 HYPOTHETICAL = re.compile(
     rf"(?:{_EDGE}(?:if|whether|unless|as though|wenn|ob)\s[^.;:!?,\n]{{0,50}}"
-    r"|(?:如果|是否|假如|难说)[^。；：！？，,\n]{0,20})\Z"
+    r"|(?:如果|是否|假如|难说)[^。；：！？\n]{0,40}"
+    # A condition that opens its sentence reaches over its comma.
+    r"|(?:\A|(?<=[.!?;\n]))\s*(?:to be |(?:if (?!i |we |you |one )|(?:unless|si|falls|wenn|se) )"
+    r"[^.;!?\n]{2,100}))\Z"
+)
+# Behind a name: that it is the right one, or that another is denied instead of it.
+CHOSEN = re.compile(
+    r"""["'`*_)\]]{0,4}(?:(?P<right> (?:is|es|est|ist|é) (?:(?:the|la|le|die|a) )?"""
+    r"(?:correct|right|best|answer|label|correcta|bonne|richtig|certa))"
+    r"|\s*[,，]?\s*(?:(?:(?:and|but|y|et|und|mais|а|e)\s+)?(?:not|rather than|instead of|without"
+    r"|no|sin|pas|plutôt que|sans|nicht|keine?|statt|ohne|não|sem|не)\b|而?不是|而非|没有))"
 )
 QUESTION = re.compile(r"[^.!?;\n。！；]{0,100}(?:[?？]|[吗嗎])")
 ASKED = re.compile(r"""[\s"'`*)]{0,4}\?(?=.*\w)""", re.DOTALL)
@@ -147,8 +188,8 @@ CORRECTION = _any(
 )
 # The next example that a base model writes itself, or the options that it repeats.
 NEXT_EXAMPLE = re.compile(
-    r"\n\s*(?:#{1,4}\s*)?(?:\*\*)?(?:text|review|sentence|tweet|comment|message|example|input"
-    r"|texto|reseña|frase|texte|phrase|eingabe|文本|评论|句子|输入)(?:\s*\d{1,4})?(?:\*\*)?\s*[:：]"
+    rf"\n\s*(?:#{{1,4}}\s*)?(?:\*\*)?(?:{_TEXTS}|{_TEXTS_WITHOUT_SPACES})(?:\s*\d{{1,4}})?"
+    r"(?:\*\*)?\s*:"
 )
 OPTIONS = re.compile(
     r"\s*(?:(?:the\s+)?(?:possible\s+)?(?:options?|labels|choices|categories|classes|emotions)"
@@ -157,7 +198,7 @@ OPTIONS = re.compile(
 )
 DOUBT = _any(
     r"(?:n't|not|no|ne|nicht|não|不)[^.;\n]{0,16}(?:think|believe|say|feel|see|creo|pienso|crois"
-    "|pense|glaube|denke|acho|认为|觉得)"
+    r"|pense|glaube|denke|acho|认为|觉得)|\b(?:may|might|could) also\b"
 )
 FIRST_PERSON = _phrases(
     "(?:i|i'm|i've|i'd|i'll|my|me|we|our|us|yo|mi|mis|nosotros|je|j'ai|mon|ma|mes|nous|ich|mein"
@@ -170,11 +211,7 @@ SAID_OF_SOMEBODY = re.compile(
     r"|mes|ich|mein|meine|eu|meu|minha)"
     r"(?:\s+(?:am|are|was|were|do|did|just|really|so|very|all|always|have))*\s+|我)\Z"
 )
-
-# `love you`: a verb. And a text in quotes is not what the answer says.
-SAID_TO_SOMEBODY = re.compile(
-    r"\s+(?:you|him|her|them|it|me|us|this|that|these|those|my|your|his|their|our)" + _END
-)
+# A text in quotes is not what the answer says.
 QUOTED = re.compile(r'"([^"\n]{1,300})"')
 # An answer that begins with another word than a label, as a sentence of its own.
 _OTHER = rf"""[\s"'*_]*([^\W\d_{WITHOUT_SPACES}]{{4,20}})["'*_]*\s*"""
@@ -212,6 +249,7 @@ DECLINED = _phrases(
     r"(?:hard|difficult|impossible|not possible|tough) to "
     "(?:say|tell|determine|classify|judge|know|decide|identify)",
     r"(?:as|i'm|i am) (?:just |only )?an? (?:ai|language model|assistant)\b",
+    r"(?:como|als|en tant que) (?:une? |um |ein )?(?:model[oe]|modèle|sprachmodell|ia|ki)\b",
     "i (?:do not|don't) (?:know|have|understand)",
     r"not (?:enough|sufficient) (?:information|context|text)",
     r"(?:i'm|i am|we're|we are) (?:afraid|sorry)\b|i fear\b|i apologi[sz]e\b|my apologies\b",
@@ -234,7 +272,8 @@ DECLINED = _phrases(
     r"ich (?:kann|weiß) (?:das |es |dir |ihnen )?(?:nicht|leider|keine)",
     r"desculpe\b|não (?:posso|consigo|sei|é possível)\b|infelizmente\b|receio\b|sinto muito\b",
     without_spaces="抱歉|对不起|對不起|无法|無法|不能(?:回答|判断|确定|分类|提供|帮)|不好意思|恐怕"
-    r"|很遗憾|我不知道|难以(?:判断|确定)|不确定|^\W*sorry\b|n't (?:enough|sufficient) \w",
+    r"|很遗憾|我不知道|难以(?:判断|确定)|不确定|^\W*sorry\b|n't (?:enough|sufficient) \w"
+    "|作为(?:一[个名])?(?:人工智能|ai|语言模型)",
 )
 
 SENTENCE = re.compile(r"(?:[^.!?。！？\n]|\.(?=\d))*+(?:[.!?。！？\n]+|\Z)")

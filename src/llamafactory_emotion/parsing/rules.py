@@ -10,7 +10,7 @@ What counts is where the answer is. An answer is first cleaned (`cleaning`), the
 5. the answer begins or ends with a line, or begins with a clause, that is nothing but a name;
 6. the answer begins with another word as a sentence (`Disgust.`): no label;
 7. the answer declines (`refusal`);
-8. a short statement names exactly one label.
+8. a short statement on what is classified names exactly one label.
 
 Of an answer that goes on with the next example of a prompt, what is before it counts.
 
@@ -118,7 +118,7 @@ def fields(text: str, names: LabelNames) -> ParsedAnswer | None:
         field = _FIELD.match(text, position)
         if field is None:
             return None
-        label = names.only(field[2])
+        label = None if phrases.SURENESS.search(field[1]) else names.only(field[2])
         is_other = phrases.ANOTHER.search(field[1].rpartition(" ")[0] + " ")
         if label is not None and not (is_other and any(names.find(field[1]))):
             (others if is_other else labels).add(label)
@@ -152,6 +152,8 @@ def after_marker(text: str, names: LabelNames) -> ParsedAnswer | None:
 def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Accept a name that is the whole first or last line, or the clause the answer begins with."""
     lines = [line for line in text[:_LINES].split("\n") if has_word(line)]
+    while len(lines) > 1 and lines[0].startswith("#") and names.only(lines[0]) is None:
+        del lines[0]  # a heading
     is_list = len(lines) > 1 and all(map(phrases.LINE_ITEM.match, lines[-2:]))
     if (len(lines) > 1 or len(text) > _LINES) and not is_list:
         last = text[-_LINES:].rstrip().rsplit("\n", 1)[-1]
@@ -162,6 +164,8 @@ def line_of_its_own(text: str, names: LabelNames) -> ParsedAnswer | None:
             return _labelled(found.pop())
     name = names.at(text, skip_lead(text, 0))
     if name is None or text[name.end :].lstrip(" \"'*`)")[:1] == "?":
+        return None
+    if is_list and name.kind == "number":
         return None
     ends = _rates(text, name, names) if name.kind == "number" else ends_clause(text, name.end)
     is_option = name.kind == "ordinary" and text.startswith(") ", name.end) and "\n" not in text
@@ -201,11 +205,8 @@ def declined(text: str, names: LabelNames) -> ParsedAnswer | None:
     if not offers and not declines:
         return None
     if declines is None:
-        rest = "".join(
-            sentence[0]
-            for sentence in phrases.SENTENCE.finditer(text)
-            if not phrases.OFFER.search(sentence[0])
-        )
+        sentences = (one[0] for one in phrases.SENTENCE.finditer(text))
+        rest = "".join(one for one in sentences if not phrases.OFFER.search(one))
         said = statement(rest, names) if has_word(rest) else None
         if said is not None and said.label is not None:
             return said
@@ -215,6 +216,7 @@ def declined(text: str, names: LabelNames) -> ParsedAnswer | None:
 def statement(text: str, names: LabelNames) -> ParsedAnswer:
     """Accept a short statement that names exactly one label and denies none.
 
+    It speaks of what is classified or gives the label where an answer is expected.
     Where one is denied, another counts only where an answer is expected: behind a contrast (`but
     joy`, `而是喜悦`), behind `is` and the like, or as a clause of its own. Labels that are ordinary
     words count only there in any case. A first sentence that gives the answer is not undone by what
@@ -243,43 +245,42 @@ def _stated(text: str, names: LabelNames) -> tuple[ParsedAnswer, bool]:
     """Return what a statement says, and whether it says it where an answer is expected."""
     around = Surroundings(text)
     stated: dict[str, bool] = {}  # label to whether it is where an answer is expected
-    any_denied = False
+    any_denied = any_judged = False
     beside: Name | None = None
     for name in names.find(text):
         counts, expected = around.counts(name)
         counts = counts and (name.kind != "number" or _rates(text, name, names))
+        is_weak = name.kind in ("number", "ordinary")
         if counts and beside == name:  # `between 3 and 4`, of which the first does not count
             return _INVALID[AMBIGUOUS], False
         beside = None
         if not counts:
-            uncounted = name.kind in ("number", "ordinary")
-            beside = _beside(text, name, names) if uncounted else None
+            beside = _beside(text, name, names) if is_weak else None
             continue
-        if around.enumerates(name):
-            return _INVALID[AMBIGUOUS], False
         if names.continues(text, name) or phrases.DOUBT.search(text):
             return _INVALID[NO_LABEL], expected
+        if around.enumerates(name):
+            return _INVALID[AMBIGUOUS], False
         if around.denies(name):
             any_denied = True
-        else:
-            stated[name.label] = stated.get(name.label, False) or expected
+            continue
+        other = _beside(text, name, names) if is_weak else None
+        if other is not None and other.label != name.label:
+            return _INVALID[AMBIGUOUS], False
+        stated[name.label] = stated.get(name.label, False) or expected
+        any_judged = any_judged or around.judged(name)
     expected = any(stated.values())
     if len(stated) > 1:
         return _INVALID[AMBIGUOUS], expected
-    decided = stated and (expected or not any_denied)
+    decided = stated and (expected or (any_judged and not any_denied))
     said = ParsedAnswer(next(iter(stated)), None) if decided else _INVALID[NO_LABEL]
     return said, expected
 
 
 def _several(text: str, names: LabelNames) -> ParsedAnswer:
     """Say why prose is no answer: it names several labels, or is no statement of one."""
-    labels = set()
-    for name in names.find(text):
-        if name.kind == "label":
-            labels.add(name.label)
-        if len(labels) > 1:
-            return _INVALID[AMBIGUOUS]
-    return _INVALID[NO_LABEL]
+    labels = {name.label for name in names.find(text) if name.kind == "label"}
+    return _INVALID[AMBIGUOUS if len(labels) > 1 else NO_LABEL]
 
 
 RULES: tuple[Rule, ...] = (

@@ -28,13 +28,11 @@ class Surroundings:
             for one in phrases.COPULA.finditer(text)
             if not {_bare(text, one.start()), _bare(text, one.end())} & denied_verbs
         }
-        self._copulas |= {
-            _bare(text, article.end())
-            for position in self._copulas
-            if (article := phrases.ARTICLE.match(text, position))
-        }
         self._expressing = {_bare(text, one.end()) for one in phrases.EXPRESSING.finditer(text)}
         self._contrasts = {_bare(text, one.end()) for one in phrases.CONTRAST.finditer(text)}
+        for positions in (self._copulas, self._contrasts):
+            articles = [phrases.ARTICLE.match(text, position) for position in positions]
+            positions |= {_bare(text, one.end()) for one in articles if one}
         self._first_person = phrases.FIRST_PERSON.search(text) is not None
         self._quoted = [
             one.span(1)
@@ -57,10 +55,12 @@ class Surroundings:
         if before and text[before - 1] in _COMMAS and text[name.end : name.end + 1] in _COMMAS:
             by_itself = False  # between two commas: an item of a list
         behind = self._contrasts | self._copulas | self._expressing
-        expected = by_itself or before in behind
+        chosen = phrases.CHOSEN.match(text, name.end)
+        expected = by_itself or before in behind or chosen is not None
         if name.kind == "ordinary":
             of_letter = name.end - name.start == 1 and phrases.LETTER_LEAD.search(text[:before])
-            return ends and bool(expected or of_letter), expected
+            is_right = ends or (chosen and chosen["right"])
+            return bool(is_right and (expected or of_letter)), expected
         if expected and name.kind == "label":
             return True, True
         if name.kind == "alias" and not by_itself:
@@ -69,19 +69,32 @@ class Surroundings:
         of_one_word = " " not in text[name.start : name.end]
         if not by_itself and of_one_word:
             start = max(0, name.start - _NEAR)
-            said_of = phrases.SAID_OF_SOMEBODY.search(text, start, name.start)
-            if said_of or phrases.SAID_TO_SOMEBODY.match(text, name.end):
+            if phrases.SAID_OF_SOMEBODY.search(text, start, name.start):
                 return False, False
         is_told_first = name.start < self._first_sentence and not self._first_person
         return is_told_first or len(text) <= _SHORT, expected
+
+    def judged(self, name: Name) -> bool:
+        """Whether a name is in a sentence on what is classified, or ends a phrase of few words."""
+        text, start, end = self._text, name.start, name.end
+        is_phrase = len(text[:start].split()) < 3 and not text[end:].strip(" .!\"'`*")
+        if name.kind == "number":
+            return phrases.ABOUT.search(text, max(0, start - 16), start) is not None
+        if is_phrase or len(text) <= end - start + 2 or not any(map(str.isalnum, text[start:end])):
+            return True
+        for one in phrases.SENTENCE.finditer(text):
+            if one.start() <= start < one.end():
+                around = (text[one.start() : start], text[end : one.end()])
+                return any(map(phrases.ABOUT.search, around)) and "please " not in one[0]
+        return False
 
     def denies(self, name: Name) -> bool:
         """Whether a name is denied: by what is before it in its clause, or right behind it."""
         text = self._text
         before = _bare(text, name.start)
-        start = max(0, name.start - _NEAR)
         if phrases.DENIED_AFTER.match(text, name.end) or phrases.UNTRUE.match(text, name.end):
             return True
+        start = max(0, name.start - 2 * _NEAR)
         if phrases.HYPOTHETICAL.search(text, start, name.start):
             return True
         if before in self._contrasts or before in self._copulas:
