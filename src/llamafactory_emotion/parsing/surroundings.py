@@ -77,7 +77,7 @@ class Surroundings:
     def judged(self, name: Name) -> bool:
         """Whether a name is in a sentence on what is classified, or ends a phrase of few words."""
         text, start, end = self._text, name.start, name.end
-        is_phrase = len(text[:start].split()) < 3 and not text[end:].strip(" .!\"'`*")
+        is_phrase = len(text[:start].split()) < 3 and not text[end:].strip(" .!\"'`*=%0123456789")
         if name.kind == "number":
             return phrases.ABOUT.search(text, max(0, start - 16), start) is not None
         if is_phrase or len(text) <= end - start + 2 or not any(map(str.isalnum, text[start:end])):
