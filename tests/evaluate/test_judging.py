@@ -64,8 +64,9 @@ def test_long_answers_and_more_answers_than_are_remembered_are_judged_alike():
         (row("<think>\n\n</think>\n\n<|im_end|>", "joy"), "have no gold label"),
         *((row(gold, "joy"), "label outside") for gold in ("9" * 5000, " " * 200_000 + "x")),
         (row("<|" * 100_000, "joy"), "label outside"),
+        (row("<think>\nIt is", "joy"), "label outside"),
     ],
-    ids=["cut", "no answer", "no label", "other", "NaN", "blank", "digits", "spaces", "tokens"],
+    ids="cut|no answer|no label|other|NaN|blank|digits|spaces|tokens|thinking".split("|"),
 )
 def test_broken_rows_stop_or_are_counted(predictions, capsys, fails, figures, broken, saying):
     path = predictions(row("joy", "joy"), broken)

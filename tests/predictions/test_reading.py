@@ -92,7 +92,7 @@ def test_forms_of_the_same_file(tmp_path, content):
         ({"predict": None, "label": "joy"}, 'have a "predict" that is not text'),
         ({"predict": {"joy": 1}, "label": "joy"}, 'have a "predict" that is not text'),
         ("[" * 100_000, "are nested too deeply"),
-        ({"predict": "joy", "label": ["joy"]}, 'have a "label" that is neither'),
+        ({"predict": "joy", "label": ["joy"]}, 'have a "label" that is a list'),
         ({"predict": "joy", "label": "joy", "id": {}}, 'have an "id" that is neither'),
         ({"predict": "joy", "label": "joy", "id": 1.5}, 'have an "id" that is neither'),
     ],
@@ -164,7 +164,7 @@ def test_a_list_of_gold_labels_is_named():
     row = {"predict": "joy", "label": ["joy", "love"]}
 
     assert as_prediction(row, 1, broken, SeenIds(), BY_KEYS) is None
-    assert "neither text nor a number: 'joy, love' (1)" in broken.describe()
+    assert "list or an object, not text or a number: 'joy, love' (1)" in broken.describe()
 
 
 def test_values_named_are_few_and_short():

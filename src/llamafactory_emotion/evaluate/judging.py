@@ -94,7 +94,7 @@ class AnswerJudge:
         return self._index[gold], tuple(predicted), reason
 
     def _add_broken(self, row: Prediction, broken: BrokenRows) -> None:
-        if row.label is None or row.label != row.label or not clean(str(row.label)):
+        if row.label is None or row.label != row.label or clean(str(row.label)) == "":
             said = (
                 'have no gold label beside "predict" (give them with --source FILE, which joins '
                 "rows by text, by prompt or by a batch's custom_id)"

@@ -206,7 +206,9 @@ def as_prediction(
             broken.add('repeat an "id"', line, identity)
             return None
     if label is not None and type(label) not in (str, int, float, bool):
-        broken.add('have a "label" that is neither text nor a number', line, _listed(label))
+        broken.add(
+            'have a "label" that is a list or an object, not text or a number', line, _listed(label)
+        )
         return None
     prompt, text = row.get("prompt"), row.get("text")
     return Prediction(
