@@ -66,7 +66,12 @@ def test_long_answers_and_more_answers_than_are_remembered_are_judged_alike():
         (row("<|" * 100_000, "joy"), "label outside"),
         (row("<think>\nIt is", "joy"), "label outside"),
     ],
-    ids="cut|no answer|no label|other|NaN|blank|digits|spaces|tokens|thinking".split("|"),
+    ids=[
+        *("cut", "no answer", "no label", "other", "NaN"),
+        *("blank", "digits", "spaces"),
+        "tokens",
+        "thinking",
+    ],
 )
 def test_broken_rows_stop_or_are_counted(predictions, capsys, fails, figures, broken, saying):
     path = predictions(row("joy", "joy"), broken)

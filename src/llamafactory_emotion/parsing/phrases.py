@@ -55,8 +55,7 @@ _MARKER_WORDS_WITHOUT_SPACES = (
 # What is classified, and by whom it was written: what a sentence that judges it speaks of.
 _TEXTS = (
     "text|message|review|sentence|tweet|comment|post|article|e-?mail|statement|passage|document|q"
-    "|question|query|ticket|request|inquiry|premise|hypothesis|claim|example|input|title|headline"
-    "|context"
+    "|question|query|ticket|request|inquiry|premise|hypothesis|claim|example|input|title|context"
     "|texto|reseña|mensaje|comentario|frase|opini[oó]n|pregunta|texte|commentaire|avis|phrase"
     "|eingabe|nachricht|kommentar|rezension|satz|frage|mensagem|comentário|avaliação|pergunta"
     "|текст|отзыв|сообщение|комментарий|вопрос"
@@ -64,10 +63,9 @@ _TEXTS = (
 _TEXTS_WITHOUT_SPACES = "文本|评论|句子|输入|文字|短信|消息|文章|问题|レビュー|テキスト|コメント"
 ABOUT = re.compile(
     rf"{_EDGE}(?:(?:{_TEXTS}|{_MARKER_WORDS})(?:e?s|n|s')?{_END}|(?:text|эмоци|текст)\w{{0,4}}"
-    r"|(?:speaker|author|writ(?:er|ten)|narrator|reviewer|customer|user|person|tone|evidence|classif"
-    "|categori|label|rate|score|sound|seem|appear|call|looks? like|think|believe|guess|fit|lean"
-    "|i'd|i would|belong|case|priority|autor|cliente|parece|creo|clas|auteur|semble|klingt|scheint"
-    "|kunde|نص|النص))"
+    r"|(?:speaker|author|writ(?:er|ten)|reviewer|customer|user|tone|classif|categori|label|rate|score"
+    "|sound|seem|appear|call|looks? like|think|believe|guess|fit|lean|i'd|i would|belong|case"
+    "|priority|autor|cliente|parece|creo|clas|auteur|semble|klingt|scheint|kunde|نص|النص))"
     rf"|{_TEXTS_WITHOUT_SPACES}|{_MARKER_WORDS_WITHOUT_SPACES}|作者|说话人|用户|感到|认为|这[句段条是]"
 )
 # What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
