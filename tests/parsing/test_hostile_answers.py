@@ -125,6 +125,8 @@ HOSTILE = [
         ],
     ),
     (SPANISH, None, ["Si volviera, sería positivo.", "Como modelo de lenguaje soy positivo."]),
+    (task_of("ódio", "não ódio"), None, ["Se fosse sério, seria ódio."]),
+    (SPANISH, "positivo", ["Se trata de un mensaje positivo."]),
     (task_of("злость", "страх"), None, ["Это не злость."]),
     (task_of("ネガティブ", "ポジティブ"), None, ["このレビューはネガティブではありません。"]),
     (

@@ -166,8 +166,8 @@ HYPOTHETICAL = re.compile(
     rf"(?:{_EDGE}(?:if|whether|unless|as though|wenn|ob)\s[^.;:!?,\n]{{0,50}}"
     r"|(?:如果|是否|假如|难说)[^。；：！？\n]{0,40}"
     # A condition that opens its sentence reaches over its comma.
-    r"|(?:\A|(?<=[.!?;\n]))\s*(?:to be |(?:if (?!i |we |you |one )|(?:unless|si|falls|wenn|se) )"
-    r"[^.;!?\n]{2,100}))\Z"
+    r"|(?:\A|(?<=[.!?;\n]))\s*(?:to be |(?:if(?! (?:i|we|you|one) )|unless|si|falls|wenn"
+    r"|se(?= (?:fo|o |a |el|não))) [^.;!?\n]{2,100}))\Z"
 )
 # Behind a name: that it is the right one, or that another is denied instead of it.
 CHOSEN = re.compile(
