@@ -71,6 +71,7 @@ LOST = [
     ({"sentence": "Fine.", "sentence2": "No.", "label": 3}, "sentence2", "sentence,sentence2", ""),
     ({"title": "Boo", "text": "Fine.", "label": 3}, "title beside text", "text,title", "text"),
     ({"text": "Fine.", "aspect": "food", "label": 3}, "aspect beside text", "text,aspect", "text"),
+    (chat(*TALK[2:], ("gpt", "joy"), images=["a"]), "images beside user", "user,images", "user"),
     ({"text": "Fine.", "said": LONG, "label": 3}, "said beside text", "text,said", "text"),
     ({"text": "好", "上文": "这家店的面太难吃了服务员很热情", "label": 3}, "上文", "text,上文", ""),
 ]  # fmt: skip
@@ -174,6 +175,8 @@ def test_a_chat_that_is_none_is_said(write, record, message):
         (ALPACA | {"input": "so glad", "output": "joy"}, "input, labels from output"),
         ({"instruction": "so glad", "input": "", "output": "joy"}, "instruction, labels from outp"),
         ({"instruction": "so glad", "output": "joy"}, "instruction, labels from output"),
+        ({"query": "so glad", "response": "joy"}, "query, labels from response"),
+        ({"prompt": "so glad", "completion": " joy"}, "prompt, labels from completion"),
     ],
 )
 def test_columns_are_guessed_by_the_names_people_use_and_told(write, record, said):
@@ -198,6 +201,19 @@ def test_two_columns_of_labels_are_asked_for(write):
         with pytest.raises(DataError, match=r"sentiment and emotion may each .* label_column=sent"):
             read(path, EMOTION)
     assert [row.label for row in read_rows(path, EMOTION, label_column="emotion")] == ["joy"]
+
+
+def test_a_verdict_on_an_answer_is_not_passed_over(write):
+    talk = (("user", "so glad"), ("assistant", "joy"))
+    with pytest.raises(DataError, match="assistant and label may each hold the labels"):
+        read_rows(write(chat(*talk, label=False)), EMOTION)
+    for label in ("joy", None):
+        assert read_rows(write(chat(*talk, label=label)), EMOTION)[0].label == "joy"
+
+
+def test_the_whole_prompt_of_an_alpaca_row_is_not_its_text(write):
+    prompt = "### Instruction: Which?\n### Input: Fine.\n### Response: anger"
+    assert read_rows(write({"text": prompt, **ALPACA}), EMOTION)[0].text == "Fine."
 
 
 def test_many_columns_are_not_all_told(write):

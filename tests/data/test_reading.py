@@ -62,13 +62,16 @@ BAD_FILES = [
     ("id.jsonl", '{"text": "a", "label": 6}', r"unknown label 6"),
     ("minus.jsonl", '{"text": "a", "label": -1}', r"unknown label -1"),
     ("list.jsonl", '{"text": "a", "label": [1]}', r"unknown label \[1\]"),
+    ("several.jsonl", '{"text": "a", "label": ["joy", "fear"]}', r"unknown label \['joy', 'f"),
+    ("none.jsonl", '{"text": "a", "label": []}', r"no label in the column 'label'"),
+    ("frame.json", '{"text": {"0": "a"}, "label": {"0": "joy"}}', r"1: each value is a list or an"),
     ("bool.jsonl", '{"text": "a", "label": true}', r"unknown label True"),
     ("null.jsonl", '{"text": "a", "label": null}', r"no label in the column 'label'"),
     ("blank.csv", "text,label\na,\n", r"csv:2: no label in the column 'label'"),
     ("column.csv", "id,label\n1,joy\n", r"looks like the text \(text_column\); .* id, label"),
     ("both.csv", "id,name\n1,joy\n", r"text \(text_column\) or the label \(label_column\)"),
     ("header.csv", "text,label\n", r"holds no rows"),
-    ("twice.csv", "text,text,label\na,b,joy\n", r"csv:1: a column stands twice"),
+    ("twice.csv", "text,text,label\na,b,joy\n", r"csv:1: the header has 'text' twice; rename"),
     ("fields.csv", "text,label\na, b,joy\n", r"csv:2: 3 fields where the header has 2"),
     ("short.csv", "text,label\na\n", r"csv:2: 1 fields where the header has 2"),
     ("quote.csv", 'text,label\n"a,joy\nb,fear\n', r"csv:2: broken table row"),
@@ -148,7 +151,13 @@ def test_lines_of_a_table_without_labels_are_no_rows(write):
     assert row.text == "a,joy\nb"
 
 
-@pytest.mark.parametrize("label", [["joy"], {"name": "joy"}])
+@pytest.mark.parametrize("task", [EMOTION, None])
+def test_a_list_of_one_name_is_that_label(write, task):
+    path = write("a.jsonl", [{"text": "a", "label": ["joy"]}, {"text": "b", "label": "fear"}])
+    assert [row.label for row in read_rows(path, task)] == ["joy", "fear"]
+
+
+@pytest.mark.parametrize("label", [["joy", "fear"], [1], {"name": "joy"}])
 def test_what_holds_several_values_is_no_label_where_any_value_is_one(write, label):
     path = write("a.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": label}])
     with pytest.raises(DataError, match=r"jsonl:2: unknown label [\[{]"):

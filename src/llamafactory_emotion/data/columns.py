@@ -34,10 +34,14 @@ LABEL_COLUMNS = _names(
     "output",
 )
 # The label where there is no other; beside one it is another writing of it, or no label at all.
-_WEAK_LABELS = _names("target, stars, rating, polarity, label text, label name, class name")
+_WEAK_LABELS = _names(
+    "target, stars, rating, polarity, label text, label name, class name, response, completion"
+)
 NO_COLUMN = ""
 _INPUT, INSTRUCTION = "input", "instruction"
 _USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
+# What decides beside a text, whatever it holds.
+_BESIDE = (_SYSTEM, _HISTORY, "images", "videos", "audios")
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ROLES = {
     **dict.fromkeys(("user", "human"), _USER),
@@ -155,6 +159,7 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
     if reading.asked:
         return _columns_asked(fields, reading, conversation, where)
     named = _split(reading.text_column, fields) if reading.text_column != conversation else ()
+    _require_row(fields, conversation, where)
     instruction, label = reading.instruction_column, reading.label_column
     if label and reading.label_may_lack and label not in fields:
         label = NO_COLUMN
@@ -185,7 +190,7 @@ def choose_columns(record: Record, reading: Reading, where: str, *, labelled: bo
             "Name it."
         )
     guarded = {name for name in others if _is_second_text(name, "?", None)}
-    guarded = set() if named else guarded | {_SYSTEM, _HISTORY}
+    guarded = set() if named else guarded | {*_BESIDE}
     texts = (named[1:] and named) or (text,)
     left = tuple(str(name) for name in fields if name not in (*texts, label, *kept))
     return Columns(texts, label or None, unused, tuple(guarded), conversation, left, kept)
@@ -209,9 +214,12 @@ def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str)
     Raises:
         DataError: Several look so.
     """
-    if conversation and _ASSISTANT in fields:
-        return _ASSISTANT
     found = list(_named_like(LABEL_COLUMNS, fields)) or list(_named_like(_WEAK_LABELS, fields))
+    if conversation and _ASSISTANT in fields:
+        # A column `label` beside may be a verdict on the answer, as of KTO.
+        others = _named_like(LABEL_COLUMNS[:2], fields)
+        said = (None, "", fields[_ASSISTANT])
+        found = [_ASSISTANT, *(name for name in others if fields[name] not in said)]
     if len(found) > 1:
         raise DataError(
             f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "
@@ -227,11 +235,22 @@ def _guess_text(
     if conversation:
         return _USER
     found = list(_named_like(TEXT_COLUMNS, fields))
+    if label == "output" and {INSTRUCTION, _INPUT} <= fields.keys():
+        found = [_INPUT]  # alpaca; a `text` beside it is the whole prompt with its answer
     others = [name for name in fields if name != label and str(name) not in _CONVERSATIONS]
     is_name = len(others) == 1 and len(str(others[0]).split()) < _WORDS_OF_A_TEXT
     if not found and is_name and _is_text(fields[others[0]]):
         return others[0]
     return next((name for name in found if _is_text(fields[name])), found[0] if found else None)
+
+
+def _require_row(fields: Mapping[str, Any], conversation: str | None, where: str) -> None:
+    """Raise a DataError where a record is a whole table, as pandas writes one by default."""
+    if not conversation and all(isinstance(value, Mapping | list) for value in fields.values()):
+        raise DataError(
+            f"{where}: each value is a list or an object, which is no row; {_there(fields)}. "
+            "Write a list of rows (pandas: to_json(orient='records'))."
+        )
 
 
 def _require(columns: Iterable[str], fields: Mapping[str, Any], where: str, how: str) -> None:
@@ -346,7 +365,7 @@ def _split(names: str | None, fields: Mapping[str, Any]) -> tuple[str, ...]:
 def _is_second_text(name: str, value: object, text: object) -> bool:
     """Whether a column beside the text holds another one that does not repeat it."""
     key = loose_key(str(name))
-    if key in (_SYSTEM, _HISTORY):
+    if key in _BESIDE:
         return bool(_flat(value).strip())
     if not isinstance(value, str) or not _is_text(value):
         return False

@@ -273,6 +273,9 @@ class _RowReader:
         instruction, text = self._text(fields, columns)
         kept = {name: _plain(record.fields.get(name)) for name in columns.kept} or None
         value = fields.get(columns.label) if columns.label else None
+        # Prodigy, doccano and Argilla write one label as a list. An id there may be another's.
+        if isinstance(value, list) and not value[1:] and not self.reading.asked:
+            value = None if not value else value[0] if isinstance(value[0], str) else value
         if not self.labelled and is_no_label(value, self.task):
             return Row(text, "", record.line, instruction, kept)
         if is_blank(value):

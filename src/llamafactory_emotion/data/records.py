@@ -7,6 +7,7 @@ comes as a `BrokenRecord`, so that `reading` can list everything that is wrong w
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -282,8 +283,10 @@ def _table(rows: Cells) -> Records:
             header = [name.strip() for name in values]
             while len(header) > 1 and not header[-1]:  # spreadsheets write columns without content
                 header.pop()
-            if len(set(header)) < len(header):
-                yield BrokenRecord(line, "a column stands twice in the header")
+            doubled = sorted(name for name, count in Counter(header).items() if count > 1)
+            if doubled:
+                listed = ", ".join(map(repr, doubled))
+                yield BrokenRecord(line, f"the header has {listed} twice; rename one")
                 return
         elif len(values) < len(header) or any(values[len(header) :]):
             reason = f"{len(values)} fields where the header has {len(header)}"
