@@ -150,7 +150,8 @@ def test_keys_are_read_as_they_are_written(tmp_path):
     [
         ("just text", "is not a task"),
         ("name: [", "is not valid YAML"),
-        ("name: t\ninstruction: i\nlabels: [yes, no]\n", "list of words, not True, False .quote"),
+        ("name: t\ninstruction: i\nlabels: [yes, no]\n", "list of words, not yes, no .quote"),
+        ("name: t\ninstruction: i\nlabels: [12:30, null, 010]\n", "not 12:30, null, 010 .quote"),
         ("name: t\ninstruction: i\nlabels: [a, b]\nlabel: [c]\n", "unknown key 'label'"),
         ("name: t\ninstruction:\nlabels: [a, b]\n", "instruction must be text"),
         ("name: t\ninstruction: i\nlabels: [a, b]\naliases: [x]\n", "aliases must map"),
@@ -167,7 +168,7 @@ def test_keys_are_read_as_they_are_written(tmp_path):
             "name: t\ninstruction: i\nlabels: [a, b]\naliases:\n  a: [x]\n  a: [y]\n",
             "the key 'a' is there twice",
         ),
-        ("name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [no]}\n", "aliases .*, not False"),
+        ("name: t\ninstruction: i\nlabels: [a, b]\naliases: {a: [no]}\n", "aliases .*, not no"),
         ("name: t\ninstruction: i\nlabels:\n  - a\n  -\n", "labels .*, not an empty one"),
         ("name: t\ninstruction: i\nlabels: a, b\n", "labels must be a list of words[.]"),
         ("name: t\ninstruction: i\nlabels: [a, b]\nmatch: [strict]\n", "match .* is none of"),

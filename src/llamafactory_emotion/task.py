@@ -272,15 +272,28 @@ def load_task(name_or_path: str | Path) -> Task:
     return task_of(_read_yaml(path), str(path))
 
 
+_STRING, _BARE = "tag:yaml.org,2002:str", "!bare"
+
+
+class _Bare(str):
+    """A word of a list that YAML reads as something else than text."""
+
+    __slots__ = ()
+
+
 def _read_yaml(path: Path) -> object:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Tells what is text from what only looks so."""
+
+    Loader.add_constructor(_BARE, lambda _, scalar: _Bare(scalar.value))
     try:
         text = path.read_text(encoding="utf-8-sig")
         # Ten short lines of aliases can write out to more than any memory holds.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
-        loader = yaml.SafeLoader(text)
+        loader = Loader(text)
         node = loader.get_single_node()
         doubled = sorted(set(_read_keys_as_text(node)))
         content = loader.construct_document(node) if node else None
@@ -300,11 +313,15 @@ def _read_keys_as_text(node: Any) -> Iterator[str]:
 
     Yields the keys that a mapping has twice: YAML keeps the last without a word.
     """
-    pairs = node.value if getattr(node, "id", "") == "mapping" else ()
+    kind = getattr(node, "id", "")
+    for item in node.value if kind == "sequence" else ():
+        if item.id == "scalar" and item.tag != _STRING:
+            item.tag = _BARE
+    pairs = node.value if kind == "mapping" else ()
     counts = Counter(str(key.value) for key, _ in pairs)
     for key, _ in pairs:
         if key.id == "scalar":
-            key.tag = "tag:yaml.org,2002:str"
+            key.tag = _STRING
     yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
     for _, value in pairs:
         yield from _read_keys_as_text(value)
@@ -360,9 +377,9 @@ def instruction_for(labels: Iterable[str], words: Mapping[str, str] | None = Non
 def _words(value: object, wanted: str, problems: list[str]) -> list[str]:
     """Return a list of words without the white space around them, or note why it is none."""
     listed = value if isinstance(value, list) else []
-    strange = [word for word in listed if not isinstance(word, str)]
+    strange = [word for word in listed if not isinstance(word, str) or isinstance(word, _Bare)]
     if strange or not isinstance(value, list):
-        named = ", ".join("an empty one" if word is None else repr(word) for word in strange)
+        named = ", ".join(str(word) or "an empty one" for word in strange)
         reading = (
             f", not {named} (quote what YAML reads otherwise: 'no', 'on', '1')" if named else ""
         )
