@@ -167,6 +167,12 @@ def test_a_gpu_that_is_not_there(base):
         load_model(ModelSource(str(base), device="cuda"))
 
 
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", "opengl"])
+def test_a_device_that_torch_has_not(base, device):
+    with pytest.raises(CallError, match=f"device={device} is none that torch has here"):
+        load_model(ModelSource(str(base), device=device))
+
+
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes has advice for those without a GPU
 @pytest.mark.parametrize(
     # Eight bits round what goes through the model too, and a cached prefix is rounded by itself.

@@ -210,6 +210,12 @@ def device_of(source: ModelSource) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if source.device.startswith("cuda") and not torch.cuda.is_available():
         raise CallError(f"device={source.device}, and torch sees no GPU; leave the key out.")
+    try:
+        torch.empty(0, device=None if source.device == "auto" else source.device)
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise CallError(
+            f"device={source.device} is none that torch has here; write cpu, cuda, cuda:1 or auto."
+        ) from error
     return source.device
 
 
