@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import pathlib
 import shutil
 import stat
 import sys
@@ -56,6 +57,12 @@ def test_a_path_that_cannot_be_read_is_the_callers_mistake(tmp_path, make, sente
     make(path)
 
     with pytest.raises(CallError, match=sentence), open_binary(path):
+        pass
+
+
+def test_an_address_is_to_be_downloaded():
+    path = pathlib.Path("https://example.org/a.csv")
+    with pytest.raises(CallError, match=r"csv is not there; download it"), open_binary(path):
         pass
 
 

@@ -49,7 +49,9 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 - an error while reading is another thing
     except FileNotFoundError:
-        raise CallError(f"{path} is not there; check the path.") from None
+        is_address = re.match(r"\w{2,}:/", str(path))
+        remedy = "download it and name the file" if is_address else "check the path"
+        raise CallError(f"{path} is not there; {remedy}.") from None
     except IsADirectoryError:
         raise CallError(f"{path} is a directory; name a file in it.") from None
     except OSError as error:
