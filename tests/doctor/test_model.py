@@ -178,11 +178,12 @@ def test_no_weights_are_loaded(look, monkeypatch):
 
 
 @pytest.mark.usefixtures("untrained_clone")
-def test_a_folder_that_another_recipe_writes_is_to_be_made_first(monkeypatch):
+def test_a_folder_that_another_recipe_writes_is_to_be_made_first(tmp_path, monkeypatch):
     without_hub(monkeypatch)
+    recipe = Path("examples/emotion_predict.yaml")
 
-    def told(*words: str) -> list[str]:
-        found = judge(Path("examples/emotion_predict.yaml"), *words)["recipe"]
+    def told(*words: str, recipe: Path = recipe) -> list[str]:
+        found = judge(recipe, *words)["recipe"]
         return [f"{one.level}: {one.sentence}: {one.remedy}" for one in found]
 
     assert any("note" in one and "emotion_merge.yaml" in one for one in told())
@@ -190,3 +191,7 @@ def test_a_folder_that_another_recipe_writes_is_to_be_made_first(monkeypatch):
         "error" in one and "saves/other is not there" in one
         for one in told("model_name_or_path=saves/other")
     )
+    plain = recipe.read_text().replace("###", "#").replace("emotion_merged", "other")
+    (tmp_path / "plain.yaml").write_text(plain)
+    found = told(recipe=tmp_path / "plain.yaml")
+    assert any("error" in one and "saves/other is not there" in one for one in found)

@@ -4,6 +4,7 @@ import filecmp
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,9 @@ def _maker(recipe: Path | None, folder: str) -> str | None:
     for sibling in sorted(recipe.parent.glob("*.yaml")):
         if writes.search(sibling.read_text(encoding="utf-8", errors="replace")):
             return str(sibling)
-    header = text.split("\n###")[0]
-    return f"what the head of {recipe} says" if f" {folder}\n" in header else None
+    header = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    is_named = any(line.endswith(f" {folder}") for line in header)
+    return f"what the head of {recipe} says" if is_named else None
 
 
 def _unreachable(context: Context) -> Finding:
