@@ -98,6 +98,7 @@ def test_a_word_may_be_the_one_file(words):
     ("words", "message"),
     [
         (["-x"], "'-x': write key=value"),
+        (["SHARE=1"], r"unknown key 'SHARE' \(did you mean 'share'\?\)"),
         (["tetx=1"], r"unknown key 'tetx' \(did you mean 'text'\?\)"),
         (["lora_rank=1"], "unknown key 'lora_rank'"),
         (["share=much"], "share='much' is not a number"),
@@ -112,6 +113,24 @@ def test_a_word_may_be_the_one_file(words):
 def test_what_is_wrong_is_said(words, message):
     with pytest.raises(CallError, match=message):
         plain(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "a.json"], ["train:", "a.json"], ["train", "=", "a.json"], ["—train", "a.json"]],
+)
+def test_a_key_parted_from_its_value_is_put_together(words):
+    with pytest.raises(CallError, match=r"'a\.json': write key=value \(train=a\.json\); the help"):
+        read_options(words, OneFile)
+
+
+@pytest.mark.parametrize(
+    ("other", "meant"),
+    [("model", "model_name_or_path"), ("lr", "learning_rate"), ("dev_ratio", "val_size")],
+)
+def test_what_others_call_a_key_is_told_by_the_name_it_has_here(other, meant):
+    with pytest.raises(CallError, match=rf"unknown key '{other}' \(did you mean '{meant}'\?\)"):
+        read_options(["model_name_or_path=base", f"{other}=1"], Recipe)
 
 
 def test_every_problem_is_told_at_once():
@@ -164,6 +183,7 @@ def test_what_is_wrong_with_a_recipe_is_said(words, message):
     ("content", "message"),
     [
         (b"- a\n- b\n", "holds no keys"),
+        (b"# none\n", "holds no keys"),
         (b"a: [", "cannot be read"),
         (b"\ttab", "cannot be read"),
         (b"a: !!timestamp x", "cannot be read"),

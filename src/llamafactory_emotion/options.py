@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
 from llamafactory_emotion.errors import CallError
@@ -24,6 +26,53 @@ _RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 _PAIR = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _TRUE_OR_FALSE = ("true", "false")
 _TRUE, _FALSE = ("true", "yes", "on", "y", "t", "1"), ("false", "no", "off", "n", "f", "0")
+_LENGTHS = (
+    *("max_seq_length", "max_seq_len", "max_source_length", "max_target_length"),
+    *("sequence_len", "seq_length", "max_length", "max_prompt_length"),
+)
+_BATCH_SIZES = ("batch_size", "train_batch_size", "micro_batch_size", "per_device_batch_size")
+# What others call a key, or older versions did.
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(_LENGTHS, "cutoff_len"),
+        **dict.fromkeys(("load_in_4bit", "load_in_8bit", "bits"), "quantization_bit"),
+        "evaluation_strategy": "eval_strategy",
+        "lora_r": "lora_rank",
+        **dict.fromkeys(("lora_target_modules", "target_modules", "lora_modules"), "lora_target"),
+        **dict.fromkeys(_BATCH_SIZES, "per_device_train_batch_size"),
+        **dict.fromkeys(("num_epochs", "epochs"), "num_train_epochs"),
+        **dict.fromkeys(("val_dataset", "test_dataset"), "eval_dataset"),
+        **dict.fromkeys(("train_dataset", "datasets", "train_file"), "dataset"),
+        **dict.fromkeys(
+            ("dev_ratio", "val_ratio", "test_size", "val_set_size", "split_dataset_ratio"),
+            "val_size",
+        ),
+        **dict.fromkeys(("base_model", "model"), "model_name_or_path"),
+        **dict.fromkeys(("adapter", "adapters", "lora_path"), "adapter_name_or_path"),
+        **dict.fromkeys(("train_type", "tuner_type", "peft_type"), "finetuning_type"),
+        **dict.fromkeys(("wandb", "use_wandb"), "report_to: wandb"),
+        "lr": "learning_rate",
+        "attn_implementation": "flash_attn",
+        "system_prompt": "default_system",
+        "group_by_length": "train_sampling_strategy: group_by_length",
+        "use_lora": "finetuning_type: lora",
+        # Names that LLaMA-Factory had itself, and that are not near to those of today.
+        "new_special_tokens": "add_special_tokens",
+        "checkpoint_dir": "adapter_name_or_path",
+        **dict.fromkeys(("use_auth_token", "hf_auth_token"), "hf_hub_token"),
+        "dpo_loss": "pref_loss",
+        "neft_alpha": "neftune_noise_alpha",
+        "image_resolution": "image_max_pixels",
+        "video_resolution": "video_max_pixels",
+        "ref_model_checkpoint": "ref_model_adapters",
+        "reward_model_checkpoint": "reward_model_adapters",
+        "prompt_template": "template",
+        "cache_path": "tokenized_path",
+        "sft_packing": "packing",
+        "name_module_trainable": "freeze_trainable_modules",
+        "num_layer_trainable": "freeze_trainable_layers",
+    }
+)
 
 
 def key(  # noqa: PLR0913 - one for each thing that can be declared
@@ -199,10 +248,19 @@ def read_call(words: Sequence[str], options: type[Options]) -> Call:
         else:
             own[name] = None if text in ("", "null") else text
     if wrong:
-        raise CallError(f"{', '.join(map(repr, wrong))}: write key=value; the help names the keys.")
+        listed = ", ".join(map(repr, wrong))
+        meant = _parted_pair(words, wrong, (*fields, *host_keys()))
+        raise CallError(f"{listed}: write key=value{meant}; the help names the keys.")
     _check_not_lost(bare, own.get(files_to or ""), files_to)
     values = _merged(recipe, pairs, own)
     return Call(values, recipe, {k: v for k, v in values.items() if k not in fields})
+
+
+def _parted_pair(words: Sequence[str], wrong: Sequence[str], names: Sequence[str]) -> str:
+    """Return what `train FILE`, `train: FILE` or `train = FILE` was meant for."""
+    bare = [word.strip(":=\u2013\u2014") for word in words]
+    parted = [pair for pair in pairwise(filter(None, bare)) if pair[0] in names]
+    return next((f" ({key}={value})" for key, value in parted if value in wrong), "")
 
 
 def _check_not_lost(bare: Sequence[str], taken: object, name: str | None) -> None:
@@ -241,9 +299,11 @@ def _keys_outside(
     """Yield a sentence part for every key that is neither known nor accepted, with a near one."""
     known = sorted(known)
     for name in (name for name in names if not accepts(name)):
-        near = difflib.get_close_matches(name, known, n=1)
-        if not near:
-            near = difflib.get_close_matches(name, sorted(filter(accepts, host_keys())), n=1)
+        theirs = sorted(filter(accepts, host_keys()))
+        other = OTHER_NAMES.get(name, "")
+        near = [other] if other.partition(":")[0] in (*known, *theirs) else []
+        for some in (known, theirs):
+            near = near or difflib.get_close_matches(name.lower(), some, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         yield f"unknown key {name!r}{hint}"
 
@@ -338,7 +398,7 @@ def _load(recipe: Path) -> Any:
         reason = " ".join(str(error).split())
         remedy = "save it as UTF-8" if isinstance(error, UnicodeError) else "mend it"
         raise CallError(f"the recipe {recipe} cannot be read ({reason}); {remedy}.") from error
-    if not OmegaConf.is_dict(content):
+    if not OmegaConf.is_dict(content) or not content:
         raise CallError(f"the recipe {recipe} holds no keys; write one 'key: value' a line.")
     return content
 

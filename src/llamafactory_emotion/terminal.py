@@ -43,7 +43,7 @@ def run_command(
         notes: What its help says last.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(words) or (not words and needs_words(options)):
+    if {"-h", "--help"} & {*words} or words == ["help"] or (not words and needs_words(options)):
         text = help_text(command, options, about, notes)
         return run_work(lambda: _show(text, 0 if words else CallError.exit_code))
     asked = [word for word in words if word not in ("--debug", "debug=true")]

@@ -14,6 +14,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 BROKEN = [
     ({"lora_rnk": 8}, "unknown-key", "lora_rnk", "write lora_rank"),
     ({"max_seq_length": 512}, "unknown-key", "max_seq_length", "cutoff_len"),
+    ({"batch_size": 8}, "unknown-key", "no key batch_size", "write per_device_train_batch_size"),
+    ({"max_prompt_length": 8}, "unknown-key", "max_prompt", "write cutoff_len"),
+    ({"dev_ratio": 0.1}, "unknown-key", "dev_ratio", "write val_size"),
     ({"new_special_tokens": "<joy>"}, "unknown-key", "new_special", "write add_special_tokens"),
     ({"checkpoint_dir": "saves/x"}, "unknown-key", "checkpoint_dir", "adapter_name_or_path"),
     ({"sft_packing": True}, "unknown-key", "sft_packing", "write packing"),

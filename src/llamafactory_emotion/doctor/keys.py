@@ -1,14 +1,13 @@
 """Are the recipe's keys and values ones that LLaMA-Factory takes?"""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
-from types import MappingProxyType
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, warning
-from llamafactory_emotion.options import host_keys
+from llamafactory_emotion.options import OTHER_NAMES, host_keys
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.predict.options import PredictOptions
 
@@ -18,52 +17,6 @@ _LISTS = (
     *("lora_target", "additional_target"),
 )
 _NAMES_SHOWN = 12
-_LENGTHS = (
-    *("max_seq_length", "max_seq_len", "max_source_length", "max_target_length"),
-    *("sequence_len", "seq_length"),
-)
-_BATCH_SIZES = ("batch_size", "train_batch_size", "micro_batch_size", "per_device_batch_size")
-# What others call a key, or older versions did.
-_OTHER_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(_LENGTHS, "cutoff_len"),
-        **dict.fromkeys(("load_in_4bit", "load_in_8bit", "bits"), "quantization_bit"),
-        "evaluation_strategy": "eval_strategy",
-        "lora_r": "lora_rank",
-        **dict.fromkeys(("lora_target_modules", "target_modules", "lora_modules"), "lora_target"),
-        **dict.fromkeys(_BATCH_SIZES, "per_device_train_batch_size"),
-        **dict.fromkeys(("num_epochs", "epochs"), "num_train_epochs"),
-        **dict.fromkeys(("val_dataset", "test_dataset"), "eval_dataset"),
-        **dict.fromkeys(("train_dataset", "datasets", "train_file"), "dataset"),
-        **dict.fromkeys(
-            ("val_ratio", "test_size", "val_set_size", "split_dataset_ratio"), "val_size"
-        ),
-        **dict.fromkeys(("base_model", "model"), "model_name_or_path"),
-        **dict.fromkeys(("adapter", "adapters", "lora_path"), "adapter_name_or_path"),
-        **dict.fromkeys(("train_type", "tuner_type", "peft_type"), "finetuning_type"),
-        **dict.fromkeys(("wandb", "use_wandb"), "report_to: wandb"),
-        "lr": "learning_rate",
-        "attn_implementation": "flash_attn",
-        "system_prompt": "default_system",
-        "group_by_length": "train_sampling_strategy: group_by_length",
-        "use_lora": "finetuning_type: lora",
-        # Names that LLaMA-Factory had itself, and that are not near to those of today.
-        "new_special_tokens": "add_special_tokens",
-        "checkpoint_dir": "adapter_name_or_path",
-        **dict.fromkeys(("use_auth_token", "hf_auth_token"), "hf_hub_token"),
-        "dpo_loss": "pref_loss",
-        "neft_alpha": "neftune_noise_alpha",
-        "image_resolution": "image_max_pixels",
-        "video_resolution": "video_max_pixels",
-        "ref_model_checkpoint": "ref_model_adapters",
-        "reward_model_checkpoint": "reward_model_adapters",
-        "prompt_template": "template",
-        "cache_path": "tokenized_path",
-        "sft_packing": "packing",
-        "name_module_trainable": "freeze_trainable_modules",
-        "num_layer_trainable": "freeze_trainable_layers",
-    }
-)
 
 
 _OF_PREDICT = frozenset(field.name for field in dataclasses.fields(PredictOptions))
@@ -74,7 +27,7 @@ def misspelt(names: Iterable[str]) -> Iterator[Finding]:
     known = host_keys() if find_spec("llamafactory") else ()
     for key in (key for key in names if known and key not in known | _OF_PREDICT):
         near = get_close_matches(key, sorted(known), n=1)
-        name = _OTHER_NAMES.get(key) or (near[0] if near else None)
+        name = OTHER_NAMES.get(key) or (near[0] if near else None)
         yield error(
             f"LLaMA-Factory does not know the key {key}",
             f"write {name}" if name else f"remove {key}",
@@ -98,7 +51,11 @@ def check_unknown_key(context: Context) -> Iterator[Finding]:
                 "give it on predict's command line",
             )
         elif key in host_keys():
-            yield error(f"LLaMA-Factory takes no key {key} in a recipe", f"remove {key}")
+            name = OTHER_NAMES.get(key)
+            yield error(
+                f"LLaMA-Factory takes no key {key} in a recipe",
+                f"write {name}" if name else f"remove {key}",
+            )
 
 
 def ill_typed(context: Context) -> dict[str, str]:
