@@ -249,7 +249,7 @@ def _require_row(fields: Mapping[str, Any], conversation: str | None, where: str
     if not conversation and all(isinstance(value, Mapping | list) for value in fields.values()):
         raise DataError(
             f"{where}: each value is a list or an object, which is no row; {_there(fields)}. "
-            "Write a list of rows (pandas: to_json(orient='records'))."
+            "Write a list of rows (of pandas, the orient 'records')."
         )
 
 
