@@ -272,7 +272,7 @@ def load_task(name_or_path: str | Path) -> Task:
     return task_of(_read_yaml(path), str(path))
 
 
-_STRING, _BARE = "tag:yaml.org,2002:str", "!bare"
+_STRING = "tag:yaml.org,2002:str"
 
 
 class _Bare(str):
@@ -284,16 +284,12 @@ class _Bare(str):
 def _read_yaml(path: Path) -> object:
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """Tells what is text from what only looks so."""
-
-    Loader.add_constructor(_BARE, lambda _, scalar: _Bare(scalar.value))
     try:
         text = path.read_text(encoding="utf-8-sig")
         # Ten short lines of aliases can write out to more than any memory holds.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
-        loader = Loader(text)
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         doubled = sorted(set(_read_keys_as_text(node)))
         content = loader.construct_document(node) if node else None
@@ -316,7 +312,7 @@ def _read_keys_as_text(node: Any) -> Iterator[str]:
     kind = getattr(node, "id", "")
     for item in node.value if kind == "sequence" else ():
         if item.id == "scalar" and item.tag != _STRING:
-            item.tag = _BARE
+            item.tag, item.value = _STRING, _Bare(item.value)
     pairs = node.value if kind == "mapping" else ()
     counts = Counter(str(key.value) for key, _ in pairs)
     for key, _ in pairs:

@@ -35,13 +35,12 @@ LABEL_COLUMNS = _names(
 )
 # The label where there is no other; beside one it is another writing of it, or no label at all.
 _WEAK_LABELS = _names(
-    "target, stars, rating, polarity, label text, label name, class name, response, completion"
+    "target, stars, rating, polarity, label text, label name, class name, response, completion",
 )
 NO_COLUMN = ""
 _INPUT, INSTRUCTION = "input", "instruction"
 _USER, _ASSISTANT, _SYSTEM, _HISTORY = "user", "assistant", "system", "history"
-# What decides beside a text, whatever it holds.
-_BESIDE = (_SYSTEM, _HISTORY, "images", "videos", "audios")
+_BESIDE = (_SYSTEM, _HISTORY, "images", "videos", "audios")  # a part of what is asked
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ROLES = {
     **dict.fromkeys(("user", "human"), _USER),
@@ -246,7 +245,8 @@ def _guess_text(
 
 def _require_row(fields: Mapping[str, Any], conversation: str | None, where: str) -> None:
     """Raise a DataError where a record is a whole table, as pandas writes one by default."""
-    if not conversation and all(isinstance(value, Mapping | list) for value in fields.values()):
+    is_table = all(isinstance(value, Mapping | list) for value in fields.values())
+    if fields and is_table and not conversation:
         raise DataError(
             f"{where}: each value is a list or an object, which is no row; {_there(fields)}. "
             "Write a list of rows (of pandas, the orient 'records')."

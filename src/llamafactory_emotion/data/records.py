@@ -283,10 +283,8 @@ def _table(rows: Cells) -> Records:
             header = [name.strip() for name in values]
             while len(header) > 1 and not header[-1]:  # spreadsheets write columns without content
                 header.pop()
-            doubled = sorted(name for name, count in Counter(header).items() if count > 1)
-            if doubled:
-                listed = ", ".join(map(repr, doubled))
-                yield BrokenRecord(line, f"the header has {listed} twice; rename one")
+            if doubled := [name for name, count in Counter(header).items() if count > 1]:
+                yield BrokenRecord(line, f"the header has {doubled[0]!r} twice; rename one")
                 return
         elif len(values) < len(header) or any(values[len(header) :]):
             reason = f"{len(values)} fields where the header has {len(header)}"

@@ -27,11 +27,12 @@ def misspelt(names: Iterable[str]) -> Iterator[Finding]:
     known = host_keys() if find_spec("llamafactory") else ()
     for key in (key for key in names if known and key not in known | _OF_PREDICT):
         near = get_close_matches(key, sorted(known), n=1)
-        name = OTHER_NAMES.get(key) or (near[0] if near else None)
-        yield error(
-            f"LLaMA-Factory does not know the key {key}",
-            f"write {name}" if name else f"remove {key}",
-        )
+        yield _unknown(f"LLaMA-Factory does not know the key {key}", key, *near)
+
+
+def _unknown(sentence: str, key: str, *near: str) -> Finding:
+    name = OTHER_NAMES.get(key) or next(iter(near), None)
+    return error(sentence, f"write {name}" if name else f"remove {key}")
 
 
 def check_unknown_key(context: Context) -> Iterator[Finding]:
@@ -51,11 +52,7 @@ def check_unknown_key(context: Context) -> Iterator[Finding]:
                 "give it on predict's command line",
             )
         elif key in host_keys():
-            name = OTHER_NAMES.get(key)
-            yield error(
-                f"LLaMA-Factory takes no key {key} in a recipe",
-                f"write {name}" if name else f"remove {key}",
-            )
+            yield _unknown(f"LLaMA-Factory takes no key {key} in a recipe", key)
 
 
 def ill_typed(context: Context) -> dict[str, str]:
