@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from llamafactory_emotion.doctor.context import Context, Finding, error, warning
-from llamafactory_emotion.options import OTHER_NAMES, host_keys
+from llamafactory_emotion.options import host_keys
+from llamafactory_emotion.other_names import OTHER_NAMES
 from llamafactory_emotion.plugin import host
 from llamafactory_emotion.predict.options import PredictOptions
 
