@@ -84,12 +84,12 @@ def test_a_file_that_is_read_is_not_lost_with_the_folder(base, export_refuses, t
     output = tmp_path / "head"
     output.mkdir()
     file = output / "config.json"  # a name that an export writes itself
-    file.write_text("{}")
+    file.write_text('{"seed": 1}')
     (tmp_path / "link").symlink_to(output)
     words = [str(file) if read == "recipe" else f"{read}={file}", f"model_name_or_path={base}"]
     code, said = export_refuses(*words, f"output={tmp_path / 'link'}", "overwrite=true")
     assert (code, "is an input and would be overwritten" in said) == (2, True), said
-    assert file.read_text() == "{}"
+    assert file.read_text() == '{"seed": 1}'
 
 
 @pytest.mark.parametrize(
