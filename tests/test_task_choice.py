@@ -124,7 +124,13 @@ def test_the_labels_of_a_head_are_its_task(here):
 def test_labels_alone_are_a_task_and_name_themselves_in_its_instruction(here):
     wanted = ("a b", "c, d", "e")
     (here / "labels.txt").write_text("a b\n\nc, d\ne\n")
-    for labels in ('a b, "c, d",e', '[a b, "c, d", e]', "labels.txt", list(wanted)):
+    for labels in (
+        'a b, "c, d",e',
+        '[a b, "c, d", e]',
+        "['a b', 'c, d', 'e']",
+        "labels.txt",
+        list(wanted),
+    ):
         task = task_of_labels(labels)
         assert task.labels == wanted
         assert task.instruction.endswith("a b, c, d, e.")

@@ -403,8 +403,13 @@ def _typed(value: Any, declared: Any, *, parted: bool) -> Any:
     # LLaMA-Factory takes names as a list as well as text with commas.
     if kind.read is str and values:
         texts = [_read(one, kind) for one in values]
-        return ",".join(f'"{text}"' if values[1:] and "," in text else text for text in texts)
+        return ",".join(map(_quoted, texts) if texts[1:] else texts)
     return _read(value, kind)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as one of several with commas between them, quoted as in CSV."""
+    return '"' + text.replace('"', '""') + '"' if "," in text else text
 
 
 def _read(value: Any, kind: _Kind) -> Any:

@@ -291,7 +291,8 @@ def _read_yaml(path: Path) -> object:
             raise DataError(f"{path} has YAML aliases (*name); write out what they repeat.")
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        doubled = sorted(set(_read_keys_as_text(node)))
+        doubled = sorted(set(_doubled_keys(node)))
+        _keep_as_written(node)
         content = loader.construct_document(node) if node else None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
@@ -304,23 +305,25 @@ def _read_yaml(path: Path) -> object:
     return content
 
 
-def _read_keys_as_text(node: Any) -> Iterator[str]:
-    """Let keys be text as it is written, for YAML reads `no`, `on` and `1` otherwise.
+def _doubled_keys(node: Any) -> Iterator[str]:
+    """Yield the keys that a mapping has twice: YAML keeps the last without a word."""
+    pairs = node.value if getattr(node, "id", "") == "mapping" else ()
+    counts = Counter(str(key.value) for key, _ in pairs)
+    yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
+    for _, value in pairs:
+        yield from _doubled_keys(value)
 
-    Yields the keys that a mapping has twice: YAML keeps the last without a word.
-    """
+
+def _keep_as_written(node: Any) -> None:
+    """Let keys be text, and mark items of lists, that YAML reads otherwise: `no`, `on`, `1`."""
     kind = getattr(node, "id", "")
     for item in node.value if kind == "sequence" else ():
         if item.id == "scalar" and item.tag != _STRING:
             item.tag, item.value = _STRING, _Bare(item.value)
-    pairs = node.value if kind == "mapping" else ()
-    counts = Counter(str(key.value) for key, _ in pairs)
-    for key, _ in pairs:
+    for key, value in node.value if kind == "mapping" else ():
         if key.id == "scalar":
             key.tag = _STRING
-    yield from (f"the key {key!r}" for key, count in counts.items() if count > 1)
-    for _, value in pairs:
-        yield from _read_keys_as_text(value)
+        _keep_as_written(value)
 
 
 def task_of(content: object, origin: str) -> Task:

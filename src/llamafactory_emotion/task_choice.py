@@ -169,6 +169,7 @@ def _labels_in(text: str) -> list[str]:
                 return file.read().splitlines()
     if _LIST.fullmatch(text):
         text = text[1:-1]
+        text = text.replace("'", '"') if text.startswith("'") else text  # as Python writes a list
     try:
         return next(csv.reader([text], skipinitialspace=True, strict=True), [])
     except csv.Error as error:

@@ -207,8 +207,14 @@ def test_a_verdict_on_an_answer_is_not_passed_over(write):
     talk = (("user", "so glad"), ("assistant", "joy"))
     with pytest.raises(DataError, match="assistant and label may each hold the labels"):
         read_rows(write(chat(*talk, label=False)), EMOTION)
-    for label in ("joy", None):
+    for label in ("joy", None, 1, float("nan")):
         assert read_rows(write(chat(*talk, label=label)), EMOTION)[0].label == "joy"
+
+
+def test_a_long_response_is_a_text_and_no_label(write):
+    path = write({"text": "How are you", "response": "Fine, thanks for asking me today"})
+    with pytest.raises(DataError, match="response beside text would be lost"):
+        list(read_texts(path, task=EMOTION))
 
 
 def test_the_whole_prompt_of_an_alpaca_row_is_not_its_text(write):

@@ -137,6 +137,8 @@ def test_what_pandas_writes_for_a_missing_value_is_empty(write):
 def test_lines_of_a_text_that_only_look_like_rows_are_its_own(write):
     path = write("a.csv", 'text,label\n"it costs 3,5\nand more",joy\n"glad, joy\nis it",love\n')
     assert [row.label for row in read_rows(path, EMOTION)] == ["joy", "love"]
+    path = write("b.csv", 'label,text\nlove,"See you all on Sunday!\nLove, Mom"\n')
+    assert [row.label for row in read_rows(path, EMOTION)] == ["love"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -15,11 +15,12 @@ def test_all_answers_invalid_is_a_result(predictions, figures):
     assert found["reasons"] == {"empty": 1, "no_label": 1}
 
 
-def test_ids_for_answers_beside_names_are_no_accuracy_of_zero(predictions, figures, fails):
-    path = predictions(row("joy", "1"), row("fear", " 4</s>"))
-
-    fails(path, code=1, saying="all answers in")
+def test_ids_for_answers_beside_names_are_told(predictions, figures, capsys):
+    said = "label ids          the answers are ids, and the gold labels names: give the gold"
+    assert figures(predictions(row("joy", "1"), row("fear", " 4</s>")))["accuracy"] == 0
+    assert said in capsys.readouterr().out
     assert figures(predictions(row("joy", "1"), row("fear", "5 of us")))["invalid"] == 2
+    assert said not in capsys.readouterr().out
 
 
 def test_an_empty_file_and_one_without_a_readable_row(predictions, fails):

@@ -505,6 +505,18 @@ OF_TASKS = {
         "[no_label]": ["प्यारा"],
     },
     ("喜び", "怒り"): {"喜び": ["答えは喜びです"]},
+    ("question", "answer"): {"question": ["Answer: question", '{"answer": "question"}']},
+    ("negative", "positive"): {
+        "negative": ["Sentiment: negative\nReason: long wait, nothing positive."],
+        "[ambiguous]": ["Sentiment: negative (wait, positive)", "negative. Oh wait, positive"],
+    },
+    ("Sports", "World"): {
+        "Sports": [
+            "This falls under Sports",
+            "If forced to choose, Sports.",
+            "Actual topic: Sports",
+        ]
+    },
     ("기쁨", "사랑"): {"기쁨": ["기쁨."]},
 }
 CHARGES = make_task("盗窃", "故意伤害", "伤害", "掳掠", 抢劫="掳掠")
@@ -699,14 +711,18 @@ def seconds(answer: str) -> float:
     return time.process_time() - start
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=ascii)
-def test_time_grows_no_faster_than_length(unit):
+@pytest.mark.parametrize(
+    ("unit", "end"),
+    [*((unit, "") for unit in UNITS), ("\nx" + "\n" * 998, "y z"), ("answer: joy? ", "!" * 99_999)],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_time_grows_no_faster_than_length(unit, end):
     """Sixteen times the length may take sixteen times as long, with room for noise.
 
     A quadratic step would take 256 times as long. Short times say nothing and are let through.
     """
-    short = min(seconds(unit * (10_000 // len(unit))) for _ in range(2))
-    long = seconds(unit * (160_000 // len(unit)))
+    short = min(seconds(unit * (10_000 // len(unit)) + end[:6_000]) for _ in range(2))
+    long = seconds(unit * (160_000 // len(unit)) + end)
     assert long < max(80 * short, 0.8)
 
 

@@ -254,14 +254,14 @@ def test_labels_of_another_task_are_offered_as_the_calls(tmp_path):
 def test_columns_to_keep_stay_beside_the_row_as_they_are(tmp_path):
     path = tmp_path / "rows.jsonl"
     write_lines(path, [
-        {"code": "PT-0412", "text": "one", "more": {"year": 2026}},
+        {"code": "PT-0412", "text": "one", "more": {"years": [2026, float("inf")]}},
         {"code": float("nan"), "text": "two"},
     ])  # fmt: skip
 
     rows = list(opened(f"input={path}", "keep_columns=code, more").rows)
 
     assert [row.kept for row in rows] == [
-        {"code": "PT-0412", "more": {"year": 2026}},
+        {"code": "PT-0412", "more": {"years": [2026, "inf"]}},
         {"code": None, "more": None},
     ]
     with pytest.raises(DataError, match=r"no column 'codes'; .* one of these with keep_columns"):

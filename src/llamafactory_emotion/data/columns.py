@@ -110,7 +110,7 @@ class Columns:
         conversation: The column of conversations, or None.
         left: The columns that are not read.
         kept: The columns that a row keeps as they are.
-        sheet: Which of a workbook's sheets they are in, where none was named.
+        sheets: A workbook's, of which the first was taken, where none of several was named.
     """
 
     texts: tuple[str, ...]
@@ -120,14 +120,15 @@ class Columns:
     conversation: str | None = None
     left: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    sheet: str = ""
+    sheets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         labels = f"labels from {self.label}" if self.label else "no labels"
         more = f" and {len(self.left) - _NAMED} more" if len(self.left) > _NAMED else ""
         left = f"; left: {', '.join(self.left[:_NAMED])}{more}" if self.left else ""
         turns = f" (turns of {self.conversation})" if self.conversation else ""
-        return f"{self.sheet}texts from {' and '.join(self.texts)}, {labels}{turns}{left}"
+        sheet = f"the sheet {self.sheets[0]!r} of {', '.join(self.sheets)}, " if self.sheets else ""
+        return f"{sheet}texts from {' and '.join(self.texts)}, {labels}{turns}{left}"
 
 
 class RowError(Exception):
@@ -213,12 +214,18 @@ def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str)
     Raises:
         DataError: Several look so.
     """
-    found = list(_named_like(LABEL_COLUMNS, fields)) or list(_named_like(_WEAK_LABELS, fields))
+    weak = (
+        name
+        for name in _named_like(_WEAK_LABELS, fields)
+        if len(str(fields[name]).split()) < _WORDS_OF_A_TEXT
+    )
+    found = list(_named_like(LABEL_COLUMNS, fields)) or list(weak)
     if conversation and _ASSISTANT in fields:
         # A column `label` beside may be a verdict on the answer, as of KTO.
         others = _named_like(LABEL_COLUMNS[:2], fields)
-        said = (None, "", fields[_ASSISTANT])
-        found = [_ASSISTANT, *(name for name in others if fields[name] not in said)]
+        said = ("", fields[_ASSISTANT])
+        verdicts = (name for name in others if isinstance(fields[name], bool | str))
+        found = [_ASSISTANT, *(name for name in verdicts if fields[name] not in said)]
     if len(found) > 1:
         raise DataError(
             f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -273,9 +274,7 @@ class _RowReader:
         instruction, text = self._text(fields, columns)
         kept = {name: _plain(record.fields.get(name)) for name in columns.kept} or None
         value = fields.get(columns.label) if columns.label else None
-        # Prodigy, doccano and Argilla write one label as a list. An id there may be another's.
-        if isinstance(value, list) and not value[1:] and not self.reading.asked:
-            value = None if not value else value[0] if isinstance(value[0], str) else value
+        value = value if self.reading.asked else _alone(value)
         if not self.labelled and is_no_label(value, self.task):
             return Row(text, "", record.line, instruction, kept)
         if is_blank(value):
@@ -300,7 +299,7 @@ class _RowReader:
         where = partial(self.source.place_of, record.line)
         if self.columns is None:
             chosen = choose_columns(record, self.reading, where(), labelled=self.labelled)
-            self.columns = replace(chosen, sheet=self.source.sheet)
+            self.columns = replace(chosen, sheets=self.source.sheets)
             self.notes.columns = self.columns
             self.notes.instruction = self._own_instruction(record.fields, self.columns)
         fields = with_turns(record.fields, self.columns.conversation)
@@ -343,9 +342,10 @@ class _RowReader:
         line = text.split("\n", 1)[0] if at > 0 else text.rsplit("\n", 1)[1]
         width = len(names) - text_at if at > 0 else text_at + 1
         rows = (line.rstrip("\r").split(delimiter) for delimiter in ",;\t")
-        cells = [row[at if at > 0 else at - 1] for row in rows if len(row) == width]
+        # With a space behind the delimiter it is prose: `Love, Mom`.
+        rows = (row for row in rows if len(row) == width and row == [*map(str.strip, row)])
         # A number there may be the rest of another: `it costs 3,5`.
-        words = [cell for cell in cells if cell == cell.strip() and not cell.isdecimal()]
+        words = [cell for row in rows if not (cell := row[at if at > 0 else at - 1]).isdecimal()]
         return any(map(self.task.label_of, words))
 
     def _own_instruction(self, fields: Mapping[str, Any], columns: Columns) -> str:
@@ -365,8 +365,24 @@ class _RowReader:
         return label
 
 
+def _alone(value: object) -> object:
+    """Return the one name in a list, as Prodigy, doccano and Argilla write a label, else the value.
+
+    An empty list is no label. An id in a list may be one of another numbering.
+    """
+    if value == []:
+        return None
+    is_name = isinstance(value, list) and not value[1:] and isinstance(value[0], str)
+    return value[0] if is_name else value  # type: ignore[index]
+
+
 def _plain(value: object) -> object:
     """Return a value as JSON can hold it; dates and their like become text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     if is_blank(value):
         return None
-    return value if isinstance(value, str | int | float | list | dict) else str(value)
+    is_finite = isinstance(value, float) and isfinite(value)
+    return value if isinstance(value, str | int) or is_finite else str(value)

@@ -65,15 +65,15 @@ Records = Iterator[Record | BrokenRecord]
 class Source:
     """Records that can be gone through once, their name, and what messages call one of a line.
 
-    `is_delimited` where they are rows of CSV or tab-separated text; `sheet` says which of several
-    sheets was taken where none was named.
+    `is_delimited` where they are rows of CSV or tab-separated text; `sheets` are a workbook's, of
+    which the first was taken, where there are several and none was named.
     """
 
     name: str
     records: Records
     place_of: Callable[[int], str]
     is_delimited: bool = False
-    sheet: str = ""
+    sheets: tuple[str, ...] = ()
 
 
 def open_source(
@@ -103,7 +103,7 @@ def open_source(
         CallError: The file is not there or its suffix is not known.
         DataError: The file cannot be read as what its suffix says.
     """
-    suffix, taken = _suffix(path), ""
+    suffix, sheets = _suffix(path), list[str]()
     by_row = True
     if str(path) != STANDARD_STREAM and Path(path).is_dir():
         if not is_saved(Path(path)):
@@ -116,8 +116,6 @@ def open_source(
     elif suffix in WORKBOOKS:
         rows, sheets = read_sheet(path, sheet)
         records = _table(row for row in enumerate(rows, start=1) if any(row[1]))
-        if sheet is None and sheets[1:]:
-            taken = f"the sheet {sheets[0]!r} of {', '.join(sheets)}, "
     elif suffix in (*_JSON, ".csv", ".tsv", ".txt") or str(path) == STANDARD_STREAM:
         first, lines = _peek(read_lines(path, encoding))
         records, by_row = _text_file_records(suffix, first, lines, split_labels=split_labels)
@@ -130,8 +128,9 @@ def open_source(
     between = ": row " if by_row else ":"
     of = " of the first sheet" if suffix in WORKBOOKS and sheet is None else ""
     is_delimited = suffix in (".csv", ".tsv")
+    several = tuple(sheets) if sheet is None and sheets[1:] else ()
     return Source(
-        str(path), records, lambda line: f"{path}{between}{line}{of}", is_delimited, taken
+        str(path), records, lambda line: f"{path}{between}{line}{of}", is_delimited, several
     )
 
 
@@ -284,12 +283,13 @@ def _table(rows: Cells) -> Records:
             while len(header) > 1 and not header[-1]:  # spreadsheets write columns without content
                 header.pop()
             if doubled := [name for name, count in Counter(header).items() if count > 1]:
-                yield BrokenRecord(line, f"the header has {doubled[0]!r} twice; rename one")
+                named = f"{doubled[0]!r} twice" if doubled[0] else "columns without a name"
+                yield BrokenRecord(line, f"the header has {named}; rename one")
                 return
         elif len(values) < len(header) or any(values[len(header) :]):
             reason = f"{len(values)} fields where the header has {len(header)}"
             first = f"; the header is {shorten(header[0])!r}, and only blank lines may be above it"
-            remedy = "; quote what holds a delimiter" if header[1:] else first
+            remedy = "; quote what holds a delimiter" + ("" if header[1:] else first)
             yield BrokenRecord(line, reason + remedy)
         else:
             yield Record(line, dict(zip(header, values, strict=False)))

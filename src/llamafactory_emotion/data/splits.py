@@ -104,7 +104,7 @@ def draw_split(
     def lot(row: Row) -> bytes:
         return hashlib.blake2b(f"{seed}\n{row.text}".encode(), digest_size=16).digest()
 
-    room = {label: min(len(candidates[label]), rows - 1) for label, rows in sizes.items()}
+    room = {label: min(len(candidates[label]), its_rows - 1) for label, its_rows in sizes.items()}
     if count > sum(room.values()):
         raise DataError(
             f"a split of {count:,} rows needs texts that occur once, and only "

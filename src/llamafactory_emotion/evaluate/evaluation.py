@@ -79,6 +79,7 @@ class Evaluation:
     broken_note: str  # the same as a sentence that names the first of them
     sidecar: Sidecar | None
     unfinished: bool  # the run that wrote the file had not ended
+    answers_ids: bool  # no answer is valid, and the first are label ids where gold labels are names
     row_check: RowCheck | None
     train_explanation: TrainExplanation | None
     floor: Floor | None
@@ -195,13 +196,6 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         rule: metrics_of(task.labels, tally.confusion(k)) for k, rule in enumerate(judge.rules)
     }
     metrics = by_rule[judge.rules[0]]
-    if metrics.invalid == metrics.n and all(
-        task.is_id(clean(one.row.predict)) for one in tally.invalid
-    ):
-        raise DataError(
-            f"all answers in {file} are label ids, and its gold labels are names; give the gold "
-            "labels as ids too, or a task= whose aliases say which label each id means."
-        )
     confident = sorted(tally.errors, key=lambda entry: (-entry[0], -entry[1]))
     return Evaluation(
         file=file,
@@ -218,6 +212,8 @@ def evaluate_file(  # noqa: PLR0913 - one for each key of the command that chang
         broken_note=broken.describe(),
         sidecar=sidecar,
         unfinished=is_unfinished(path, sidecar, metrics.n + broken.total),
+        answers_ids=metrics.invalid == metrics.n
+        and all(task.is_id(clean(one.row.predict)) for one in tally.invalid),
         row_check=join.result() if join else None,
         train_explanation=lookup.result() if lookup else None,
         floor=floor_of(answers, floor, task) if answers and floor else None,

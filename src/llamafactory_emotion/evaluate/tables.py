@@ -83,6 +83,9 @@ def _summary_lines(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in evaluation.reasons.items())
     rate = f"{metrics.invalid:,} ({percent(metrics.invalid_rate)})"
     yield "invalid answers", f"{rate}: {reasons}" if reasons else rate
+    if evaluation.answers_ids:
+        said = "give the gold labels as ids too, or a task= whose aliases say what each means"
+        yield "label ids", f"the answers are ids, and the gold labels names: {said}"
     always = f"(always {printable(metrics.majority_label)})"
     reached = metrics.accuracy_ci[0] <= metrics.majority_baseline
     always += ", which the accuracy is not shown to beat" if reached else ""

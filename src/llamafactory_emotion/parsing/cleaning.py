@@ -53,7 +53,7 @@ _HEADING = re.compile(
     r"|thought\n\s*"
 )
 _NEXT_TURN = re.compile(
-    r"\n\s*(?:#{1,4}\s*)?(?:(?:user|human|assistant|system)\s*(?::|(?=\n|\Z))"
+    r"\n[^\S\n]*(?:#{1,4}\s*)?(?:(?:user|human|assistant|system)\s*(?::|(?=\n|\Z))"
     r"|#{1,4}\s*(?:instruction|input|user|human|question|response)\b)"
 )
 _LINE_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|h[1-6]|pre)\s?/?>")
@@ -69,9 +69,9 @@ def clean(answer: str) -> str | None:
     r"""Return the folded answer alone; None when its reasoning is unfinished.
 
     - Terminal codes go without a trace; escapes leaked from a program's string (`\\n`, `\\"`,
-      `\\u559c`) become what they mean.
-    - `<think>...</think>` goes (also `thinking`, `thought`, `reasoning`), and so does all before
-      a closing tag whose opening tag was in the prompt.
+      `\\u559c`) and of HTML (`&amp;`) become what they mean.
+    - `<think>...</think>` goes, and so does all before a closing tag whose opening tag was in the
+      prompt; also under the names that other model families have for it.
     - Of several turns the assistant's first one counts: what follows an end token or another
       turn's heading is not answer.
     - `<answer>` and `\\boxed{` become the marker `answer:`; simple HTML tags become white space;

@@ -1,7 +1,8 @@
 r"""The words around answers, by language: what marks one, declines one, denies or expects one.
 
-English, Spanish, Chinese, French, German and Portuguese. All are searched in folded text. A list of
-phrases is no grammar: the rules use them where an answer is, and leave the rest invalid.
+English, Spanish, Chinese, French, German and Portuguese, and a few words of others. All are
+searched in folded text. A list of phrases is no grammar: the rules use them where an answer is, and
+leave the rest invalid.
 """
 
 import re
@@ -64,6 +65,7 @@ _TEXTS_WITHOUT_SPACES = "文本|评论|句子|输入|文字|短信|消息|文章
 ABOUT = re.compile(
     rf"{_EDGE}(?:(?:{_TEXTS}|{_MARKER_WORDS})(?:e?s|n|s')?{_END}|(?:text|эмоци|текст)\w{{0,4}}"
     r"|(?:speaker|author|writ(?:er|ten)|reviewer|customer|user|tone|classif|categori|label|rate|score"
+    r"|falls? (?:under|in)|is about|detected|present|suggest|contains|most likely"
     "|sound|seem|appear|call|looks? like|think|believe|guess|fit|lean|i'd|i would|belong|case"
     "|priority|autor|cliente|parece|creo|clas|auteur|semble|klingt|scheint|kunde|نص|النص))"
     rf"|{_TEXTS_WITHOUT_SPACES}|{_MARKER_WORDS_WITHOUT_SPACES}|作者|说话人|用户|感到|认为|这[句段条是]"
@@ -71,7 +73,7 @@ ABOUT = re.compile(
 # What a marker does not ask for: `secondary_emotion: joy`, `not_label: joy`.
 ANOTHER = re.compile(
     r"\b(?:second(?:ary)?|other|alternative|not|wrong|incorrect|least likely|opposite|previous"
-    r"|former|true|actual|expected|excluded|rejected)[ _-]\Z"
+    r"|former|excluded|rejected)[ _-]\Z"
 )
 # A value that says that its key is not the answer: `joy: no`, `"joy": false`.
 UNTRUE = re.compile(
@@ -166,7 +168,8 @@ HYPOTHETICAL = re.compile(
     rf"(?:{_EDGE}(?:if|whether|unless|as though|wenn|ob)\s[^.;:!?,\n]{{0,50}}"
     r"|(?:如果|是否|假如|难说)[^。；：！？\n]{0,40}"
     # A condition that opens its sentence reaches over its comma.
-    r"|(?:\A|(?<=[.!?;\n]))\s*(?:to be |(?:if(?! (?:i|we|you|one) )|unless|si|falls|wenn"
+    r"|(?:\A|(?<=[.!?;\n]))\s*(?:to be |(?:if(?! (?:i|we|you|one|forced|pressed|asked) )|unless"
+    r"|si(?! tuviera)|falls(?! (?:under|in|into|within)\b)|wenn(?! ich)"
     r"|se(?= (?:fo|o |a |el|não))) [^.;!?\n]{2,100}))\Z"
 )
 # Behind a name: that it is the right one, or that another is denied instead of it.
@@ -177,16 +180,18 @@ CHOSEN = re.compile(
     r"|no|sin|pas|plutôt que|sans|nicht|keine?|statt|ohne|não|sem|не)\b|而?不是|而非|没有))"
 )
 QUESTION = re.compile(r"[^.!?;\n。！；]{0,100}(?:[?？]|[吗嗎])")
-ASKED = re.compile(r"""[\s"'`*)]{0,4}\?(?=.*\w)""", re.DOTALL)
+ASKED = re.compile(r"""[\s"'`*)]{0,4}\?(?=\W*\w)""")
 # An answer that takes back what it has said: `joy... wait, I mean sadness`.
 CORRECTION = _any(
-    rf"{_EDGE}(?:wait|i mean|correction|or rather|scratch that|on second thought"
-    rf"|mejor dicho){_END}",
+    # As a clause of its own: no `long wait`, no `can't wait`.
+    r"[.!?,;:(…—–\n-]\s*(?:(?:oh|no|but|hmm|actually),?\s)?"
+    r"(?:wait(?!\s(?:for|to|until|and|times?)\b)|i mean|correction|or rather|scratch that"
+    rf"|on second thought|mejor dicho){_END}",
     "不对，|等等，|更正",
 )
 # The next example that a base model writes itself, or the options that it repeats.
 NEXT_EXAMPLE = re.compile(
-    rf"\n\s*(?:#{{1,4}}\s*)?(?:\*\*)?(?:{_TEXTS}|{_TEXTS_WITHOUT_SPACES})(?:\s*\d{{1,4}})?"
+    rf"\n[^\S\n]*(?:#{{1,4}}\s*)?(?:\*\*)?(?:{_TEXTS}|{_TEXTS_WITHOUT_SPACES})(?:\s*\d{{1,4}})?"
     r"(?:\*\*)?\s*:"
 )
 OPTIONS = re.compile(

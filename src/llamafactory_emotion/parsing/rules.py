@@ -76,7 +76,7 @@ Rule = Callable[[str, LabelNames], ParsedAnswer | None]
 def whole_answer(text: str, names: LabelNames) -> ParsedAnswer | None:
     """Accept an answer that is one name and nothing else but decoration, and no two names."""
     label = names.only(text)
-    if label is None and len(names.all_of(text)) > 1:
+    if label is None and not phrases.MARKER.search(text) and len(names.all_of(text)) > 1:
         return _INVALID[AMBIGUOUS]
     return _labelled(label)
 
@@ -365,7 +365,7 @@ class LabelParser:
     @functools.cached_property
     def _next_example(self) -> re.Pattern[str]:
         instruction = re.escape(fold(self.task.instruction).strip())
-        return re.compile(rf"{phrases.NEXT_EXAMPLE.pattern}|\n\s*{instruction}")
+        return re.compile(rf"{phrases.NEXT_EXAMPLE.pattern}|\n[^\S\n]*{instruction}")
 
     @functools.cached_property
     def _glue(self) -> re.Pattern[str]:
@@ -393,7 +393,9 @@ def _chosen(text: str, name: Name, verb: str | None) -> bool:
     """Whether an ordinary word is an answer behind a marker, and begins no phrase: `A car`."""
     if ends_clause(text, name.end) or text.startswith(")", name.end):
         return True
-    begins_phrase = name.end - name.start == 1 and re.match(r" [a-z]", text[name.end :][:2])
+    begins_phrase = name.end - name.start == 1 and re.match(
+        r" [a-z]", text[name.end : name.end + 2]
+    )
     return verb is None and not (begins_phrase and text[name.start] in phrases.ORDINARY_WORDS)
 
 

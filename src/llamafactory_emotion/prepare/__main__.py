@@ -201,7 +201,8 @@ def _told(notes: FileNotes, task: Task) -> Iterator[str]:
     if notes.skipped:
         yield f"rows without a text or a label, left out: {notes.skipped:,}"
     ids, tidied = [], []
-    for (value, label), count in sorted(notes.tidied.items(), key=lambda one: str(one[0][0])):
+    by_size = sorted(notes.tidied.items(), key=lambda one: (len(str(one[0][0])), str(one[0][0])))
+    for (value, label), count in by_size:
         said = f"{value!r} is {label!r} ({count:,})"
         if task.is_id(value):
             ids.append(said)
