@@ -214,18 +214,19 @@ def guess_label(fields: Mapping[str, Any], conversation: str | None, where: str)
     Raises:
         DataError: Several look so.
     """
-    weak = (
-        name
-        for name in _named_like(_WEAK_LABELS, fields)
-        if len(str(fields[name]).split()) < _WORDS_OF_A_TEXT
-    )
-    found = list(_named_like(LABEL_COLUMNS, fields)) or list(weak)
     if conversation and _ASSISTANT in fields:
         # A column `label` beside may be a verdict on the answer, as of KTO.
         others = _named_like(LABEL_COLUMNS[:2], fields)
         said = ("", fields[_ASSISTANT])
         verdicts = (name for name in others if isinstance(fields[name], bool | str))
         found = [_ASSISTANT, *(name for name in verdicts if fields[name] not in said)]
+    else:
+        weak = (
+            name
+            for name in _named_like(_WEAK_LABELS, fields)
+            if len(str(fields[name]).split()) < _WORDS_OF_A_TEXT
+        )
+        found = list(_named_like(LABEL_COLUMNS, fields)) or list(weak)
     if len(found) > 1:
         raise DataError(
             f"{where}: {' and '.join(found)} may each hold the labels; name one of them, for "

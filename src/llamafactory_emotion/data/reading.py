@@ -338,14 +338,15 @@ class _RowReader:
         if not isinstance(text, str) or "\n" not in text:
             return False
         text_at = names.index(column)
-        at = names.index(label) - text_at
-        line = text.split("\n", 1)[0] if at > 0 else text.rsplit("\n", 1)[1]
-        width = len(names) - text_at if at > 0 else text_at + 1
+        if names.index(label) > text_at:
+            line, there = text.split("\n", 1)[0], names[text_at:]
+        else:
+            line, there = text.rsplit("\n", 1)[1], names[: text_at + 1]
         rows = (line.rstrip("\r").split(delimiter) for delimiter in ",;\t")
         # With a space behind the delimiter it is prose: `Love, Mom`.
-        rows = (row for row in rows if len(row) == width and row == [*map(str.strip, row)])
+        rows = (row for row in rows if len(row) == len(there) and row == [*map(str.strip, row)])
         # A number there may be the rest of another: `it costs 3,5`.
-        words = [cell for row in rows if not (cell := row[at if at > 0 else at - 1]).isdecimal()]
+        words = [cell for row in rows if not (cell := row[there.index(label)]).isdecimal()]
         return any(map(self.task.label_of, words))
 
     def _own_instruction(self, fields: Mapping[str, Any], columns: Columns) -> str:

@@ -128,7 +128,7 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     if values.get(_RESUME) is False:
         del values[_RESUME]
     if not hasattr(TrainingArguments, _SAMPLING):
-        values = _as_transformers_4_has_it(values)
+        values = _for_transformers_4(values)
     # A mapping, which the parser of transformers 4 cannot read.
     schedule = values.pop("lr_scheduler_kwargs", None)
     values.setdefault("disable_tqdm", not sys.stderr.isatty())
@@ -164,7 +164,7 @@ def read_training_arguments(call: Call) -> "TrainingArguments":
     return training
 
 
-def _as_transformers_4_has_it(values: Mapping[str, Any]) -> dict[str, Any]:
+def _for_transformers_4(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return keys of transformers 5 as its predecessor calls them: order of rows, warm-up."""
     found = dict(values)
     order, warmup = found.pop(_SAMPLING, "random"), found.get("warmup_steps")
